@@ -1,0 +1,50 @@
+# make demo    environment, install, then the three commands on the built-in phantom set -> out/demo/report/report.html
+# make test    environment, install, the whole test suite (PYTEST_FLAGS="-m 'not slow'" for the quick part)
+# make clean   removes the environment and what the demo made; data and other output stay
+#
+# PYTHON=/path/to/python3.11 names the Python to use.
+
+VENV := .venv
+DEMO := out/demo
+DEMO_SIZE := 64
+DEMO_STAGE1_STEPS := 400
+DEMO_STAGE2_STEPS := 300
+DEMO_UNET_STEPS := 100
+DEMO_REPEATS := 1
+DEMO_SAMPLES := 50
+PYTEST_FLAGS :=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+REQUIREMENTS := setup.py pyproject.toml constraints.txt
+IS_SUPPORTED := import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))
+FIND_PYTHON := for python in $(PYTHON) python3.11 python3.10 python3 python; do \
+	"$$python" -c "$(IS_SUPPORTED)" 2>/dev/null && echo "$$python" && break; done
+
+.PHONY: demo test clean
+.NOTPARALLEL:
+
+demo: $(VENV)/.installed
+	$(BIN)/python train_stage1.py --data=phantom --out_dir=$(DEMO) --image_size=$(DEMO_SIZE) --steps=$(DEMO_STAGE1_STEPS) \
+		--num_samples=$(DEMO_SAMPLES)
+	$(BIN)/python train_stage2.py --data=phantom --out_dir=$(DEMO) --image_size=$(DEMO_SIZE) --steps=$(DEMO_STAGE2_STEPS)
+	$(BIN)/python evaluate.py --synthetic_dir=$(DEMO) --unet_steps=$(DEMO_UNET_STEPS) --repeats=$(DEMO_REPEATS)
+
+test: $(VENV)/.installed-for-tests
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+clean:
+	rm -rf $(VENV) $(DEMO) build synthmed_tf.egg-info .pytest_cache .ruff_cache
+
+$(VENV)/.installed: $(REQUIREMENTS)
+	@python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ]; then echo "No Python 3.10 or 3.11 with venv found: get one by 'apt install python3.11-venv', 'brew\
+ install python@3.11' or 'pyenv install 3.11', or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
+	echo "Environment $(VENV) with $$("$$python" --version); installing (TensorFlow is some 500 MB) ..."; \
+	"$$python" -m venv $(VENV)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.installed-for-tests: $(VENV)/.installed
+	$(PIP) --editable .[test,tfds,notebooks]
+	touch $@

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Is the synthetic set useful, faithful and private? Writes report.json and report.html and prints the main numbers.
+
+    evaluate.py --synthetic_dir=out/                      what the other two scripts left in out/
+    evaluate.py --synthetic_dir=/tfds/folder --data=drive another program's set against DRIVE
+    evaluate.py --synthetic_dir=out/ --noreal_images      a report without pictures of real images
+
+Trains U-Nets on real, on synthetic and on both, and tests them on real test images (paper P1). Run again, it goes on
+where it stopped.
+"""
+
+import time
+from pathlib import Path
+
+from synthmed_tf import datasets, flags
+from synthmed_tf.sample import InputError
+
+NOTHING_TO_TEST_ON = (
+    "The test images of {} have no masks, so there is nothing to test on. Hold out training images in their place: run "
+    "train_stage1.py with --holdout=5 (and then the other two scripts), which no generator will have seen."
+)
+BENCHMARKS = ("segmentation", "distribution", "copies")
+
+
+def main(settings):
+    unknown = set(settings["benchmarks"]) - set(BENCHMARKS)
+    if unknown:
+        raise InputError(f"--benchmarks={','.join(settings['benchmarks'])}: {unknown.pop()!r} is none of {', '.join(BENCHMARKS)}")
+    given = Path(settings["synthetic_dir"] or settings["out_dir"])
+    folder = given / "synthetic" if (given / "synthetic").is_dir() else given
+    for name in ("data", "data_dir", "holdout", "skip_bad_files"):
+        if name not in settings["given"] and (given / "stage2" / "flags.json").exists():
+            settings[name] = flags.read_settings(given / "stage2").get(name, settings[name])
+
+    from synthmed_tf import records
+
+    if settings["data"] is None:
+        manifest = records.read_manifest(folder) if (folder / "manifest.json").exists() else {}
+        settings["data"] = manifest.get("real", {}).get("name")
+    if settings["data"] is None:
+        raise InputError(f"{folder}: does not say which real set it stands for; give --data")
+    datasets.check(settings["data"], settings["data_dir"])
+
+    from synthmed_tf.datasets.prepare import prepare
+    from synthmed_tf.evaluation import distribution, privacy, segmentation
+    from synthmed_tf.reporting import html, table
+    from synthmed_tf.training import loop
+
+    began = time.monotonic()
+    synthetic = records.Records(folder)
+    size = tuple(synthetic[0].mask.shape[:2])
+    options = {"holdout": settings["holdout"] or 0, "skip_bad_files": settings["skip_bad_files"]}
+    prepared = prepare(settings["data"], settings["data_dir"], size, out_dir=Path(settings["out_dir"]), **options)
+    real = records.Records(prepared, "train")
+    report_dir = Path(settings["report_dir"] or Path(settings["out_dir"]) / "report")
+    _, settings["precision"] = loop.set_up(settings["seed"], settings["precision"])
+    if settings["dry_run"]:
+        flags.print_plan(settings | {"batch_size": 8}, real, settings["unet_steps"], settings["unet_steps"] * 8 / len(real))
+        return
+
+    with loop.claim(report_dir, {}, settings["overwrite"]):
+        report = {
+            "schema_version": 1,
+            "command": flags.command("evaluate", settings),
+            "real": real.manifest,
+            "synthetic": synthetic.manifest,
+            "real_images_shown": settings["real_images"],
+        }
+        if "distribution" in settings["benchmarks"]:
+            report["distribution"] = distribution.intensity(real, synthetic, settings["seed"])
+        if "copies" in settings["benchmarks"]:
+            report["copies"] = privacy.nearest_training_masks(real, synthetic, records.Records(prepared, "test") if "test" in real.manifest["counts"] else [])
+        if "segmentation" in settings["benchmarks"]:
+            test = [s for s in datasets.load(settings["data"], settings["data_dir"], **options) if s.split == "test" and s.mask is not None]
+            report["segmentation"] = (
+                segmentation.benchmark(report_dir / "segmentation", real, synthetic, test, size, steps=settings["unet_steps"],
+                                       repeats=settings["repeats"], seed=settings["seed"])
+                if test else {"unavailable": NOTHING_TO_TEST_ON.format(settings["data"])}
+            )  # fmt: skip
+        report["wall_seconds"] = round(time.monotonic() - began, 1)
+        loop.write_json(report_dir / "report.json", report)
+        path = html.write(report_dir, prepared, folder)
+        print(table.text(report))
+        print(f"\nreport: {path}")
+
+
+if __name__ == "__main__":
+    flags.main("evaluate", __doc__, main)

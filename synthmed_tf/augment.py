@@ -1,0 +1,89 @@
+"""Paired augmentation of real images: stateless randomness, tensorflow-addons geometry."""
+
+import warnings
+
+import tensorflow as tf
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", UserWarning)  # that tensorflow-addons is at its end of life
+    import tensorflow_addons as tfa
+
+
+def random_warp(images, seed, *, rotation=15.0, zoom=1.15, aspect=0.08, elastic=0.012, flip=(True, False)):
+    """Warps each image of a batch by its own random rotation, zoom, aspect and elastic field; all channels alike.
+
+    The centre stays where it is and the zoom never shrinks, so that a round field of view stays filled. Outside the
+    frame the image is mirrored.
+
+    Args:
+      images: [batch, height, width, channels] float32; channels that belong together (photograph, distance field).
+      seed: [2] int32; the warp is a function of it.
+      rotation: degrees; angles are uniform in +-rotation.
+      zoom: largest magnification; uniform in [1, zoom].
+      aspect: height and width are stretched against each other by up to this share.
+      elastic: standard deviation of the elastic displacement, as a share of the image's side.
+      flip: (vertically, horizontally), each with probability one half where True.
+
+    Returns:
+      The warped images, same shape, bilinear.
+    """
+    batch, height, width = (tf.shape(images)[i] for i in range(3))
+    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 6), num=6)
+
+    def uniform(index, low, high):
+        return tf.random.stateless_uniform([batch, 1, 1], seeds[index], low, high)
+
+    angle = uniform(0, -rotation, rotation) * (3.141592653589793 / 180)
+    scale = 1 / uniform(1, 1.0, zoom)
+    stretch = tf.exp(uniform(2, -aspect, aspect) / 2)
+    flips = tf.random.stateless_uniform([2, batch, 1, 1], seeds[3]) < 0.5
+    signs = [tf.where(flips[i] & flip[i], -1.0, 1.0) for i in range(2)]
+
+    size = tf.cast(tf.stack([height, width]), tf.float32)
+    rows, columns = tf.meshgrid(tf.range(size[0]), tf.range(size[1]), indexing="ij")
+    centre = (size - 1) / 2
+    y, x = (rows - centre[0])[None], (columns - centre[1])[None]
+    source_y = signs[0] * scale * stretch * (tf.cos(angle) * y - tf.sin(angle) * x) + centre[0]
+    source_x = signs[1] * scale / stretch * (tf.sin(angle) * y + tf.cos(angle) * x) + centre[1]
+    source = tf.stack([source_y, source_x], axis=-1)
+    coarse = tf.random.stateless_normal([batch, 6, 6, 2], seeds[4])
+    source += elastic * size * tf.image.resize(coarse, [height, width], method="bicubic")
+
+    last = size - 1
+    source = last - tf.abs(last - tf.math.floormod(source, 2 * last))
+    grid = tf.stack([rows, columns], axis=-1)[None]
+    return tfa.image.dense_image_warp(images, grid - source)
+
+
+def random_shift(images, seed, share):
+    """Translates each image by up to `share` of its side, filled with the nearest edge (DiffAugment, Zhao et al. 2020 § 4).
+
+    Args:
+      images: [batch, height, width, channels] float32; gradients flow through.
+      seed: [2] int32.
+      share: largest shift as a share of the side; 0 returns the images.
+    """
+    if not share:
+        return images
+    shape = tf.shape(images)
+    limit = share * tf.cast(shape[1:3], tf.float32)
+    shifts = tf.round(tf.random.stateless_uniform([shape[0], 2], seed, -1.0, 1.0) * limit)
+    return tfa.image.translate(images, shifts[:, ::-1], fill_mode="nearest")
+
+
+def jitter_and_mirror(images, seed, pixels):
+    """Random jitter of Isola et al. 2017 (appendix 6.2): enlarge, crop at random, mirror left to right.
+
+    Args:
+      images: [batch, height, width, channels] float32.
+      seed: [2] int32.
+      pixels: how much larger a 256-pixel image gets before the crop (30: 256 -> 286); 0: neither jitter nor mirror.
+    """
+    if not pixels:
+        return images
+    key_crop, key_mirror = tf.unstack(tf.random.experimental.stateless_split(seed, 2), num=2)
+    batch, height, width, channels = images.shape[0] or tf.shape(images)[0], *images.shape[1:]
+    larger = tf.image.resize(images, [height + height * pixels // 256, width + width * pixels // 256])
+    larger = tf.image.stateless_random_crop(larger, [batch, height, width, channels], key_crop)
+    mirrored = tf.random.stateless_uniform([batch, 1, 1, 1], key_mirror) < 0.5
+    return tf.where(mirrored, larger[:, :, ::-1], larger)

@@ -1,0 +1,212 @@
+"""What the loaders share: where the files of a sample lie (on disk or in a zip), and how they become a Sample."""
+
+import functools
+import hashlib
+import io
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from synthmed_tf.images import IMAGE_SUFFIXES, UnreadableImage, estimate_field_of_view, read_image
+from synthmed_tf.sample import InputError, Sample
+
+MAX_MEMBER_BYTES = 256 * 2**20  # of one file in a zip; DRIVE's largest, the zip in the zip, has 15 MB
+MAX_MEMBERS = 100_000
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
+
+
+class File(NamedTuple):
+    """A file on disk or in a zip."""
+
+    name: str  # as messages show it
+    path: Path  # on disk: the file itself or the zip that holds it
+    open: Callable[[], BinaryIO]
+
+
+class Entry(NamedTuple):
+    """Where the files of one sample lie. Everything about it that is known before an image is decoded."""
+
+    id: str
+    group: str
+    split: str | None  # "train" or "test"; None: the set has no official split
+    image: File
+    mask: File | None = None
+    field_of_view: File | None = None
+    second_mask: File | None = None
+    is_fundus: bool = False  # a field of view that does not ship can be estimated
+    is_dark_foreground: bool = False  # the lower of a mask's two levels is the foreground
+
+
+def is_system_file(name):
+    return name.startswith(".") or name.lower() in _SYSTEM_FILES
+
+
+def printable(path):
+    """A path as one line of text: control characters and bytes that are no text become escapes."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(path))
+
+
+def disk_file(path):
+    """The File of a path on disk; links are followed."""
+    path = Path(path)
+    if not path.is_file():
+        what = "a broken link" if path.is_symlink() else "not a file"
+        raise InputError(f"{printable(path)}: {what}; mend or remove it")
+    return File(printable(path), path, functools.partial(open, path, "rb"))
+
+
+def list_files(folder, zip_names=()):
+    """Lists a folder and what is in some zips in it, as if these had been unpacked there. Reads no image.
+
+    Args:
+      folder: Path.
+      zip_names: lower-case names of zips that count if they are there. A zip of these names inside one counts as well.
+
+    Returns:
+      dict: path below folder with / -> File. What is unpacked wins over what is in a zip.
+
+    Raises:
+      InputError: a zip that is damaged, or has members that climb out of it or declare absurd sizes.
+    """
+    listed, zips = {}, []
+    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        depth = len(Path(parent).relative_to(folder).parts)
+        folders[:] = [] if depth >= 4 else sorted(name for name in folders if not is_system_file(name))
+        for name in sorted(names):
+            path = Path(parent, name)
+            if name.lower() in zip_names:
+                zips.append(path)
+            elif not is_system_file(name):
+                listed[path.relative_to(folder).as_posix()] = disk_file(path)
+    for path in zips:
+        for name, file in _list_zip(path, printable(path), path, zip_names).items():
+            listed.setdefault(name, file)
+    return listed
+
+
+def _raise(error):
+    raise error
+
+
+def _list_zip(path, shown, source, zip_names):
+    """The files in a zip. path: on disk; shown: in messages; source: path, or BytesIO of a zip that lies in the zip."""
+    try:
+        archive = zipfile.ZipFile(source)
+        members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise InputError(f"{shown}: not a readable zip ({error}); download it again or unpack it by hand") from error
+    if len(members) > MAX_MEMBERS:
+        raise InputError(f"{shown}: holds {len(members)} files, allowed are {MAX_MEMBERS}; unpack it by hand")
+    listed = {}
+    for member in members:
+        parts = member.filename.replace("\\", "/").split("/")
+        if ".." in parts or parts[0] == "" or ":" in parts[0]:
+            raise InputError(
+                f"{shown}: member {member.filename!r} climbs out of the zip; allowed are paths below it: not the "
+                "official file, download it again"
+            )
+        if member.file_size > MAX_MEMBER_BYTES:
+            raise InputError(
+                f"{shown}: member {member.filename!r} declares {member.file_size} bytes, allowed are "
+                f"{MAX_MEMBER_BYTES}: not the official file, download it again"
+            )
+        if member.is_dir() or any(is_system_file(part) for part in parts):
+            continue
+        name = printable(f"{shown}/{member.filename}")
+        read = functools.partial(_open_member, archive, member, name)
+        if parts[-1].lower() in zip_names:
+            listed |= _list_zip(path, name, read(), ())
+        else:
+            listed["/".join(parts)] = File(name, path, read)
+    return listed
+
+
+def _open_member(archive, member, name):
+    try:
+        return io.BytesIO(archive.read(member))  # stops with an error at the declared size, which has been checked
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, zlib.error) as error:
+        raise UnreadableImage(
+            f"{name}: cannot be unpacked ({error}); download the zip again, or leave such files out by --skip_bad_files"
+        ) from error
+
+
+def sample_id(stem):
+    """A file's stem with odd characters replaced by _; a changed one gets a hash to stay unique."""
+    clean = re.sub(r"[^A-Za-z0-9._-]+", "_", stem)
+    return clean if clean == stem else f"{clean}-{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}"
+
+
+def read_mask(file, is_dark_foreground=False):
+    """Reads a mask of two levels, whichever they are; the brighter is the foreground.
+
+    Returns:
+      [height, width, 1] uint8 in {0, 1}.
+
+    Raises:
+      UnreadableImage; InputError: more than two levels, or a single one that does not say which it is.
+    """
+    pixels = _read(file)
+    brightness = pixels.sum(axis=-1, keepdims=True, dtype=np.int64)
+    levels = np.flatnonzero(np.bincount(brightness.ravel()))
+    is_colourful = False  # whether pixels of equal brightness differ
+    if len(levels) <= 2 and pixels.shape[-1] > 1:
+        is_colourful = any(np.ptp(pixels[brightness[..., 0] == level], axis=0).any() for level in levels)
+    if len(levels) > 2 or is_colourful:
+        hint = " (JPEG blurs masks)" if file.name.lower().endswith((".jpg", ".jpeg")) else ""
+        raise InputError(
+            f"{file.name}: a mask with {'several colours' if is_colourful else f'{len(levels)} levels'}{hint}, "
+            "allowed are two, such as 0 and 255; threshold it and save it as PNG"
+        )
+    if len(levels) == 1 and pixels.flat[0] not in (0, 1, 255, 65535):
+        raise InputError(
+            f"{file.name}: a mask of the single level {pixels.flat[0]}, which may be fore- or background; allowed are "
+            "0, 1 and 255 there; save it anew"
+        )
+    threshold = levels[0] if len(levels) == 2 else 0
+    return ((brightness > threshold) != is_dark_foreground).astype(np.uint8)
+
+
+def read_entry(entry, split):
+    """Decodes the files of an Entry; a field of view that a fundus photograph lacks is estimated.
+
+    Returns:
+      Sample at native resolution.
+
+    Raises:
+      UnreadableImage; InputError: mask of another size than its image, or of more than two levels.
+    """
+    image = _read(entry.image)
+    masks = {}
+    for name in ("mask", "field_of_view", "second_mask"):
+        file = getattr(entry, name)
+        masks[name] = read_mask(file, entry.is_dark_foreground and name != "field_of_view") if file else None
+        if file and masks[name].shape[:2] != image.shape[:2]:
+            found, wanted = ("x".join(map(str, array.shape[1::-1])) for array in (masks[name], image))
+            raise InputError(
+                f"{file.name}: has {found} pixels (width x height), {entry.image.name} has {wanted}; allowed are "
+                "equal sizes; resize one, or remove the pair"
+            )
+    if masks["field_of_view"] is None and entry.is_fundus:
+        masks["field_of_view"] = estimate_field_of_view(image)
+    return Sample(id=entry.id, image=image, group=entry.group, split=split, **masks)
+
+
+def _read(file):
+    try:
+        stream = file.open()
+    except OSError as error:
+        raise UnreadableImage(
+            f"{file.name}: cannot be opened ({error.strerror}); mend it, or leave such files out by --skip_bad_files"
+        ) from error
+    with stream:
+        return read_image(file.name, stream)
+
+
+def has_image_suffix(name):
+    return name.lower().endswith(IMAGE_SUFFIXES)

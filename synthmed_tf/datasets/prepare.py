@@ -1,0 +1,149 @@
+"""Samples -> prepared records: cropped to the field of view, resized, split, as TFRecords."""
+
+import dataclasses
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from synthmed_tf import datasets, records
+from synthmed_tf.datasets.files import sample_id
+from synthmed_tf.images import crop_resize, crop_resize_mask, frame_box
+from synthmed_tf.sample import InputError
+
+VERSION = 1  # part of the folder's hash: raise it whenever the same raw files are prepared differently
+
+
+def prepare(data, data_dir, size, *, out_dir, holdout=0, skip_bad_files=False, overwrite=False, seed=0):
+    """Prepares a data set, or finds that it has been prepared.
+
+    The folder's name ends in a hash of the raw files' names, sizes and times and of the arguments that change the
+    result: new files or another split give another folder.
+
+    Args:
+      data, data_dir, holdout, skip_bad_files, seed: as for `datasets.load`.
+      size: (height, width) in pixels.
+      out_dir: the folder goes to out_dir/prepared if data_dir cannot be written.
+      overwrite: prepare anew what is there.
+
+    Returns:
+      Path of the records: data_dir/prepared/NAME-HxW-HASH with the splits train and test. Its manifest
+      has, beyond the usual, data, data_dir, fingerprint, holdout, fields_of_view ("as shipped", "estimated" or "none")
+      and test_split (how it was made; a test split without masks is left out, and test_split says so).
+
+    Raises:
+      InputError: what `datasets.load` raises, no training image, or neither folder can be written.
+    """
+    name = data if data in datasets.DATASETS else sample_id(Path(data).resolve().name)
+    fingerprint = datasets.fingerprint(data, data_dir)
+    facts = [VERSION, *size, fingerprint, holdout, skip_bad_files, seed if holdout else 0]
+    folder = f"{name}-{size[0]}x{size[1]}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}"
+    places = [Path(base, "prepared", folder) for base in (data_dir, out_dir)]
+    if not overwrite:
+        for place in places:
+            if _is_prepared(place):
+                return place
+    place = places[0]
+    if not _is_writable(place.parent.absolute()):
+        place = places[1]
+        print(f"{data_dir} cannot be written, so the prepared data go to {place}; they are as private", flush=True)
+
+    counts, extra = _describe(data, data_dir, holdout, seed)
+    extra |= {"data": str(data), "data_dir": str(data_dir), "fingerprint": fingerprint, "holdout": holdout}
+    source = f"{data}; fields of view: {extra['fields_of_view']}; test split: {extra['test_split']}"
+    samples = datasets.load(data, data_dir, holdout=holdout, skip_bad_files=skip_bad_files, seed=seed)
+    progress = tqdm(samples, desc=f"preparing {name}", unit="image", total=sum(counts.values()))
+    wanted = (sample for sample in progress if counts.get(sample.split))
+    records.write(place, name, (crop_sample(sample, size) for sample in wanted), source=source, extra=extra)
+    return place
+
+
+def crop_sample(sample, size):
+    """Crops a Sample to its field of view (to the whole frame where it has none) and resizes it.
+
+    Args:
+      sample: at native resolution.
+      size: (height, width) in pixels.
+
+    Returns:
+      Sample of that size; second_mask None. `frame_box` with the native field of view gives the crop's place again.
+    """
+    box = frame_box(*sample.image.shape[:2], size, sample.field_of_view)
+    mask, field = sample.mask, sample.field_of_view
+    return dataclasses.replace(
+        sample,
+        image=crop_resize(sample.image, box, size),
+        mask=None if mask is None else crop_resize_mask(mask, box, size),
+        field_of_view=None if field is None else (crop_resize(field * np.uint8(255), box, size) > 127).astype(np.uint8),
+        second_mask=None,
+    )
+
+
+def _describe(data, data_dir, holdout, seed):
+    """({split: number of images to be written}, manifest entries), from the list of files alone.
+
+    Raises:
+      InputError: no training image, or some samples with and some without a field of view.
+    """
+    if data == "phantom":
+        half = datasets.phantom.COUNT // 2
+        counts = {"train": half - holdout, "test": holdout or half}
+        test = f"{holdout} groups held out of the training images" if holdout else "official"
+        return counts, {"fields_of_view": "as shipped", "test_split": test}
+    entries = datasets.split_entries(data, data_dir, holdout, seed)
+    by_split = {split: [entry for entry in entries if entry.split == split] for split in ("train", "test")}
+    counts = {split: len(by_split[split]) for split in by_split}
+    if not counts["train"]:
+        raise InputError(f"{data}: no training images; put some there")
+    without = {entry.field_of_view is None for entry in entries}
+    if len(without) == 2 and not entries[0].is_fundus:
+        lacking = next(entry for entry in entries if entry.field_of_view is None)
+        raise InputError(
+            f"{lacking.image.name}: has no field of view, others have; allowed is fov/ for all or for none; add it"
+        )
+    if not any(without):
+        fields = "as shipped"
+    else:
+        fields = (
+            ("estimated" if len(without) == 1 else "as shipped, estimated where missing")
+            if entries[0].is_fundus
+            else "none"
+        )
+    unlabelled = any(entry.mask is None for entry in by_split["test"])
+    if holdout:
+        test = f"{holdout} groups held out of the training images"
+    elif not counts["test"]:
+        test = "none"
+    elif unlabelled:
+        test = (
+            f"left out: its {counts['test']} images have no masks; --holdout=N holds out training images in their place"
+        )
+        counts["test"] = 0
+    else:
+        has_split = datasets.list_entries(data, data_dir)[0].split is not None
+        test = ("official" if data in datasets.DATASETS else "the folder's own") if has_split else "every fifth group"
+    return counts, {"fields_of_view": fields, "test_split": test}
+
+
+def _is_prepared(place):
+    try:
+        records.read_manifest(place)
+    except InputError:
+        return False
+    return True
+
+
+def _is_writable(folder):
+    """Whether files can be made in a folder, which is made too. One without write bits is read-only, to root too."""
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    try:
+        if existing and not existing.stat().st_mode & 0o222:
+            return False
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True

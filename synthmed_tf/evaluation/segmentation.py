@@ -1,0 +1,114 @@
+"""Is the synthetic set useful? The same U-Net trained on real, on synthetic and on both, tested on real images (P1 § U-net)."""
+
+import hashlib
+import statistics
+
+from synthmed_tf import images
+from synthmed_tf.metrics import segmentation
+from synthmed_tf.training import segmenter
+
+ARMS = ("real", "synthetic", "real_and_synthetic")
+
+
+def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed=0):
+    """Trains the three arms and tests them at the set's size and at native resolution.
+
+    The threshold is chosen on the pairs that the arm was trained on. Arms whose trainings are done are not trained again.
+
+    Args:
+      folder: pathlib.Path; each training has a folder of its own under it.
+      real, synthetic: sequences of Samples with image and mask, all of image_size.
+      test: list of native Samples with image and mask, and their second_mask where there is one.
+      image_size: (height, width).
+      steps: training steps of each U-Net.
+      repeats: trainings per arm, with seeds seed, seed + 1, ...
+
+    Returns:
+      The "segmentation" part of report.json.
+    """
+    arms = {"real": real, "synthetic": synthetic, "real_and_synthetic": [*real, *synthetic]}
+    frame = Frame(test, image_size)
+    small, native, thresholds, seconds = ({arm: [] for arm in ARMS} for _ in range(4))
+    for repeat in range(repeats):
+        for arm in ARMS:
+            name = f"{arm}-seed{seed + repeat}-steps{steps}-{_digest(arms[arm])}"
+            label = f"U-Net {repeat * len(ARMS) + ARMS.index(arm) + 1}/{repeats * len(ARMS)} ({arm})"
+            model, result = segmenter.train(folder / name, arms[arm], steps, seed + repeat, name=label)
+            threshold = segmentation.best_threshold(*_predictions(model, arms[arm][:200]))
+            probabilities = [*segmenter.predict(model, frame.small)]
+            small[arm].append(segmentation.scores(probabilities, frame.masks, frame.views, threshold))
+            native[arm].append(segmentation.scores(frame.to_native(probabilities), frame.native_masks, frame.native_views, threshold))
+            thresholds[arm].append(threshold)
+            seconds[arm].append(round(result["seconds"], 1))
+    summary = {arm: _summary(runs) for arm, runs in small.items()}
+    ratio = summary["synthetic"]["f1"]["fov_pooled"]["mean"] / summary["real"]["f1"]["fov_pooled"]["mean"]
+    return {
+        "image_size": list(image_size),
+        "steps": steps,
+        "repeats": repeats,
+        "unet": {"levels": 3, "width": 16, "parameters": model.count_params()},
+        "test_images": len(test),
+        "real_pairs": len(real),
+        "synthetic_pairs": len(synthetic),
+        "arms": summary,
+        "thresholds": thresholds,
+        "native": {"arms": {arm: _summary(runs) for arm, runs in native.items()}, "second_observer": frame.second_observer()},
+        "ratio": ratio,
+        "seconds": seconds,
+    }
+
+
+class Frame:
+    """The test images at the size of the benchmark, and the way back to native pixels."""
+
+    def __init__(self, test, image_size):
+        from synthmed_tf.datasets.prepare import crop_sample
+
+        self.test = test
+        self.small = [crop_sample(sample, image_size) for sample in test]
+        self.masks = [sample.mask for sample in self.small]
+        self.views = [sample.field_of_view for sample in self.small]
+        self.native_masks = [sample.mask for sample in test]
+        self.native_views = [sample.field_of_view for sample in test]
+        self.boxes = [images.frame_box(*sample.mask.shape[:2], image_size, sample.field_of_view) for sample in test]
+
+    def to_native(self, probabilities):
+        """Probabilities at the benchmark's size -> at each image's own size, 0 outside the field of view."""
+        native = []
+        for values, box, sample in zip(probabilities, self.boxes, self.test, strict=True):
+            values = images.uncrop(values, box, sample.mask.shape[:2])
+            native.append(values if sample.field_of_view is None else values * sample.field_of_view[..., 0])
+        return native
+
+    def second_observer(self):
+        """Scores of the second observer against the first at native resolution; None where there is no second."""
+        if any(sample.second_mask is None for sample in self.test):
+            return None
+        return segmentation.scores([sample.second_mask for sample in self.test], self.native_masks, self.native_views, 0.5)
+
+
+def _digest(samples):
+    """8 hexadecimal digits of the samples' pixels: other data are another training."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        for part in (sample.image, sample.mask):
+            digest.update(part.tobytes())
+    return digest.hexdigest()[:8]
+
+
+def _predictions(model, samples):
+    return [*segmenter.predict(model, samples)], [s.mask for s in samples], [s.field_of_view for s in samples]
+
+
+def _summary(runs):
+    """[scores of each run] -> {metric: {convention: {"mean", "sd", "runs"}}}."""
+
+    def entry(values):
+        known = [value for value in values if value is not None]
+        mean = statistics.fmean(known) if known else None
+        return {"mean": mean, "sd": statistics.stdev(known) if len(known) > 1 else None, "runs": values}
+
+    return {
+        metric: {convention: entry([run[metric][convention] for run in runs]) for convention in conventions}
+        for metric, conventions in runs[0].items()
+    }

@@ -1,0 +1,228 @@
+"""The flags that the three scripts share, and the presets: named sets of flag defaults that a flag given by the user wins over."""
+
+import json
+import os
+import re
+import sys
+import textwrap
+from pathlib import Path
+
+from absl import flags
+
+from synthmed_tf.sample import InputError
+
+STAGE1_PRESETS = {
+    # What makes 20 to 400 masks work: distance fields, canonical orientation, warped real masks, z at every layer, R1.
+    "small_data": dict(model="selfmod", latent=64, batch_size=16, steps=1500, learning_rate=2e-4, beta1=0.0, beta2=0.99,
+                       discriminator_rate=2.0, r1=0.5, average=0.99, field_scale=2.0, warp=True, translate=0.0),
+    # Radford et al. 2016 § 4, as P1 (z 100) and P2 § 3.1 (batch 32) use it.
+    "paper": dict(model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, beta1=0.5, beta2=0.999,
+                  discriminator_rate=1.0, r1=0.0, average=0.0, field_scale=0.0, warp=False, translate=0.0),
+}  # fmt: skip
+
+STAGE2_PRESETS = {
+    "small_data": dict(batch_size=4, steps=2000, optimizer="adam", learning_rate=2e-4, beta1=0.5, l1=100.0, warp=True, jitter=0),
+    # Costa et al. 2017 § 3.3 and their code: 100 epochs, batch 1.
+    "vess2ret": dict(batch_size=1, epochs=100, optimizer="adam", learning_rate=2e-4, beta1=0.5, l1=100.0, warp=False, jitter=0),
+    # Isola et al. 2017 appendix 6.2: 200 epochs, batch 1, load 286 and crop 256, mirror.
+    "pix2pix": dict(batch_size=1, epochs=200, optimizer="adam", learning_rate=2e-4, beta1=0.5, l1=100.0, warp=False, jitter=30),
+    # P1's published code: RMSprop 1e-3, L1 weight 1, batch 32, 100 epochs.
+    "authors2017": dict(batch_size=32, epochs=100, optimizer="rmsprop", learning_rate=1e-3, beta1=0.0, l1=1.0, warp=False, jitter=0),
+}  # fmt: skip
+
+_PRIVATE = {"data_dir", "out_dir", "report_dir", "synthetic_dir", "given", "prepared", "overwrite", "dry_run"}
+_DATA_FOLDER_HELP = "folder that holds the data sets as downloaded; private"
+
+
+_KINDS = {"string": "TEXT", "int": "N", "comma separated list of strings": "A,B,..."}
+
+
+def define(script, values):
+    """Registers the flags of one script in `values`, an absl FlagValues; returns {group title: [flag names]} for the help."""
+    groups = {}
+
+    def add(group, kind, name, default, text, **options):
+        kind(name=name, default=default, help=text, flag_values=values, **options)
+        groups.setdefault(group, []).append(name)
+
+    trains = script in ("train_stage1", "train_stage2")
+    add("Data", flags.DEFINE_string, "data", None if script == "evaluate" else "drive",
+        "phantom (built in), drive, chase_db1, bubil, or the path of a folder with images/ and masks/"
+        + ("; taken from the synthetic set's manifest if not given" if script == "evaluate" else ""))  # fmt: skip
+    add("Data", flags.DEFINE_string, "data_dir", "data", _DATA_FOLDER_HELP)
+    add("Data", flags.DEFINE_string, "out_dir", "out", "folder for all results; the three scripts chain through it")
+    if script != "train_stage2":
+        add("Data", flags.DEFINE_string, "image_size", None,
+            "pixels, as N or HEIGHTxWIDTH, multiples of 16 from 64 up; default 128"
+            + (" or what the synthetic set has" if script == "evaluate" else ""))  # fmt: skip
+        add("Data", flags.DEFINE_integer, "holdout", 0 if script == "train_stage1" else None, "hold out N groups of the training "
+            "images as test images instead of the official ones (for DRIVE, whose test labels may be missing)", lower_bound=0)  # fmt: skip
+        add("Data", flags.DEFINE_boolean, "skip_bad_files", False, "leave out unreadable files, with a counted warning, instead of stopping")
+    if trains:
+        presets = STAGE1_PRESETS if script == "train_stage1" else STAGE2_PRESETS
+        if script == "train_stage1":
+            add("Model", flags.DEFINE_enum, "model", None, "selfmod: z enters every layer (small_data's choice); "
+                "dcgan: Radford et al. 2016 (paper's choice)", enum_values=["selfmod", "dcgan"])  # fmt: skip
+        add("Model", flags.DEFINE_enum, "preset", "small_data", "defaults for all that follows; see README § Presets",
+            enum_values=list(presets))  # fmt: skip
+        add("Training", flags.DEFINE_integer, "steps", None, "training steps in all; a larger number goes on from a finished run",
+            lower_bound=1)  # fmt: skip
+        add("Training", flags.DEFINE_integer, "epochs", None, "the same in passes over the training images; not both", lower_bound=1)
+        add("Training", flags.DEFINE_integer, "batch_size", None, "images a step; the preset's if not given", lower_bound=1)
+        add("Training", flags.DEFINE_integer, "num_samples", 200 if script == "train_stage1" else None,
+            "how many masks to make" if script == "train_stage1" else "how many pairs to write; default: one for each stage-1 mask",
+            lower_bound=1)  # fmt: skip
+    if script == "evaluate":
+        add("Evaluation", flags.DEFINE_string, "synthetic_dir", None, "the OUT_DIR of the other two scripts, a synthetic set itself, "
+            "or a TFDS folder of another program; default OUT_DIR")  # fmt: skip
+        add("Evaluation", flags.DEFINE_string, "report_dir", None, "where the report goes; default OUT_DIR/report")
+        add("Evaluation", flags.DEFINE_list, "benchmarks", "segmentation,distribution,copies", "which to run, comma separated")
+        add("Evaluation", flags.DEFINE_integer, "unet_steps", 400, "training steps of each U-Net", lower_bound=1)
+        add("Evaluation", flags.DEFINE_integer, "repeats", 3, "U-Nets trained for each arm, each from its own seed", lower_bound=1)
+        add("Evaluation", flags.DEFINE_boolean, "real_images", True, "show pictures of real images in the report, which is private then")
+    add("Run", flags.DEFINE_integer, "seed", 0, "the whole run is a function of it", lower_bound=0, upper_bound=2**31 - 1)
+    add("Run", flags.DEFINE_enum, "precision", "auto", "auto: bfloat16 where the hardware computes in it, else float32",
+        enum_values=["auto", "float32", "mixed_bfloat16"])  # fmt: skip
+    if trains:
+        add("Run", flags.DEFINE_enum, "strategy", "default", "mirrored: split each batch over all GPUs",
+            enum_values=["default", "mirrored"])  # fmt: skip
+    add("Run", flags.DEFINE_boolean, "overwrite", False, "throw away what is in this script's output folders and start again")
+    add("Run", flags.DEFINE_boolean, "dry_run", False, "print settings, data, parameter counts and steps, and stop")
+    add("Run", flags.DEFINE_boolean, "help", False, "show this", short_name="h")
+    return groups
+
+
+def help_text(doc, groups, values):
+    """The script's docstring and its flags by group, one screen."""
+    lines = [doc.strip(), ""]
+    for title, names in groups.items():
+        lines.append(f"{title}:")
+        for name in names:
+            flag = values[name]
+            choices = "{" + "|".join(flag.parser.enum_values) + "}" if hasattr(flag.parser, "enum_values") else ""
+            default = "" if flag.default is None else f" [{flag.default_as_str.strip(chr(39))}]"
+            head = f"  --[no]{name}" if flag.boolean else f"  --{name}={choices or _KINDS[flag.flag_type()]}"
+            text = textwrap.wrap(re.sub(r"^<\S+>: ", "", flag.help) + ("" if flag.boolean else default), 88)
+            lines += [head, *("      " + line for line in text)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def parse(script, doc, argv):
+    """Parses a command line into a dict of flag values.
+
+    Args:
+      script: "train_stage1", "train_stage2" or "evaluate".
+      doc: the script's docstring, printed by --help.
+      argv: sys.argv.
+
+    Returns:
+      dict name -> value as given or default; presets are not applied yet. "given" holds the names that the user gave.
+
+    Raises:
+      InputError: an unknown flag, a value that does not fit, or a word that is no flag.
+    """
+    values = flags.FlagValues()
+    groups = define(script, values)
+    try:
+        rest = values(argv)[1:]
+    except flags.Error as error:
+        raise InputError(f"{str(error).strip()} (see --help)") from None
+    if rest:
+        raise InputError(f"unexpected argument {rest[0]!r}: flags look like --data=drive (see --help)")
+    if values["help"].value:
+        print(help_text(doc, groups, values))
+        raise SystemExit(0)
+    settings = {name: values[name].value for names in groups.values() for name in names if name != "help"}
+    settings["given"] = {name for name in settings if values[name].present}
+    if settings.get("image_size"):
+        settings["image_size"] = image_size(settings["image_size"])
+    if settings.get("steps") and settings.get("epochs"):
+        raise InputError("--steps and --epochs say the same thing twice: give one of them")
+    return settings
+
+
+def image_size(text):
+    """"128" or "96x128" -> (height, width).
+
+    Raises:
+      InputError: not of that form, below 64, or no multiple of 16 (four halvings is the least that the networks do).
+    """
+    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(text))
+    if not match:
+        raise InputError(f"--image_size={text}: give pixels as N or HEIGHTxWIDTH, for example 128 or 96x128")
+    size = int(match[1]), int(match[2] or match[1])
+    if min(size) < 64 or size[0] % 16 or size[1] % 16:
+        raise InputError(f"--image_size={text}: both sides must be multiples of 16 from 64 up")
+    return size
+
+
+def apply_preset(settings, presets):
+    """Fills in the preset's values where the user gave none; adds the preset's own settings beside the flags."""
+    preset = dict(presets[settings["preset"]])
+    if settings["steps"] or settings["epochs"]:
+        preset.pop("steps", None), preset.pop("epochs", None)
+    if settings.get("model") == "dcgan" and preset.get("model") == "selfmod":
+        preset["latent"] = 100  # P1's DCGAN (Radford et al. 2016 § 4)
+    return settings | {name: value for name, value in preset.items() if settings.get(name) is None}
+
+
+def steps_and_epochs(settings, count):
+    """(steps, epochs as float) of a run over `count` images, whichever of the two was given."""
+    batch = settings["batch_size"]
+    steps = settings["steps"] or -(-settings["epochs"] * count // batch)
+    return steps, steps * batch / count
+
+
+def read_settings(folder):
+    """The settings that an earlier script left in folder/flags.json.
+
+    Raises:
+      InputError: there are none, or they cannot be read.
+    """
+    path = Path(folder) / "flags.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: not there; run train_stage1.py and then train_stage2.py with the same --out_dir first") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); run that script again with --overwrite") from None
+
+
+def shareable(settings):
+    """The settings without paths: what may stand in a manifest that leaves the house."""
+    kept = {name: value for name, value in settings.items() if name not in _PRIVATE}
+    return kept | {"data": Path(settings["data"]).name}
+
+
+def command(script, settings):
+    """The command line with the flags that the user gave, without paths."""
+    given = {name: value for name, value in shareable(settings).items() if name in settings["given"]}
+    words = [f"--{name}={'x'.join(map(str, value)) if isinstance(value, tuple) else value}" for name, value in given.items()]
+    return " ".join([f"{script}.py", *words])
+
+
+def print_plan(settings, real, steps, epochs, **networks):
+    """What --dry_run shows: every setting, the data found, the parameters of each network, the steps."""
+    for name in sorted(settings.keys() - {"given"}):
+        print(f"{name:>20} {settings[name]}")
+    print(f"{'real set':>20} {real.folder}: {len(real)} training samples, {real.manifest['counts']}")
+    for name, network in networks.items():
+        print(f"{name:>20} {network.count_params():,} parameters")
+    print(f"{'length':>20} {steps} steps of {settings['batch_size']} images = {epochs:.1f} epochs")
+
+
+def main(script, doc, run):
+    """Runs one script: parses, calls run(settings), and turns InputError into one line on stderr and exit status 1."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TFA_IGNORE_PYTHON_VERSION", "1")
+    try:
+        run(parse(script, doc, sys.argv))
+    except InputError as error:
+        print(f"{script}: error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except OSError as error:
+        if error.errno is None:
+            raise
+        print(f"{script}: error: {error.filename or Path.cwd()}: {error.strerror}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -1,0 +1,76 @@
+"""DCGAN: Radford et al. 2016, as P1 (Guibas et al. 2017, section "Stage-I GAN") uses it.
+
+At 64 x 64 pixels the generator is Radford's figure 1: 4 x 4 x 1024, then 512, 256, 128 and the image. Other sizes get more or
+fewer stride-2 layers and a base that need not be 4 x 4; no layer has more than 1024 channels.
+"""
+
+import tensorflow as tf
+
+from synthmed_tf.networks.layers import SCALE_SD, batch_norm, leaky_relu, normal_002
+
+KERNEL = 5  # Radford et al. 2016, figure 1; P1, section "Generative Adversarial Network"
+MAX_CHANNELS = 1024  # Radford et al. 2016, figure 1
+
+
+def depth(image_size):
+    """Number of stride-2 layers: the largest k for which 2^k divides both sides and leaves at least 4 pixels of each.
+
+    Raises:
+      ValueError: a side is below 64 or no multiple of 16.
+    """
+    height, width = image_size
+    if min(height, width) < 64 or height % 16 or width % 16:
+        raise ValueError(f"image size {height}x{width}: both sides must be multiples of 16, 64 or more")
+    return max(k for k in range(4, 32) if height % 2**k == 0 == width % 2**k and min(height, width) >= 4 * 2**k)
+
+
+def _channels(image_size):
+    """Channels of the generator from the base up, without the image: 1024, 512, 256, 128 at 64 pixels."""
+    return [min(64 * 2**k, MAX_CHANNELS) for k in range(depth(image_size), 0, -1)]  # DESIGN: 4x4x(64 2^k)
+
+
+def generator(image_size, channels=1, latent=100, name="generator"):
+    """Noise -> image.
+
+    Args:
+      image_size: (height, width) in pixels, multiples of 16 from 64 up; ValueError otherwise.
+      channels: of the image.
+      latent: length of the noise vector; 100 in P1's source, Radford et al. 2016.
+
+    Returns:
+      Model: z [batch, latent] float32 -> [batch, height, width, channels] float32 in (-1, 1). Call with training=False at
+      test time: batch norm then uses its moving averages, so an image depends on its z alone.
+    """
+    widths = _channels(image_size)
+    height, width = (side // 2 ** depth(image_size) for side in image_size)
+    z = tf.keras.Input([latent], name="z")
+    x = tf.keras.layers.Dense(height * width * widths[0], use_bias=False, kernel_initializer=normal_002())(z)
+    x = tf.keras.layers.Reshape([height, width, widths[0]])(x)
+    x = tf.keras.layers.ReLU()(batch_norm(SCALE_SD)(x))
+    for filters in widths[1:]:
+        x = tf.keras.layers.Conv2DTranspose(
+            filters, KERNEL, 2, "same", use_bias=False, kernel_initializer=normal_002()
+        )(x)
+        x = tf.keras.layers.ReLU()(batch_norm(SCALE_SD)(x))
+    x = tf.keras.layers.Conv2DTranspose(channels, KERNEL, 2, "same", kernel_initializer=normal_002())(x)
+    return tf.keras.Model(z, tf.keras.layers.Activation("tanh", dtype="float32")(x), name=name)
+
+
+def discriminator(image_size, channels=1, name="discriminator"):
+    """Image -> logit, the generator's mirror: LeakyReLU 0.2, no batch norm on the first layer (Radford et al. 2016, section 3).
+
+    Args:
+      image_size, channels: as for `generator`.
+
+    Returns:
+      Model: [batch, height, width, channels] float32 in [-1, 1] -> [batch, 1] float32 logits, real > 0.
+    """
+    image = tf.keras.Input([*image_size, channels], name="image")
+    x = image
+    for index, filters in enumerate(reversed(_channels(image_size))):
+        x = tf.keras.layers.Conv2D(
+            filters, KERNEL, 2, "same", use_bias=index == 0, kernel_initializer=normal_002()
+        )(x)
+        x = leaky_relu()(batch_norm(SCALE_SD)(x) if index else x)
+    x = tf.keras.layers.Dense(1, kernel_initializer=normal_002(), dtype="float32")(tf.keras.layers.Flatten()(x))
+    return tf.keras.Model(image, x, name=name)

@@ -1,0 +1,103 @@
+"""Layers and initialisers that the networks share.
+
+Every normalisation here computes its statistics in float32, whatever the precision policy. Weights are drawn from Keras's
+global generator: call tf.keras.utils.set_random_seed before building a network to fix them.
+"""
+
+import tensorflow as tf
+
+SCALE_SD = 0.02  # of the first scales of batch norm: published code of Radford et al. 2016 and Isola et al. 2017
+LEAK = 0.2  # slope of every LeakyReLU: Radford et al. 2016, section 3; Isola et al. 2017, section 6.1
+
+
+def normal_002():
+    """N(0, 0.02) for kernels: Radford et al. 2016, section 4; Isola et al. 2017, section 6.2. One object per layer."""
+    return tf.keras.initializers.RandomNormal(0.0, 0.02)
+
+
+def leaky_relu():
+    """LeakyReLU with slope 0.2."""
+    return tf.keras.layers.LeakyReLU(LEAK)
+
+
+def batch_norm(scale_sd=0.0):
+    """Batch norm with moving averages for use at test time. Its scale is drawn from N(1, scale_sd)."""
+    initializer = tf.keras.initializers.RandomNormal(1.0, scale_sd)
+    return tf.keras.layers.BatchNormalization(  # 0.9 and 1e-5: carpedm20/DCGAN-tensorflow, ops.py
+        momentum=0.9, epsilon=1e-5, gamma_initializer=initializer, dtype="float32"
+    )
+
+
+def instance_norm():
+    """Instance norm (Ulyanov et al. 2016) with scale and shift: a sample does not depend on what shares its batch."""
+    return tf.keras.layers.GroupNormalization(groups=-1, epsilon=1e-5, dtype="float32")
+
+
+class BatchStatisticsNormalization(tf.keras.layers.Layer):
+    """Batch norm that uses the statistics of the batch at hand at test time too, and so has no moving averages.
+
+    With batch 1 this is instance norm. Isola et al. 2017, section 3.3. The scale is drawn from N(1, scale_sd).
+    """
+
+    def __init__(self, scale_sd=0.0, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+        self.scale_sd = scale_sd
+
+    def build(self, input_shape):
+        initializer = tf.keras.initializers.RandomNormal(1.0, self.scale_sd)
+        self.scale = self.add_weight("scale", shape=input_shape[-1:], initializer=initializer)
+        self.shift = self.add_weight("shift", shape=input_shape[-1:], initializer="zeros")
+
+    def call(self, inputs):
+        return tf.compat.v1.nn.fused_batch_norm(inputs, self.scale, self.shift, epsilon=1e-5)[0]
+
+
+class SeededDropout(tf.keras.layers.Layer):
+    """Dropout whose mask is a function of a seed and of the layer's index, not of any hidden state.
+
+    Inputs: [x, seed], seed [1, 2] int32, one for the batch. Active when called with training=True; else the identity.
+    """
+
+    def __init__(self, rate, index, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.index = index
+
+    def call(self, inputs, training=None):
+        values, seed = inputs
+        if not training:
+            return values
+        seed = tf.random.experimental.stateless_fold_in(seed[0], self.index)
+        keep = tf.random.stateless_uniform(tf.shape(values), seed) >= self.rate
+        return tf.where(keep, values / (1 - self.rate), tf.zeros_like(values))
+
+
+class CropLike(tf.keras.layers.Layer):
+    """Inputs [x, reference]: x cut at the bottom and right to the height and width of the reference."""
+
+    def call(self, inputs):
+        values, reference = inputs
+        shape = tf.shape(reference)
+        return tf.ensure_shape(
+            values[:, : shape[1], : shape[2]], [None, *reference.shape[1:3], values.shape[-1]]
+        )
+
+
+class MinibatchStandardDeviation(tf.keras.layers.Layer):
+    """One more channel: the standard deviation over groups of samples, averaged over the map. Karras et al. 2018, section 3.
+
+    A batch that `group_size` does not divide is one group.
+    """
+
+    def __init__(self, group_size=4, **kwargs):
+        super().__init__(**kwargs)
+        self.group_size = group_size
+
+    def call(self, inputs):
+        batch, height, width, features = tf.unstack(tf.shape(inputs))
+        group = tf.where(batch % self.group_size == 0, self.group_size, batch)
+        grouped = tf.reshape(tf.cast(inputs, tf.float32), [group, batch // group, height, width, features])
+        deviation = tf.sqrt(tf.math.reduce_variance(grouped, axis=0) + 1e-8)  # 1e-8: Karras et al. 2018, published code
+        average = tf.reduce_mean(deviation, axis=[1, 2, 3])
+        channel = tf.broadcast_to(tf.tile(average, [group])[:, None, None, None], [batch, height, width, 1])
+        return tf.concat([inputs, tf.cast(channel, inputs.dtype)], axis=-1)

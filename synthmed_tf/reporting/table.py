@@ -1,0 +1,141 @@
+"""report.json -> the headline as a plain table for the terminal, and how every number of a report is spelt."""
+
+import math
+
+ARMS = {"real": "real", "synthetic": "synthetic", "real_and_synthetic": "both"}
+WIDTH = 100  # columns of the terminal table
+P1_F1 = {"synthetic": 0.8877, "real": 0.8988}  # P1 section 10, on DRIVE
+P1_KL = {"synthetic_vs_real": 4.759, "real_vs_real": 4.212e-4}  # P1 section 10, on DRIVE
+
+
+def text(report):
+    """The headline of a report as plain text of at most 100 columns, ASCII where the name of the data set is.
+
+    Args:
+      report: dict, the content of report.json (DESIGN section 4). Sections may be missing or {"unavailable": why}.
+    """
+    lines = [f"{name(report)}: {sizes(report)}", ""]
+    lines += _useful(section(report, "segmentation")) + [""]
+    lines += _faithful(section(report, "distribution")) + [""]
+    lines += _copied(section(report, "copies"))
+    return "\n".join(part for line in lines for part in _wrap(_printable(line)))
+
+
+def section(report, key):
+    """A section of the report, or {"unavailable": why} where it is missing."""
+    return report.get(key) or {"unavailable": f"not measured; run evaluate.py with --benchmarks={key}"}
+
+
+def name(report):
+    """Name of the real data set."""
+    return str((report.get("real") or {}).get("name", "unnamed data set"))
+
+
+def sizes(report):
+    """Image size and counts in words."""
+    segmentation = section(report, "segmentation")
+    size = segmentation.get("image_size") or (report.get("synthetic") or {}).get("image_size")
+    parts = [f"{size[0]} x {size[1]} pixels"] if size else []
+    if "unavailable" not in segmentation:
+        parts += [
+            f"{segmentation['real_pairs']} real and {segmentation['synthetic_pairs']} synthetic pairs to learn from",
+            f"{segmentation['test_images']} real images to test on",
+        ]
+    return ", ".join(parts) or "sizes unknown"
+
+
+def number(value, spec=".3f"):
+    """A number in words where it is none: None, NaN and infinities are "not defined"."""
+    return format(value, spec) if _is_number(value) else "not defined"
+
+
+def mean_sd(entry, spec=".3f", sign="+/-"):
+    """{"mean", "sd"} as "0.761 +/- 0.004"; the mean alone where one run has no spread."""
+    if not entry or not _is_number(entry.get("mean")):
+        return "not defined"
+    spread = f" {sign} {entry['sd']:{spec}}" if _is_number(entry.get("sd")) else ""
+    return f"{entry['mean']:{spec}}{spread}"
+
+
+def score(arms, arm, metric="f1", convention="fov_pooled"):
+    """arms[arm][metric][convention], {} where any of them is missing."""
+    return (((arms or {}).get(arm) or {}).get(metric) or {}).get(convention) or {}
+
+
+def runs_in_words(repeats):
+    """What stands behind a "+/-"."""
+    return "one run, so no spread is known" if repeats == 1 else f"mean +/- standard deviation of {repeats} runs"
+
+
+def _useful(segmentation):
+    if "unavailable" in segmentation:
+        return ["Useful?    " + segmentation["unavailable"]]
+    native = segmentation.get("native") or {}
+    columns = (  # heading, arms, metric, convention
+        ("F1", segmentation["arms"], "f1", "fov_pooled"),
+        ("AUC-ROC", segmentation["arms"], "auc_roc", "fov_pooled"),
+        ("macro F1, whole", segmentation["arms"], "f1_macro", "whole_image"),
+        ("native F1", native.get("arms"), "f1", "fov_pooled"),
+    )
+    columns = [column for column in columns if column[1]]
+    row = "  {:<20}" + "{:>19}" * len(columns)
+    lines = [
+        f"Useful?    U-Net tested on real images, {runs_in_words(segmentation['repeats'])}; F1 and AUC pooled in the field of view",
+        row.format("learned from", *(column[0] for column in columns)),
+    ]
+    for arm, label in ARMS.items():
+        lines.append(row.format(label, *(mean_sd(score(arms, arm, *which)) for _, arms, *which in columns)))
+    if observer := native.get("second_observer"):
+        cells = [
+            number(observer.get("f1", {}).get("fov_pooled")) if arms is native["arms"] else ""
+            for _, arms, *_ in columns
+        ]
+        lines.append(row.format("a second person", *cells))
+    ratio = f"  synthetic / real   {number(segmentation.get('ratio'))}"
+    return lines + [f"{ratio}   (P1 on DRIVE: {P1_F1['synthetic']} / {P1_F1['real']} = 0.988)"]
+
+
+def _faithful(distribution):
+    if "unavailable" in distribution:
+        return ["Faithful?  " + distribution["unavailable"]]
+    kl = distribution["kl_intensity"]
+    ours, floor = number(kl["synthetic_vs_real"].get("grey"), ".3g"), mean_sd(kl["real_vs_real"].get("grey"), ".2g")
+    return [
+        f"Faithful?  KL(real || synthetic) of grey levels {ours}, of two halves of the real set {floor}",
+        f"  P1 on DRIVE: {P1_KL['synthetic_vs_real']} and {P1_KL['real_vs_real']:.3e}",
+    ]
+
+
+def _copied(copies):
+    if "unavailable" in copies:
+        return ["Copied?    " + copies["unavailable"]]
+    rows = (("synthetic masks", "synthetic_to_training"), ("real test masks", "test_to_training"))
+    lines = ["Copied?    distance to the nearest training mask, 0 = the same, 1 = nothing in common"]
+    for label, key in rows:
+        found = copies.get(key)
+        values = f"closest {number(found['min'])}, median {number(found['median'])}" if found else "none to measure"
+        lines.append(f"  {label:<20}{values}")
+    pairs = [
+        (label, copies.get(key))
+        for label, key in (("synthetic", "closest_synthetic_pair"), ("real", "closest_real_pair"))
+    ]
+    alike = ", ".join(f"{label} {number(pair['distance']) if pair else 'fewer than two'}" for label, pair in pairs)
+    return lines + [f"  {'two most alike':<20}{alike}"]
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _printable(line):
+    return "".join(character if character.isprintable() else "?" for character in line)
+
+
+def _wrap(line):
+    """Breaks a line at blanks, or within a word that is itself too long, keeping the blanks inside of a row."""
+    while len(line) > WIDTH:
+        cut = line.rfind(" ", 20, WIDTH + 1)
+        cut = cut if cut > 0 else WIDTH
+        yield line[:cut].rstrip()
+        line = "  " + line[cut:].lstrip()
+    yield line

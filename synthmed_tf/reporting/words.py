@@ -1,0 +1,234 @@
+"""What report.html says about the numbers of report.json: its sentences and the rows of its tables, as plain text."""
+
+from synthmed_tf.metrics.segmentation import METRICS
+from synthmed_tf.reporting import table
+
+STRUCTURES = {"drive": "vessel", "chase_db1": "vessel", "phantom": "vessel", "bubil": "cell"}  # what a mask marks
+METRIC_NAMES = {
+    "f1": "F1",
+    "f1_macro": "macro F1",
+    "auc_roc": "AUC-ROC",
+    "auc_pr": "AUC-PR",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "accuracy": "accuracy",
+}
+CONVENTION_NAMES = {
+    "fov_pooled": "Inside the field of view, all images pooled",
+    "fov_per_image": "Inside the field of view, mean of the images",
+    "whole_image": "Whole image, black surround included, pooled",
+}
+LITERATURE = (  # on DRIVE at native resolution, inside the field of view, pooled: who, F1, AUC-ROC
+    ("U-Net (Alom et al. 2018; orobix/retina-unet)", "0.814 to 0.816", "0.9755 to 0.979"),
+    ("IterNet (Li et al. 2020)", "0.8205", "0.9816"),
+)
+
+
+def useful(segmentation, structure):
+    """The first sentence of the summary; `structure` is what a mask marks, in the singular."""
+    if "unavailable" in segmentation:
+        return f"How useful the set is was not measured: {segmentation['unavailable']}"
+    real, synthetic, both = (table.mean_sd(table.score(segmentation["arms"], arm), sign="±") for arm in table.ARMS)
+    ratio = segmentation.get("ratio")
+    share = "" if ratio is None else f", which is {100 * ratio:.0f} % of that"
+    return (
+        f"A network that learned from {segmentation['real_pairs']} real pairs finds {structure}s in "
+        f"{segmentation['test_images']} real test images with F1 {real}; the same network that learned from "
+        f"{segmentation['synthetic_pairs']} synthetic pairs alone reaches {synthetic}{share}, and with both {both}."
+    )
+
+
+def faithful(distribution):
+    """The second sentence of the summary."""
+    if "unavailable" in distribution:
+        return f"How faithful the images are was not measured: {distribution['unavailable']}"
+    kl = distribution["kl_intensity"]
+    ours, floor = kl["synthetic_vs_real"].get("grey"), kl["real_vs_real"].get("grey") or {}
+    halves = (
+        "there were too few real images to compare two halves of them"
+        if floor.get("mean") is None
+        else f"two random halves of the real images differ by {table.mean_sd(floor, '.2g', '±')}"
+    )
+    return (
+        f"The grey levels of the synthetic images differ from those of the real ones by a KL divergence of "
+        f"{table.number(ours, '.3g')} (0 would be the same distribution); {halves}."
+    )
+
+
+def copied(copies):
+    """The third sentence of the summary: how many synthetic masks lie nearer to training than every real test mask."""
+    if "unavailable" in copies:
+        return f"Whether masks are copied was not measured: {copies['unavailable']}"
+    rows, controls = copies["nearest_training_mask"], copies.get("test_to_training")
+    closest = (
+        f"closest {table.number(copies['synthetic_to_training']['min'])}, where 0 is the same mask and 1 shares nothing"
+    )
+    if not controls:
+        return (
+            f"Each of {len(rows)} synthetic masks was compared with the training masks ({closest}), but there are no real "
+            "test masks to tell how near an honest new mask comes."
+        )
+    nearer = sum(row["distance"] < controls["min"] for row in rows)
+    verdict = "so there is no sign that masks are copied" if not nearer else "so look at those before the set is shared"
+    return (
+        f"{nearer or 'None'} of the {len(rows)} synthetic masks {'lies' if nearer < 2 else 'lie'} nearer to a training "
+        f"mask ({closest}) than the nearest real test mask does ({table.number(controls['min'])}), {verdict}."
+    )
+
+
+def score_tables(segmentation):
+    """[{"title", "columns", "groups": [(convention, [(metric, cells)])]}] at training size and at native resolution."""
+    if "unavailable" in segmentation:
+        return []
+    native = segmentation.get("native") or {}
+    size = "{} × {} pixels".format(*segmentation["image_size"])
+    found = []
+    for title, arms, observer in (
+        (f"At the size of the training images, {size}", segmentation["arms"], None),
+        ("At the native resolution of each photograph", native.get("arms"), native.get("second_observer")),
+    ):
+        if not arms:
+            continue
+        groups = []
+        for convention, convention_name in CONVENTION_NAMES.items():
+            rows = []
+            for metric in METRICS:
+                cells = [table.mean_sd(table.score(arms, arm, metric, convention), sign="±") for arm in table.ARMS]
+                if observer:
+                    auc = metric.startswith("auc")
+                    human = (observer.get(metric) or {}).get(convention)
+                    cells.append("none" if auc and human is None else table.number(human))
+                rows.append((METRIC_NAMES[metric], cells))
+            groups.append((convention_name, rows))
+        columns = [f"learned from {label}" for label in ("real", "synthetic", "both")] + (
+            ["second person"] if observer else []
+        )
+        found.append({"title": title, "columns": columns, "groups": groups})
+    return found
+
+
+def unet(segmentation):
+    """The settings of the segmentation network in two sentences."""
+    if "unavailable" in segmentation:
+        return ""
+    unet, repeats = segmentation["unet"], segmentation["repeats"]
+    thresholds = [value for values in (segmentation.get("thresholds") or {}).values() for value in values]
+    chosen = f" (here {min(thresholds):.2f} to {max(thresholds):.2f})" if thresholds else ""
+    seconds = [value for values in (segmentation.get("seconds") or {}).values() for value in values]
+    took = f", about {sum(seconds) / len(seconds) / 60:.1f} minutes each" if seconds else ""
+    times = "trained once, so no spread is known" if repeats == 1 else f"trained {repeats} times from different seeds"
+    return (
+        f"The network is a U-Net of {unet['levels']} levels and width {unet['width']} with {unet['parameters']:,} parameters, "
+        f"{segmentation['steps']:,} training steps in each arm{took}, {times}. The threshold above which a pixel counts as "
+        f"marked was chosen on the training images of each run, never on test images{chosen}."
+    )
+
+
+def literature(segmentation):
+    """[(who, F1, AUC-ROC)] at native resolution in the field of view: ours first, then the human, then the published ones."""
+    native = segmentation.get("native") or {}
+    if not native.get("arms"):
+        return []
+    rows = [
+        (
+            f"this run, learned from {label}",
+            *(table.mean_sd(table.score(native["arms"], arm, m), sign="±") for m in ("f1", "auc_roc")),
+        )
+        for arm, label in zip(table.ARMS, ("real pairs", "synthetic pairs", "both"))
+    ]
+    if observer := native.get("second_observer"):
+        rows.append(
+            (
+                "a second person (second observer)",
+                table.number(observer["f1"]["fov_pooled"]),
+                "none: a person gives yes or no",
+            )
+        )
+    return rows + list(LITERATURE)
+
+
+def macro(segmentation):
+    """Vessel F1 in the field of view and macro F1 on whole images, beside P1's: [(label, ours, ours, P1)]."""
+    if "unavailable" in segmentation:
+        return []
+    arms = segmentation["arms"]
+    return [
+        (
+            f"learned from {arm}",
+            table.mean_sd(table.score(arms, arm), sign="±"),
+            table.mean_sd(table.score(arms, arm, "f1_macro", "whole_image"), sign="±"),
+            table.P1_F1[arm],
+        )
+        for arm in ("real", "synthetic")
+    ]
+
+
+def kl_rows(distribution):
+    """[(channel, synthetic against real, real against real)]."""
+    if "unavailable" in distribution:
+        return []
+    kl = distribution["kl_intensity"]
+    return [
+        (channel, table.number(value, ".3g"), table.mean_sd(kl["real_vs_real"].get(channel), ".2g", "±"))
+        for channel, value in kl["synthetic_vs_real"].items()
+    ]
+
+
+def copy_rows(copies):
+    """[(what is compared, smallest distance, median distance)]."""
+    if "unavailable" in copies:
+        return []
+    rows = []
+    for label, key in (
+        ("synthetic masks to their nearest training mask", "synthetic_to_training"),
+        ("real test masks to their nearest training mask", "test_to_training"),
+    ):
+        found = copies.get(key)
+        rows.append(
+            (
+                label,
+                *((table.number(found["min"]), table.number(found["median"])) if found else ("none to measure", "")),
+            )
+        )
+    for label, key in (
+        ("the two synthetic masks most alike", "closest_synthetic_pair"),
+        ("the two real masks most alike", "closest_real_pair"),
+    ):
+        pair = copies.get(key)
+        rows.append((label, table.number(pair["distance"]) if pair else "fewer than two masks", ""))
+    return rows
+
+
+def duration(seconds):
+    """Seconds in words, None where they are not known."""
+    if seconds is None:
+        return None
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+
+
+def provenance(report, shown):
+    """[(title, [(key, value)])]. Without real images the real set's entries are its counts and versions only."""
+    real, synthetic = report.get("real") or {}, report.get("synthetic")
+    if not shown:
+        real = {
+            key: real[key]
+            for key in ("name", "counts", "image_size", "channels", "versions", "git_commit")
+            if key in real
+        }
+    left_out = ("shards", "features", "schema_version")
+    found = [("This report", [("command", str(report.get("command", "unknown")))])]
+    for title, manifest in (("Synthetic set", synthetic), ("Real set", real)):
+        rows = list(_flatten({key: value for key, value in (manifest or {}).items() if key not in left_out}))
+        found.append((title, rows or [("manifest", "none: another program made this set")]))
+    return found
+
+
+def _flatten(value, key=""):
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _flatten(inner, f"{key} · {name}" if key else str(name))
+    elif isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        for place, inner in enumerate(value, 1):
+            yield from _flatten(inner, f"{key} {place}")
+    else:
+        yield key, "unknown" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

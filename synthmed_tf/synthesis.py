@@ -1,0 +1,119 @@
+"""Trained generator and seeds -> synthetic Samples, and the synthetic set as files for people."""
+
+import csv
+import dataclasses
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from tqdm import tqdm
+
+from synthmed_tf import images, records
+from synthmed_tf.sample import InputError, Sample
+from synthmed_tf.training import stage2
+
+CHUNK = 16  # masks made at once, aligned to the index, so that sample i has the same bits whoever makes it
+
+
+def masks(networks, settings, count, start=0):
+    """Masks number `start` to `count` - 1 from a trained stage 1.
+
+    Args:
+      networks: stage1.Stage1.
+      settings: of the training; latent, seed, warp.
+      count: how many there are in all.
+      start: the first one wanted.
+
+    Yields:
+      Sample with a mask [height, width, 1]; a function of (seed, index) alone. With warp the generator knows eyes turned one
+      way only, and half of the masks are mirrored back.
+    """
+    seed, latent = settings["seed"], settings["latent"]
+
+    @tf.function
+    def make(indices):
+        keys = tf.map_fn(lambda i: tf.random.experimental.stateless_fold_in([seed, -2], i), indices)
+        z = tf.map_fn(lambda key: tf.random.stateless_normal([latent], key), keys, fn_output_signature=tf.float32)
+        mirrored = tf.map_fn(lambda key: tf.random.stateless_uniform([], key + 1), keys, fn_output_signature=tf.float32) < 0.5
+        return networks.sampler(z, training=False), mirrored
+
+    for first in range(start // CHUNK * CHUNK, count, CHUNK):
+        fields, mirrored = (values.numpy() for values in make(tf.range(first, first + CHUNK)))
+        for index in range(max(first, start), min(first + CHUNK, count)):
+            mask = images.mask_from_field(fields[index - first])
+            if settings["warp"] and mirrored[index - first]:
+                mask = np.ascontiguousarray(mask[:, ::-1])
+            yield Sample(id=f"synthetic-{index:06d}", mask=mask, seed=seed)
+
+
+def pairs(networks, mask_samples, settings, with_field_of_view):
+    """Photographs for masks, one at a time: sample i is a function of (its mask, seed, i) alone.
+
+    Args:
+      networks: stage2.Stage2.
+      mask_samples: iterable of Samples from `masks`, from index 0 on.
+      settings: of the training; seed.
+      with_field_of_view: estimate each photograph's field of view from the photograph itself (no real one is ever copied).
+
+    Yields:
+      Sample with image uint8, mask, and field_of_view where asked for.
+    """
+    for index, sample in enumerate(mask_samples):
+        photograph = stage2.translate(networks, sample.mask[None], [settings["seed"], index])[0]
+        view = images.estimate_field_of_view(photograph) if with_field_of_view else None
+        yield dataclasses.replace(sample, image=photograph, field_of_view=view)
+
+
+def write_png(folder, samples):
+    """Writes images/, masks/ and index.csv under `folder`, for people and for other tools; whole or not at all.
+
+    Args:
+      folder: pathlib.Path; replaced.
+      samples: sequence of synthetic Samples.
+    """
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    (temporary / "images").mkdir(parents=True)
+    (temporary / "masks").mkdir()
+    with open(temporary / "index.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "image", "mask", "seed"])
+        for sample in tqdm(samples, desc="PNG files", unit="pair", disable=len(samples) < 500):
+            for kind, pixels in (("images", sample.image), ("masks", sample.mask * np.uint8(255))):
+                Image.fromarray(np.squeeze(pixels)).save(temporary / kind / f"{sample.id}.png")
+            table.writerow([sample.id, f"images/{sample.id}.png", f"masks/{sample.id}.png", sample.seed])
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+
+
+def is_current(folder, count, **checkpoints):
+    """Whether `folder` holds `count` samples whose manifest has these entries (SHA-256 of checkpoints)."""
+    if not (folder / "manifest.json").exists():
+        return False
+    manifest = records.read_manifest(folder)
+    return sum(manifest["counts"].values()) == count and all(manifest.get(key) == value for key, value in checkpoints.items())
+
+
+def require(real, *features):
+    """Raises InputError unless the real records hold these features."""
+    for feature in features:
+        if feature not in real.features:
+            raise InputError(f"{real.folder}: the samples have no {feature}, which this stage learns from; give --data another set")
+
+
+def describe_real(manifest):
+    """What a synthetic set's manifest says of the real set: nothing of a single image, no path, no file name."""
+    keys = ("name", "counts", "image_size", "channels", "fields_of_view", "test_split", "holdout")
+    return {key: manifest[key] for key in keys}
+
+
+def checkpoint_sha256(prefix):
+    """SHA-256 over the files of a checkpoint, in the order of their names."""
+    digest = hashlib.sha256()
+    prefix = Path(prefix)
+    for path in sorted(prefix.parent.glob(prefix.name + ".*")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,325 @@
+"""The one training loop: restore, progress, logs, checkpoints, interruption. What a step does is the stages' business."""
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import shutil
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from synthmed_tf.sample import InputError
+
+AVERAGE_EVERY = 10  # steps between two updates of the averaged weights; decay ** 10 then is the same average
+
+# What may differ when a command is run again: how far to go and where things lie, not what is computed.
+_FREE_TO_CHANGE = {"steps", "epochs", "num_samples", "data_dir", "out_dir"}
+
+
+def set_up(seed, precision="float32", strategy="default"):
+    """Makes TensorFlow deterministic, sets the precision policy, and returns (tf.distribute strategy, policy name).
+
+    On CPUs oneDNN and Eigen give the same bits in every run with the same number of threads, and TensorFlow's op determinism
+    would make them single-threaded (half the speed on 2 cores), so it is switched on for GPUs alone.
+
+    `auto` is mixed_bfloat16 where the hardware multiplies in bfloat16 (CPUs with avx512_bf16 or amx_bf16, GPUs of compute
+    capability 8 and up), else float32.
+
+    Raises:
+      InputError: `mirrored` without a GPU.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()
+    if precision == "auto":
+        precision = "mixed_bfloat16" if _computes_bfloat16() else "float32"
+    tf.keras.mixed_precision.set_global_policy(precision)
+    tf.keras.utils.set_random_seed(seed)
+    if strategy == "mirrored":
+        if not tf.config.list_logical_devices("GPU"):
+            raise InputError("--strategy=mirrored: TensorFlow sees no GPU here; leave the flag out")
+        return tf.distribute.MirroredStrategy(), precision
+    return tf.distribute.get_strategy(), precision
+
+
+def _computes_bfloat16():
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))[0] >= 8
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            words = set(file.read().split())
+    except FileNotFoundError:
+        return False
+    return "avx512_bf16" in words or "amx_bf16" in words
+
+
+@contextlib.contextmanager
+def claim(folder, settings, overwrite=False):
+    """Holds `folder` for one run at a time and keeps its flags.json.
+
+    A folder that another run made is gone on with only if `settings` agree with its flags.json in all that decides the
+    result; with `overwrite` its contents are thrown away first.
+
+    Raises:
+      InputError: another process works in the folder, or the settings differ (the message names them).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another run is working here; wait for it, or give another --out_dir") from None
+        kept = folder / "flags.json"
+        new = {key: value for key, value in settings.items() if key not in ("given", "overwrite", "dry_run")}
+        new = json.loads(json.dumps(new))
+        others = [entry for entry in folder.iterdir() if entry.name != ".lock"]
+        if others and not kept.exists():
+            raise InputError(f"{folder} holds files that are not of a run of this program; move them, or give another folder")
+        if overwrite:
+            for entry in others:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        if kept.exists():
+            try:
+                old = json.loads(kept.read_text(encoding="utf-8"))
+            except ValueError:
+                raise InputError(f"{kept}: not readable as JSON; --overwrite starts this folder again") from None
+            changed = [
+                f"{name} was {old.get(name)!r} and is now {new.get(name)!r}"
+                for name in sorted((old.keys() | new.keys()) - _FREE_TO_CHANGE)
+                if old.get(name) != new.get(name)
+            ]
+            if changed:
+                raise InputError(
+                    f"{folder} holds a run with other settings: {'; '.join(changed)}. Give those again, another "
+                    f"--out_dir, or --overwrite"
+                )
+        write_json(kept, new)
+        yield
+
+
+def write_json(path, value):
+    """Writes JSON so that the file is either the old one or the new one, never half of it."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def fit(folder, step, batch, state, steps, *, images_per_step, save_every=250, average=None, grid=None, grid_every=250, name="", strategy=None):
+    """Trains until `steps` steps are done, from wherever the newest checkpoint in the folder stands.
+
+    Killed at any moment and called again, it ends with the same bits, because `step` and `batch` are functions of the step
+    number alone and everything else that changes is in the checkpoint.
+
+    Args:
+      folder: pathlib.Path; gets checkpoints/, samples/, events/ and metrics.jsonl.
+      step: function (step number [] int64, *batch) -> dict of scalar float32 losses; a tf.function.
+      batch: function step number -> tuple of arrays, called in a background thread one step ahead.
+      state: dict name -> model or optimiser, all built; what a checkpoint holds.
+      steps: total number of steps, not steps from here.
+      images_per_step: real images in a step, for the speed shown.
+      save_every: steps between checkpoints.
+      average: (model, averaged model, decay per step) or None.
+      grid: function () -> [height, width, channels] uint8 picture of samples, or None; saved every `grid_every` steps.
+      name: shown in the progress line.
+      strategy: tf.distribute strategy; the batch is split over its replicas.
+
+    Returns:
+      {"step": steps done, "seconds": of this call, "checkpoint": path of the newest checkpoint}.
+
+    Raises:
+      InputError: a loss is not finite (the newest checkpoint is from before it), or the checkpoint is of another model.
+      SystemExit: 130 after Ctrl-C, 143 after SIGTERM; the state is saved first.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    counter = tf.Variable(0, dtype=tf.int64, trainable=False)
+    if average:
+        model, averaged, decay = average
+        averaged.set_weights(model.get_weights())
+        state = {**state, "average": averaged}
+        decay = tf.constant(decay**AVERAGE_EVERY, tf.float32)
+
+        @tf.function
+        def update_average():
+            for old, new in zip(averaged.trainable_variables, model.trainable_variables, strict=True):
+                old.assign(new + decay * (old - new))
+            for old, new in zip(averaged.non_trainable_variables, model.non_trainable_variables, strict=True):
+                old.assign(new)
+
+    checkpoint = tf.train.Checkpoint(step=counter, **state)
+    manager = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=2)
+    _restore(checkpoint, manager, folder)
+    start = int(counter)
+    log = _Log(folder, start)
+    began = time.monotonic()
+    if start >= steps:
+        return {"step": start, "seconds": 0.0, "checkpoint": manager.latest_checkpoint}
+
+    bar = tqdm(total=steps, initial=start, desc=name, unit="step", dynamic_ncols=True, mininterval=1 if sys.stderr.isatty() else 20)
+    with _Interruption() as interruption, ThreadPoolExecutor(1) as ahead, bar:
+        upcoming = ahead.submit(batch, start)
+        for index in range(start, steps):
+            arrays = upcoming.result()
+            if index + 1 < steps:
+                upcoming = ahead.submit(batch, index + 1)
+            losses = _run(strategy, step, index, arrays)
+            if average and (index + 1) % AVERAGE_EVERY == 0:
+                update_average()
+            counter.assign(index + 1)
+            losses = {key: float(value) for key, value in losses.items()}
+            if not all(math.isfinite(value) for value in losses.values()):
+                raise InputError(
+                    f"{folder}: step {index + 1}: a loss is not finite ({_words(losses)}); stopped, with the checkpoint of step "
+                    f"{_step_of(manager)} kept. Try --precision=float32 or another --seed"
+                )
+            log.add(index + 1, losses, bar)
+            bar.update()
+            bar.set_postfix_str(f"{_speed(bar, images_per_step)} {_words(losses)}", refresh=False)
+            done = index + 1 == steps
+            if grid and ((index + 1) % grid_every == 0 or done):
+                log.picture(index + 1, grid())
+            if (index + 1) % save_every == 0 or done or interruption.signal:
+                log.flush()
+                manager.save(checkpoint_number=index + 1)
+            if interruption.signal:
+                bar.close()
+                print(f"stopped at step {index + 1} and saved; the same command goes on from there", file=sys.stderr)
+                raise SystemExit(128 + interruption.signal)
+    return {"step": steps, "seconds": time.monotonic() - began, "checkpoint": manager.latest_checkpoint}
+
+
+def _run(strategy, step, index, arrays):
+    number = tf.constant(index, tf.int64)
+    if strategy.num_replicas_in_sync == 1:
+        return step(number, *arrays)
+    count = strategy.num_replicas_in_sync
+    parts = tuple(
+        strategy.experimental_distribute_values_from_function(
+            lambda context, array=array: array[context.replica_id_in_sync_group :: count]
+        )
+        for array in arrays
+    )
+    losses = strategy.run(step, args=(number, *parts))
+    return {key: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None) for key, value in losses.items()}
+
+
+def _restore(checkpoint, manager, folder):
+    if not manager.latest_checkpoint:
+        return
+    try:
+        checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise InputError(
+            f"{manager.latest_checkpoint}: not a checkpoint of this model, or damaged ({reason}); --overwrite starts {folder} again"
+        ) from None
+
+
+def restore_average(folder, model):
+    """Loads the averaged weights of the newest checkpoint in `folder` into `model`; returns the checkpoint's path.
+
+    Raises:
+      InputError: there is none, or it is of another model.
+    """
+    return _restore_one(folder, model, "average")
+
+
+def restore_model(folder, model, name):
+    """Loads the weights saved under `name` in the newest checkpoint into `model`; returns the checkpoint's path."""
+    return _restore_one(folder, model, name)
+
+
+def _restore_one(folder, model, name):
+    latest = tf.train.latest_checkpoint(str(folder / "checkpoints"))
+    if not latest:
+        raise InputError(f"{folder / 'checkpoints'}: no checkpoint here; train first")
+    try:
+        tf.train.Checkpoint(**{name: model}).restore(latest).assert_existing_objects_matched().expect_partial()
+    except (AssertionError, ValueError, tf.errors.OpError):
+        raise InputError(f"{latest}: not a checkpoint of this model; --overwrite starts {folder} again") from None
+    return latest
+
+
+def _step_of(manager):
+    return int(manager.latest_checkpoint.rsplit("-", 1)[1]) if manager.latest_checkpoint else "none"
+
+
+def _speed(bar, images_per_step):
+    rate = bar.format_dict["rate"]
+    return f"{rate * images_per_step:.1f} images/s" if rate else ""
+
+
+def _words(losses):
+    return " ".join(f"{key} {value:.3g}" for key, value in losses.items())
+
+
+class _Interruption:
+    """Notes Ctrl-C and SIGTERM, so that the step under way ends and is saved. A second Ctrl-C stops at once."""
+
+    signal = 0
+
+    def __enter__(self):
+        self.old = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _note(self, number, _frame):
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    def __exit__(self, *_):
+        for number, handler in self.old.items():
+            signal.signal(number, handler)
+
+
+class _Log:
+    """metrics.jsonl and TensorBoard events, cut back to the step that a run goes on from."""
+
+    def __init__(self, folder, start):
+        self.path = folder / "metrics.jsonl"
+        self.lines = []
+        self.folder = folder
+        if self.path.exists():
+            old = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in old if line.endswith("\n") and json.loads(line)["step"] <= start]
+            self.path.write_text("".join(kept), encoding="utf-8")
+        self.events = tf.summary.create_file_writer(str(folder / "events"))
+
+    def add(self, step, losses, bar):
+        if step % 10 and step != bar.total:
+            return
+        self.lines.append(json.dumps({"step": step, **{key: round(value, 6) for key, value in losses.items()}}) + "\n")
+        with self.events.as_default(step):
+            for key, value in losses.items():
+                tf.summary.scalar(key, value)
+
+    def picture(self, step, image):
+        from PIL import Image
+
+        (self.folder / "samples").mkdir(exist_ok=True)
+        Image.fromarray(np.squeeze(image)).save(self.folder / "samples" / f"{step:07d}.png")
+        with self.events.as_default(step):
+            tf.summary.image("samples", image[None])
+
+    def flush(self):
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.writelines(self.lines)
+        self.lines = []
+        self.events.flush()
+
+
+def picture_grid(images, columns=8):
+    """[count, height, width, channels] uint8 -> one picture with `columns` images a row and 2 pixels between them."""
+    count, height, width, channels = images.shape
+    rows = -(-count // columns)
+    sheet = np.full([rows * (height + 2) - 2, columns * (width + 2) - 2, channels], 128, np.uint8)
+    for index, image in enumerate(images):
+        top, left = (index // columns) * (height + 2), (index % columns) * (width + 2)
+        sheet[top : top + height, left : left + width] = image
+    return sheet

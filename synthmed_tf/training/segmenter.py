@@ -1,0 +1,106 @@
+"""The U-Net segmenter: trains on photograph and mask, predicts masks' probabilities."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from synthmed_tf import losses, records
+from synthmed_tf.networks.unet import unet
+from synthmed_tf.training import loop
+
+BATCH_SIZE = 8
+CROP = 128  # pixels; larger crops give the same figures and fall out of the CPU's cache
+LEARNING_RATE = 2e-3  # Adam's, falling to 0 along half a cosine
+
+
+def normalise(image, field_of_view):
+    """Colours of one image with mean 0 and standard deviation 1 per channel inside the field of view, and 0 outside.
+
+    Args:
+      image: [height, width, channels] uint8 or uint16.
+      field_of_view: [height, width, 1] in {0, 1}, or None for everywhere.
+
+    Returns:
+      [height, width, channels] float32.
+    """
+    image = image.astype(np.float32)
+    inside = np.ones(image.shape[:2], bool) if field_of_view is None else field_of_view[..., 0] > 0
+    if not inside.any():
+        inside[:] = True
+    pixels = image[inside]
+    return (image - pixels.mean(0)) / (pixels.std(0) + 1e-3) * inside[..., None]
+
+
+def train(folder, samples, steps, seed, name="U-Net", levels=3, width=16, save_every=200):
+    """Trains a U-Net on random crops, turns and flips of `samples`.
+
+    Args:
+      folder: pathlib.Path of this training alone; the same call goes on from its newest checkpoint.
+      samples: sequence of Samples with image and mask; all of one number of channels, sizes may differ.
+      steps: training steps of BATCH_SIZE crops; the cosine of the learning rate ends there.
+      seed: initial weights and order of the data.
+
+    Returns:
+      (the trained Keras model, loop.fit's dict).
+    """
+    folder = Path(folder)
+    pairs = []
+    for sample in samples:
+        inside = np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view
+        stack = [normalise(sample.image, sample.field_of_view), sample.mask, inside]
+        pairs.append(np.concatenate(stack, -1, dtype=np.float32))
+    channels = pairs[0].shape[-1] - 2
+    crop = min(CROP, *(min(pair.shape[:2]) for pair in pairs)) // 2**levels * 2**levels
+
+    tf.keras.utils.set_random_seed(seed)
+    model = unet(channels, levels, width)
+    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), jit_compile=False)
+    optimizer.build(model.trainable_variables)
+
+    def batch(index):
+        random = np.random.default_rng([seed, 1, index])
+        crops = []
+        for position in range(index * BATCH_SIZE, (index + 1) * BATCH_SIZE):
+            i = records.batch_indices(len(pairs), 1, seed, position)[0]
+            top, left = (random.integers(side - crop + 1) for side in pairs[i].shape[:2])
+            part = np.rot90(pairs[i][top : top + crop, left : left + crop], random.integers(4))
+            crops.append(part[::-1] if random.integers(2) else part)
+        return (np.stack(crops),)
+
+    @tf.function
+    def step(number, stack):  # noqa: ARG001 (the order of the data is all the randomness there is)
+        images, mask, inside = stack[..., :-2], stack[..., -2:-1], stack[..., -1:]
+        with tf.GradientTape() as tape:
+            loss = losses.segmentation_cross_entropy(model(images, training=True), mask, inside)
+        variables = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return {"loss": loss}
+
+    state = {"unet": model, "optimizer": optimizer}
+    result = loop.fit(folder, step, batch, state, steps, images_per_step=BATCH_SIZE, save_every=save_every, name=name)
+    return model, result
+
+
+def predict(model, samples):
+    """Probabilities of vessel for each sample at its own size.
+
+    Args:
+      model: a U-Net from `train`.
+      samples: iterable of Samples with an image.
+
+    Yields:
+      [height, width] float32 in [0, 1], 0 outside the field of view.
+    """
+    multiple = 16
+
+    @tf.function(reduce_retracing=True)
+    def infer(images):
+        return tf.sigmoid(model(images, training=False))[0, :, :, 0]
+
+    for sample in samples:
+        image = normalise(sample.image, sample.field_of_view)
+        height, width = image.shape[:2]
+        padded = np.pad(image, [(0, -height % multiple), (0, -width % multiple), (0, 0)])
+        probabilities = infer(padded[None]).numpy()[:height, :width]
+        yield probabilities if sample.field_of_view is None else probabilities * sample.field_of_view[..., 0]

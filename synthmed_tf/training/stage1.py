@@ -1,0 +1,174 @@
+"""Stage 1: noise -> geometry. A GAN on masks (P1 § Stage-I GAN; Radford et al. 2016)."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from synthmed_tf import augment, images, losses, records
+from synthmed_tf.networks import dcgan, selfmod
+from synthmed_tf.sample import InputError
+from synthmed_tf.training import loop
+
+R1_EVERY = 8  # steps between two R1 penalties, each weighted that much more (Karras et al. 2020 § 3.1, lazy regularisation)
+
+
+@dataclasses.dataclass
+class Stage1:
+    """The networks of stage 1 and how masks are put to them.
+
+    Attributes:
+      generator: z [batch, latent] -> [batch, height, width, 1] in (-1, 1); positive inside the mask.
+      averaged: the generator whose weights are the running average; None where the preset has none.
+      discriminator: [batch, height, width, 1] in [-1, 1] -> logit [batch, 1].
+    """
+
+    generator: tf.keras.Model
+    averaged: tf.keras.Model | None
+    discriminator: tf.keras.Model
+
+    @property
+    def sampler(self):
+        """The generator that makes samples."""
+        return self.averaged or self.generator
+
+
+def build(settings):
+    """Builds the networks that `settings` ask for: model, image_size, latent, average."""
+    network = {"dcgan": dcgan, "selfmod": selfmod}[settings["model"]]
+    size, latent = settings["image_size"], settings["latent"]
+    make = lambda: network.generator(size, channels=1, latent=latent)  # noqa: E731
+    return Stage1(make(), make() if settings["average"] else None, network.discriminator(size, channels=1))
+
+
+def train(folder, real, settings, steps, strategy=None):
+    """Trains stage 1 on the masks of `real`, or goes on where it stopped.
+
+    Args:
+      folder: pathlib.Path of the run.
+      real: records.Records of real samples with masks.
+      settings: resolved flags and preset; see flags.STAGE1_PRESETS.
+      steps: steps in all.
+      strategy: tf.distribute strategy.
+
+    Returns:
+      (Stage1, loop.fit's dict).
+
+    Raises:
+      InputError: fewer masks than a batch, and what loop.fit raises.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    batch_size, seed, latent = settings["batch_size"], settings["seed"], settings["latent"]
+    if len(real) < batch_size and not settings["warp"]:
+        raise InputError(f"{real.folder}: {len(real)} training masks are fewer than a batch; give --batch_size={len(real)} or less")
+    fields = real_fields(real, settings)
+    with strategy.scope():
+        networks = build(settings)
+        optimizers = [
+            tf.keras.optimizers.Adam(settings["learning_rate"] * factor, settings["beta1"], settings["beta2"], jit_compile=False)
+            for factor in (1.0, settings["discriminator_rate"])
+        ]
+        for optimizer, model in zip(optimizers, (networks.generator, networks.discriminator), strict=True):
+            optimizer.build(model.trainable_variables)
+    step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
+
+    def batch(index):
+        chosen = [records.batch_indices(len(fields), 1, seed, index * batch_size + i)[0] for i in range(batch_size)]
+        return (fields[chosen],)
+
+    fixed = tf.random.stateless_normal([16, latent], [seed, -1])
+    state = {
+        "generator": networks.generator,
+        "discriminator": networks.discriminator,
+        "generator_optimizer": optimizers[0],
+        "discriminator_optimizer": optimizers[1],
+    }
+
+    def grid():
+        return loop.picture_grid(images.mask_from_field(networks.sampler(fixed, training=False).numpy()) * np.uint8(255))
+
+    average = (networks.generator, networks.averaged, settings["average"]) if networks.averaged else None
+    result = loop.fit(
+        folder, step, batch, state, steps, images_per_step=batch_size, average=average, grid=grid, name="stage 1", strategy=strategy
+    )
+    return networks, result
+
+
+def real_fields(real, settings):
+    """The masks as stage 1 sees them, with their fields of view.
+
+    With field_scale, each is the signed distance field tanh(d / field_scale); without, -1 and 1. With warp (small_data),
+    eyes are all turned so that the side with the thicker vessels, where the optic disc is, is on the left.
+
+    Returns:
+      [count, height, width, 2] float32: the field in [-1, 1]; the field of view in {0, 1}.
+    """
+    fields = []
+    for sample in real:
+        mask = sample.mask
+        inside = np.ones_like(mask) if sample.field_of_view is None else sample.field_of_view
+        if settings["warp"] and sample.field_of_view is not None and disc_is_right(mask):
+            mask, inside = mask[:, ::-1], inside[:, ::-1]
+        scale = settings["field_scale"]
+        field = images.signed_distance_field(mask, scale) if scale else mask * 2.0 - 1
+        fields.append(np.concatenate([field, inside], -1, dtype=np.float32))
+    return np.stack(fields)
+
+
+def disc_is_right(mask):
+    """Whether the optic disc is in the right half: vessels are thickest where they leave it.
+
+    Args:
+      mask: [height, width, 1] in {0, 1}.
+    """
+    from scipy import ndimage
+
+    thickness = ndimage.distance_transform_edt(mask[..., 0]) ** 3
+    columns = np.arange(mask.shape[1]) - (mask.shape[1] - 1) / 2
+    return float((thickness.sum(0) * columns).sum()) > 0
+
+
+def make_step(networks, optimizers, settings, replicas=1):
+    """The training step: (step number, [batch, height, width, 2] from real_fields) -> losses.
+
+    One update of the discriminator (cross entropy; with R1 every R1_EVERY steps where settings["r1"] > 0) and one of the
+    generator (non-saturating), both on the same fake masks, as DCGAN's code does.
+    """
+    generator, discriminator = networks.generator, networks.discriminator
+    seed, latent, r1 = settings["seed"], settings["latent"], settings["r1"]
+
+    @tf.function
+    def step(number, stack):
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        key = tf.random.experimental.stateless_fold_in([seed, tf.cast(number, tf.int32)], replica)
+        key_z, key_warp, key_shift = tf.unstack(tf.random.experimental.stateless_split(key, 3), num=3)
+        real, inside = stack[..., :1], stack[..., 1:]
+        if settings["warp"]:
+            real = augment.random_warp(real, key_warp, flip=(True, False))
+        real = tf.where(inside > 0, real, -1.0)
+        z = tf.random.stateless_normal([tf.shape(real)[0], latent], key_z)
+
+        def judge(fields):
+            return discriminator(augment.random_shift(fields, key_shift, settings["translate"]), training=True)
+
+        with tf.GradientTape(persistent=True) as tape:
+            fake = generator(z, training=True)
+            real_logits, fake_logits = judge(real), judge(fake)
+            d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / replicas
+            g_loss = losses.generator_non_saturating(fake_logits) / replicas
+        d_gradients = tape.gradient(d_loss, discriminator.trainable_variables)
+        g_gradients = tape.gradient(g_loss, generator.trainable_variables)
+        if r1:
+
+            def add_penalty():
+                with tf.GradientTape() as outer:
+                    penalty = R1_EVERY * r1 / 2 / replicas * losses.r1_penalty(lambda x: discriminator(x, training=True), real)
+                more = outer.gradient(penalty, discriminator.trainable_variables)
+                return [a if b is None else a + b for a, b in zip(d_gradients, more, strict=True)]
+
+            d_gradients = tf.cond(number % R1_EVERY == 0, add_penalty, lambda: d_gradients)
+        optimizers[1].apply_gradients(zip(d_gradients, discriminator.trainable_variables, strict=True))
+        optimizers[0].apply_gradients(zip(g_gradients, generator.trainable_variables, strict=True))
+        return {"discriminator": d_loss * replicas, "generator": g_loss * replicas}
+
+    return step

@@ -1,0 +1,163 @@
+"""Stage 2: geometry -> photograph. pix2pix (Isola et al. 2017; P1 § Stage-II GAN; Costa et al. 2017)."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from synthmed_tf import augment, images, losses, records
+from synthmed_tf.networks import pix2pix
+from synthmed_tf.sample import InputError
+from synthmed_tf.training import loop
+
+GRID = 8  # pairs in a picture of samples
+
+
+@dataclasses.dataclass
+class Stage2:
+    """The networks of stage 2.
+
+    Attributes:
+      generator: [mask [batch, height, width, 1] in {-1, 1}, seed [2] int32] -> photograph [batch, height, width, c] in (-1, 1).
+      discriminator: mask and photograph, in one tensor of 1 + c channels -> logits [batch, rows, columns, 1], one a patch.
+      training_at_test_time: whether photographs are made with dropout and batch statistics on, as Isola et al. 2017 do.
+    """
+
+    generator: tf.keras.Model
+    discriminator: tf.keras.Model
+    training_at_test_time: bool
+
+
+def build(settings, channels):
+    """Builds the preset's networks for photographs of `channels` channels."""
+    size, preset = settings["image_size"], settings["preset"]
+    return Stage2(
+        pix2pix.generator(size, in_channels=1, out_channels=channels, preset=preset),
+        pix2pix.discriminator(size, in_channels=1, out_channels=channels, preset=preset),
+        pix2pix.TRAINING_AT_TEST_TIME[preset],
+    )
+
+
+def train(folder, real, settings, steps, strategy=None):
+    """Trains stage 2 on the pairs of `real`, or goes on where it stopped.
+
+    Args:
+      folder: pathlib.Path of the run.
+      real: records.Records of real samples with image and mask.
+      settings: resolved flags and preset; see flags.STAGE2_PRESETS.
+      steps: steps in all.
+      strategy: tf.distribute strategy.
+
+    Returns:
+      (Stage2, loop.fit's dict).
+
+    Raises:
+      InputError: fewer pairs than a batch, and what loop.fit raises.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    batch_size, seed = settings["batch_size"], settings["seed"]
+    if len(real) < batch_size and not settings["warp"]:
+        raise InputError(f"{real.folder}: {len(real)} training pairs are fewer than a batch; give --batch_size={len(real)} or less")
+    pairs = real_pairs(real)
+    with strategy.scope():
+        networks = build(settings, pairs.shape[-1] - 2)
+        optimizers = [_optimizer(settings, model) for model in (networks.generator, networks.discriminator)]
+    step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
+
+    def batch(index):
+        chosen = [records.batch_indices(len(pairs), 1, seed, index * batch_size + i)[0] for i in range(batch_size)]
+        return (pairs[chosen],)
+
+    def grid():
+        some = pairs[np.linspace(0, len(pairs) - 1, GRID).astype(int)]
+        masks, photographs = np.sign(some[..., -2:-1]), some[..., :-2]
+        fakes = np.concatenate([translate(networks, mask[None] > 0, [seed, 0]) for mask in masks])
+        shown = np.concatenate([np.repeat(to_uint8(masks), photographs.shape[-1], -1), fakes, to_uint8(photographs)])
+        return loop.picture_grid(shown, GRID)
+
+    state = {
+        "generator": networks.generator,
+        "discriminator": networks.discriminator,
+        "generator_optimizer": optimizers[0],
+        "discriminator_optimizer": optimizers[1],
+    }
+    result = loop.fit(folder, step, batch, state, steps, images_per_step=batch_size, grid=grid, name="stage 2", strategy=strategy)
+    return networks, result
+
+
+def real_pairs(real):
+    """[count, height, width, channels + 2] float32: photograph in [-1, 1], signed distance field, field of view in {0, 1}."""
+    pairs = []
+    for sample in real:
+        inside = np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view
+        photograph = sample.image.astype(np.float32) / (np.iinfo(sample.image.dtype).max / 2) - 1
+        pairs.append(np.concatenate([photograph, images.signed_distance_field(sample.mask, 2.0), inside], -1, dtype=np.float32))
+    return np.stack(pairs)
+
+
+def translate(networks, masks, seed):
+    """Photographs for masks, made as each preset's paper does at test time (networks/pix2pix.py).
+
+    Args:
+      networks: Stage2.
+      masks: [1, height, width, 1] bool or {0, 1}; one at a time, so that batch statistics are its own.
+      seed: [2] ints; dropout is a function of it.
+
+    Returns:
+      [1, height, width, channels] uint8.
+    """
+    condition = np.where(masks, np.float32(1), np.float32(-1))
+    return to_uint8(networks.generator([condition, tf.constant([seed], tf.int32)], training=networks.training_at_test_time).numpy())
+
+
+def to_uint8(values):
+    """[-1, 1] float -> 0..255 uint8, rounded."""
+    return np.clip(np.rint((np.asarray(values, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+def _optimizer(settings, model):
+    if settings["optimizer"] == "rmsprop":
+        optimizer = tf.keras.optimizers.RMSprop(settings["learning_rate"], jit_compile=False)
+    else:
+        optimizer = tf.keras.optimizers.Adam(settings["learning_rate"], settings["beta1"], jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def make_step(networks, optimizers, settings, replicas=1):
+    """The training step: (step number, [batch, height, width, channels + 2] from real_pairs) -> losses.
+
+    Isola et al. 2017 eq. 1-4: one update of D (cross entropy, halved as in their § 3.3) and one of G
+    (non-saturating + l1 * L1), both on the same fake photographs.
+    """
+    generator, discriminator = networks.generator, networks.discriminator
+    seed, jitter = settings["seed"], settings["jitter"]
+
+    @tf.function
+    def step(number, stack):
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        key = tf.random.experimental.stateless_fold_in([seed, tf.cast(number, tf.int32)], replica)
+        key_augment, key_dropout = tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
+        if settings["warp"]:
+            inside = stack[..., -1:]
+            stack = augment.random_warp(stack, key_augment, rotation=20.0, elastic=0.008, flip=(True, True))
+            photograph = tf.where(inside > 0, stack[..., :-2], -1.0)
+            mask = tf.where((stack[..., -2:-1] > 0) & (inside > 0), 1.0, -1.0)
+        else:
+            stack = augment.jitter_and_mirror(stack, key_augment, jitter)
+            photograph, mask = stack[..., :-2], tf.where(stack[..., -2:-1] > 0, 1.0, -1.0)
+
+        with tf.GradientTape(persistent=True) as tape:
+            fake = generator([mask, key_dropout[None]], training=True)
+            real_logits = discriminator(tf.concat([mask, photograph], -1), training=True)
+            fake_logits = discriminator(tf.concat([mask, fake], -1), training=True)
+            d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / 2
+            adversarial = losses.generator_non_saturating(fake_logits)
+            l1 = losses.l1(photograph, fake)
+            scaled = d_loss / replicas, (adversarial + settings["l1"] * l1) / replicas
+        for optimizer, loss, model in zip(optimizers[::-1], scaled, (discriminator, generator), strict=True):
+            gradients = tape.gradient(loss, model.trainable_variables)
+            optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return {"discriminator": d_loss, "adversarial": adversarial, "l1": l1}
+
+    return step

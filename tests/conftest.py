@@ -1,0 +1,18 @@
+"""What all tests share. Nothing here imports TensorFlow, so collection stays quick."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports TensorFlow
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real data sets: $SYNTHMED_DATA_DIR, or ../shared/data beside the repository."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("SYNTHMED_DATA_DIR") or default)
+    if not folder.is_dir():
+        pytest.skip(f"no real data: looked for the folder {folder} (set SYNTHMED_DATA_DIR to where it is)")
+    return folder

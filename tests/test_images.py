@@ -1,0 +1,278 @@
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from synthmed_tf import images
+from synthmed_tf.images import Box
+from synthmed_tf.sample import InputError
+
+
+def tree(height, width):
+    """A made vessel tree: a thick trunk with branches one pixel wide, one piece, and a speck beside it."""
+    mask = np.zeros((height, width, 1), np.uint8)
+    mask[:, width // 2 : width // 2 + 9] = 1
+    for row in range(12, height - 12, 24):
+        mask[row, 10 : width - 10] = 1
+    return mask
+
+
+def components(mask):
+    return ndimage.label(mask[..., 0], np.ones((3, 3)))[1]
+
+
+# ---------------------------------------------------------------- crop and resize
+
+
+def test_frame_box_is_the_smallest_of_its_aspect_around_the_field_of_view():
+    field = np.zeros((100, 200, 1), np.uint8)
+    field[20:60, 30:130] = 1  # 40 high, 100 wide
+    assert images.frame_box(100, 200, (64, 64), field) == Box(-10, 30, 100, 100)
+    assert images.frame_box(100, 200, (64, 128), field) == Box(15, 30, 50, 100)
+    assert images.frame_box(100, 200, (128, 64), field) == Box(-60, 30, 200, 100)
+
+
+def test_frame_box_without_field_of_view_is_the_whole_frame():
+    assert images.frame_box(100, 200, (50, 100)) == Box(0, 0, 100, 200)
+    assert images.frame_box(100, 200, (64, 64)) == Box(-50, 0, 200, 200)
+    assert images.frame_box(100, 200, (64, 64), np.zeros((100, 200, 1), np.uint8)) == Box(-50, 0, 200, 200)
+
+
+@pytest.mark.parametrize("dtype, top", [(np.uint8, 255), (np.uint16, 65535)])
+def test_crop_resize_keeps_intensities_and_dtype(dtype, top):
+    for level in (0, 7, top):
+        image = np.full((90, 70, 3), level, dtype)
+        resized = images.crop_resize(image, Box(5, 5, 60, 60), (32, 32))
+        assert resized.dtype == dtype and (resized == level).all()
+    noise = np.random.default_rng(0).integers(top // 3, top // 2, (80, 80, 1)).astype(dtype)
+    resized = images.crop_resize(noise, Box(0, 0, 80, 80), (20, 20))
+    assert resized.min() >= noise.min() and resized.max() <= noise.max()  # no ringing
+    assert abs(resized.mean() / noise.mean() - 1) < 0.01
+    assert resized.std() < noise.std() / 2  # antialiased: picking pixels would keep the spread
+
+
+def test_crop_pads_with_zeros_and_the_native_size_is_left_alone():
+    image = np.random.default_rng(0).integers(1, 255, (8, 6, 3)).astype(np.uint8)
+    padded = images.crop_resize(image, Box(-2, -3, 12, 12), (12, 12))
+    assert (padded[2:10, 3:9] == image).all() and padded.sum() == image.sum()
+    assert (images.crop_resize(image, Box(20, 20, 4, 4), (4, 4)) == 0).all()  # a box beside the image
+
+
+def test_uncrop_is_the_inverse_place():
+    box = Box(-10, 20, 100, 80)
+    smooth = np.add.outer(np.arange(90.0), 2 * np.arange(120.0)).astype(np.float32)[..., None] / 400
+    small = images._resize(images._crop(smooth, box)[..., 0], (50, 40), Image.Resampling.BOX)
+    back = images.uncrop(small, box, (90, 120))
+    assert back.shape == (90, 120) and back.dtype == np.float32
+    assert (back[:, :20] == 0).all() and (back[:, 100:] == 0).all()  # outside the box
+    np.testing.assert_allclose(back[3:85, 25:95], smooth[3:85, 25:95, 0], atol=0.01)
+
+
+# ---------------------------------------------------------------- masks
+
+
+@pytest.mark.parametrize("size", [(64, 64), (96, 128), (128, 96), (300, 300), (600, 700)])
+def test_mask_keeps_area_and_stays_in_one_piece(size):
+    mask = tree(300, 340)
+    box = images.frame_box(300, 340, size)
+    resized = images.crop_resize_mask(mask, box, size)
+    assert resized.shape == (*size, 1) and resized.dtype == np.uint8 and set(np.unique(resized)) == {0, 1}
+    assert abs(resized.mean() / (mask.sum() / (box.height * box.width)) - 1) < 0.005
+    assert components(resized) == components(mask) == 1
+    assert (resized == images.crop_resize_mask(mask, box, size)).all()
+
+
+def test_mask_is_where_the_mask_was():
+    mask = tree(300, 300)
+    resized = images.crop_resize_mask(mask, Box(0, 0, 300, 300), (100, 100))
+    coverage = mask.reshape(100, 3, 100, 3).sum(axis=(1, 3))
+    assert coverage[resized[..., 0] == 1].min() > 0  # nothing on pixels that the mask does not touch
+    assert resized[coverage == 9].mean() > 0.9
+
+
+def test_empty_full_and_tiny_masks():
+    box = Box(0, 0, 200, 200)
+    assert images.crop_resize_mask(np.zeros((200, 200, 1), np.uint8), box, (64, 64)).sum() == 0
+    assert images.crop_resize_mask(np.ones((200, 200, 1), np.uint8), box, (64, 64)).all()
+    speck = np.zeros((200, 200, 1), np.uint8)
+    speck[100, 100] = 1
+    assert images.crop_resize_mask(speck, box, (64, 64)).sum() == 1  # never lost altogether
+    dust = (np.random.default_rng(0).random((200, 200, 1)) < 0.02).astype(np.uint8)  # every piece under half a pixel
+    assert abs(images.crop_resize_mask(dust, box, (64, 64)).mean() / dust.mean() - 1) < 0.02
+
+
+@pytest.mark.parametrize("size", [128, 256])
+def test_vessels_of_real_drive(real_data, size):
+    before = after = naive = 0
+    for number in range(21, 41):
+        folder = real_data / "drive" / "training"
+        mask = (images.read_image(folder / "1st_manual" / f"{number}_manual1.gif") > 0).astype(np.uint8)
+        field = (images.read_image(folder / "mask" / f"{number}_training_mask.gif") > 0).astype(np.uint8)
+        box = images.frame_box(*mask.shape[:2], (size, size), field)
+        cropped = images._crop(mask, box)
+        resized = images.crop_resize_mask(mask, box, (size, size))
+        assert abs(resized.mean() / cropped.mean() - 1) < 0.02
+        before, after = before + components(cropped), after + components(resized)
+        coverage = images._resize(cropped[..., 0], (size, size), Image.Resampling.BOX)
+        naive += components((coverage >= np.quantile(coverage, 1 - cropped.mean()))[..., None])
+    print(f"{size} pixels, 20 training masks: {before} pieces before, {after} after, {naive} by threshold")
+    assert 0.7 * before <= after <= before and naive > 10 * before
+
+
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_distance_field_is_the_closed_form_of_a_half_plane(scale):
+    mask = np.zeros((20, 30, 1), np.uint8)
+    mask[:, 15:] = 1
+    field = images.signed_distance_field(mask, scale)
+    assert field.dtype == np.float32 and np.abs(field).max() < 1
+    expected = np.tanh((np.arange(30) - 14.5) / scale)
+    np.testing.assert_allclose(field[..., 0], np.broadcast_to(expected, (20, 30)), atol=2e-6)
+
+
+def test_distance_field_and_back():
+    masks = [tree(64, 80), np.zeros((16, 16, 1), np.uint8), np.ones((16, 16, 1), np.uint8)]
+    for mask in [*masks, (np.random.default_rng(0).random((33, 31, 1)) < 0.5).astype(np.uint8)]:
+        field = images.signed_distance_field(mask, 3.0)
+        assert field.shape == mask.shape and np.abs(field).max() < 1
+        assert (images.mask_from_field(field) == mask).all()
+
+
+# ---------------------------------------------------------------- field of view
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+def test_field_of_view_of_a_made_disc():
+    y, x = np.mgrid[:200, :240]
+    disc = (((y - 100) ** 2 + (x - 120) ** 2 < 110**2) * 1).astype(np.uint8)  # cut by the frame above and below
+    rng = np.random.default_rng(0)
+    image = disc[..., None] * np.array([180, 90, 40]) + rng.integers(0, 12, (200, 240, 3))
+    image[90:110, 60:90] = 0  # a dark spot inside
+    for scale in (1, 3):
+        large = image.astype(np.uint8).repeat(scale, 0).repeat(scale, 1)
+        field = images.estimate_field_of_view(large)
+        assert field.shape == (*large.shape[:2], 1) and field.dtype == np.uint8
+        assert dice(field[..., 0], disc.repeat(scale, 0).repeat(scale, 1)) > 0.985
+    field = images.estimate_field_of_view((image * 200).clip(0, 65535).astype(np.uint16))
+    assert dice(field[..., 0], disc) > 0.985
+
+
+def test_frame_without_dark_surround_is_all_field_of_view():
+    bright = np.random.default_rng(0).integers(100, 200, (60, 60, 3)).astype(np.uint8)
+    for image in (bright, np.zeros_like(bright), np.full((4, 4, 1), 9, np.uint8)):
+        assert images.estimate_field_of_view(image).all()
+
+
+def test_estimated_field_of_view_is_that_of_drive(real_data):
+    for number in (21, 26, 30, 35):
+        folder = real_data / "drive" / "training"
+        official = (images.read_image(folder / "mask" / f"{number}_training_mask.gif") > 0).astype(np.uint8)
+        assert (
+            dice(
+                images.estimate_field_of_view(images.read_image(folder / "images" / f"{number}_training.tif")), official
+            )
+            > 0.98
+        )
+
+
+# ---------------------------------------------------------------- reading
+
+
+def test_read_image_kinds(tmp_path):
+    grey = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+    colour = np.stack([grey, 255 - grey, grey // 2], axis=-1)
+    deep = grey.astype(np.uint16) * 257
+
+    def saved(name, image, **options):
+        image.save(tmp_path / name, **options)
+        return images.read_image(tmp_path / name)
+
+    for name in ("a.png", "a.tif", "a.bmp", "a.gif"):
+        assert (saved(name, Image.fromarray(grey)) == grey[..., None]).all()
+    for name in ("c.png", "c.tif", "c.bmp"):
+        assert (saved(name, Image.fromarray(colour)) == colour).all()
+    for name in ("d.png", "d.tif"):
+        read = saved(name, Image.fromarray(deep))
+        assert read.dtype == np.uint16 and (read == deep[..., None]).all()
+    assert np.unique(saved("bits.png", Image.fromarray(grey > 100))).tolist() == [0, 255]
+    alpha = np.concatenate([colour, np.full((6, 8, 1), 128, np.uint8)], axis=-1)
+    assert (saved("alpha.png", Image.fromarray(alpha)) == colour).all()
+    assert (saved("la.png", Image.fromarray(grey).convert("LA")) == grey[..., None]).all()
+
+    palette = Image.fromarray(grey // 5 % 2).convert("P")
+    palette.putpalette([0, 0, 0, 255, 255, 255])
+    assert (saved("grey_palette.png", palette) == (grey // 5 % 2 * 255)[..., None]).all()
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    assert (saved("colour_palette.png", palette)[0, 0] == [255, 0, 0]).all()
+
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees to see it upright
+    assert saved("turned.jpg", Image.fromarray(colour), exif=exif).shape == (8, 6, 3)
+    assert images.read_image(tmp_path / "no such folder name", (tmp_path / "a.png").open("rb")).shape == (6, 8, 1)
+
+
+def png(width, height, depth=8, colour=0, data=b""):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    "name, content, says",
+    [
+        ("bomb.png", png(50_000, 50_000), "pixels"),
+        ("half_bomb.png", png(10_000, 10_000), "pixels"),
+        ("empty.png", b"", "cannot be read"),
+        ("text.png", b"<html>not found</html>", "cannot be read"),
+        ("no_data.png", png(64, 64), "cannot be read"),
+        ("script.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "cannot be read"),
+    ],
+)
+def test_hostile_files(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(images.UnreadableImage, match=says) as caught:
+        images.read_image(tmp_path / name)
+    assert str(caught.value).startswith(str(tmp_path / name)) and "\n" not in str(caught.value)
+    assert "--skip_bad_files" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.gif", "a.bmp"])
+def test_truncated_and_damaged_files(tmp_path, name):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(images.UnreadableImage):
+        images.read_image(tmp_path / name)
+    rng = np.random.default_rng(1)
+    for _ in range(40):  # whatever the damage: an image or an InputError, nothing else
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), 8):
+            damaged[place] = rng.integers(0, 256)
+        (tmp_path / name).write_bytes(damaged)
+        try:
+            assert images.read_image(tmp_path / name).ndim == 3
+        except InputError as error:
+            assert "\n" not in str(error)
+
+
+def test_unsupported_kinds_say_so(tmp_path):
+    with pytest.raises(images.UnreadableImage, match="No such file"):
+        images.read_image(tmp_path / "missing.png")
+    (tmp_path / "deep.png").write_bytes(png(4, 4, depth=16, colour=2, data=(b"\0" + bytes(24)) * 4))
+    with pytest.raises(InputError, match="16-bit colour"):
+        images.read_image(tmp_path / "deep.png")
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(InputError, match="float32"):
+        images.read_image(tmp_path / "float.tif")
+    pages = [Image.new("L", (4, 4), level) for level in (0, 255)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(InputError, match="2 pages"):
+        images.read_image(tmp_path / "pages.tif")

@@ -1,0 +1,322 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from synthmed_tf.networks import dcgan, layers, pix2pix, unet
+
+CONVOLUTIONS = (tf.keras.layers.Conv2D, tf.keras.layers.Conv2DTranspose)  # the second is a subclass of the first
+NORMS = (
+    tf.keras.layers.BatchNormalization, tf.keras.layers.GroupNormalization, layers.BatchStatisticsNormalization
+)
+# generator, from the table of DESIGN § 5: (kernel, stride, channels) down, then up; layers with a norm
+GENERATORS = {
+    "pix2pix": (
+        256,
+        [(4, 2, c) for c in (64, 128, 256, 512, 512, 512, 512, 512)],
+        [(4, 2, c) for c in (512, 512, 512, 512, 256, 128, 64, 3)],
+        6 + 7,
+    ),
+    "vess2ret": (
+        512,
+        [(3, 2, c) for c in (64, 128, 256, 512, 512, 512, 512, 512)] + [(2, 1, 512)],
+        [(2, 1, 512)] + [(2, 2, c) for c in (512, 512, 512, 512, 256, 128, 64, 3)],
+        9 + 8,
+    ),
+    "authors2017": (
+        512,
+        [(4, 2, c) for c in (64, 128, 256, 512, 512, 512, 512, 512)],
+        [(4, 2, c) for c in (512, 512, 512, 512, 256, 128, 64, 3)],
+        8 + 8,
+    ),
+}
+DISCRIMINATORS = {  # (kernel, stride, channels), layers with a norm, shape of the map of logits at the native size
+    "pix2pix": ([(4, 2, 64), (4, 2, 128), (4, 2, 256), (4, 1, 512), (4, 1, 1)], 3, (30, 30)),
+    "vess2ret": ([(3, 2, 32), (3, 2, 64), (3, 2, 128), (3, 2, 256), (3, 2, 1)], 0, (16, 16)),
+    "authors2017": ([(4, 2, 64), (4, 2, 128), (4, 2, 256), (4, 1, 512), (4, 1, 1)], 0, (62, 62)),
+}
+PRESETS = tuple(pix2pix.TRAINING_AT_TEST_TIME)
+
+
+def _layers(model, kinds):
+    return [layer for layer in model.layers if isinstance(layer, kinds)]
+
+
+def _shape(convolution):
+    return convolution.kernel_size[0], convolution.strides[0], convolution.filters
+
+
+def _noise(*shape, seed=0):
+    return tf.constant(np.random.default_rng(seed).uniform(-1, 1, shape), tf.float32)
+
+
+@pytest.fixture(scope="module", params=PRESETS)
+def small_generator(request):
+    """(preset, generator at 64 x 64 pixels, two masks, seed). Decoder biases and gains as at the start of training."""
+    tf.keras.utils.set_random_seed(1)
+    model = pix2pix.generator((64, 64), preset=request.param)
+    return request.param, model, _noise(2, 64, 64, 1), tf.constant([[1, 2]])
+
+
+# --- DCGAN
+
+
+def test_dcgan_at_64_pixels_is_radfords_figure_1():
+    generator, discriminator = dcgan.generator((64, 64), channels=3), dcgan.discriminator((64, 64), channels=3)
+    assert _layers(generator, tf.keras.layers.Reshape)[0].output_shape == (None, 4, 4, 1024)
+    assert [_shape(layer) for layer in _layers(generator, CONVOLUTIONS)] == [(5, 2, c) for c in (512, 256, 128, 3)]
+    assert [_shape(layer) for layer in _layers(discriminator, CONVOLUTIONS)] == [(5, 2, c) for c in (128, 256, 512, 1024)]
+    assert generator.input_shape == (None, 100)
+    assert discriminator.output_shape == (None, 1)
+    assert len(_layers(generator, NORMS)) == 4
+    assert len(_layers(discriminator, NORMS)) == 3
+    assert isinstance(discriminator.layers[2], tf.keras.layers.LeakyReLU)  # no batch norm between image and layer 1
+    channels = (1024, 512, 256, 128)
+    expected = 100 * 4 * 4 * 1024 + sum(25 * a * b for a, b in zip(channels, (512, 256, 128, 3), strict=True)) + 3
+    assert generator.count_params() == expected + 4 * sum(channels)
+
+
+@pytest.mark.parametrize(
+    ("size", "depth", "base"), [((64, 64), 4, (4, 4)), ((128, 128), 5, (4, 4)), ((256, 256), 6, (4, 4)), ((96, 80), 4, (6, 5)),
+                                ((64, 160), 4, (4, 10)), ((288, 288), 5, (9, 9))]
+)
+def test_dcgan_depth_follows_from_the_size(size, depth, base):
+    assert dcgan.depth(size) == depth
+    assert tuple(side // 2**depth for side in size) == base
+
+
+def test_dcgan_of_any_size_makes_images_in_range_that_do_not_depend_on_their_neighbours():
+    tf.keras.utils.set_random_seed(1)
+    generator, discriminator = dcgan.generator((64, 80)), dcgan.discriminator((64, 80))
+    z = tf.random.stateless_normal([3, 100], [1, 2])
+    images = generator(z, training=False)
+    assert images.shape == (3, 64, 80, 1) and images.dtype == tf.float32
+    assert np.abs(images).max() < 1
+    np.testing.assert_allclose(generator(z[1:2], training=False)[0], images[1], atol=1e-5)
+    assert discriminator(images, training=True).shape == (3, 1)
+
+
+def test_dcgan_has_at_most_1024_channels_and_starts_at_sd_002():
+    tf.keras.utils.set_random_seed(1)
+    model = dcgan.discriminator((128, 128))
+    assert [layer.filters for layer in _layers(model, CONVOLUTIONS)] == [128, 256, 512, 1024, 1024]
+    for layer in _layers(model, CONVOLUTIONS):
+        np.testing.assert_allclose(np.std(layer.kernel), 0.02, rtol=0.05)
+
+
+@pytest.mark.parametrize("size", [(60, 64), (64, 48), (100, 100), (0, 0)])
+@pytest.mark.parametrize("network", [dcgan.generator, dcgan.discriminator, pix2pix.generator, pix2pix.discriminator])
+def test_impossible_sizes_are_refused(network, size):
+    with pytest.raises(ValueError, match="multiples of 16, 64 or more"):
+        network(size)
+
+
+# --- pix2pix
+
+
+@pytest.mark.parametrize("preset", GENERATORS)
+def test_generator_is_the_papers_table_at_its_native_size(preset):
+    size, down, up, norms = GENERATORS[preset]
+    model = pix2pix.generator((size, size), in_channels=1, out_channels=3, preset=preset)
+    convolutions = _layers(model, CONVOLUTIONS)
+    assert [_shape(layer) for layer in convolutions] == down + up
+    assert [isinstance(layer, tf.keras.layers.Conv2DTranspose) for layer in convolutions] == [False] * len(down) + [True] * len(up)
+    assert len(_layers(model, NORMS)) == norms
+    assert [layer.rate for layer in _layers(model, layers.SeededDropout)] == [0.5] * 3
+    assert len({layer.index for layer in _layers(model, layers.SeededDropout)}) == 3
+    assert not _layers(model, layers.CropLike)
+    assert model.output_shape == (None, size, size, 3)
+
+    weights, channels = 0, 1
+    for kernel, _, filters in down:
+        weights, channels = weights + filters * (kernel**2 * channels + 1), filters
+    skips = [filters for _, _, filters in down[-2::-1]] + [0]
+    for (kernel, _, filters), skip in zip(up, skips, strict=True):
+        weights, channels = weights + filters * (kernel**2 * channels + 1), filters + skip
+    gains = sum(2 * layer.output_shape[-1] for layer in _layers(model, NORMS))
+    assert sum(np.prod(v.shape) for v in model.trainable_variables) == weights + gains
+    if preset == "pix2pix":
+        assert round(model.count_params() / 1e6, 1) == 54.4  # Isola et al. 2017, published code, 256 pixels
+        assert convolutions[len(down) - 1].output_shape == (None, 1, 1, 512)
+
+
+@pytest.mark.parametrize("preset", DISCRIMINATORS)
+def test_discriminator_is_the_papers_table_at_its_native_size(preset):
+    expected, norms, shape = DISCRIMINATORS[preset]
+    size = GENERATORS[preset][0]
+    model = pix2pix.discriminator((size, size), in_channels=1, out_channels=3, preset=preset)
+    assert [_shape(layer) for layer in _layers(model, CONVOLUTIONS)] == expected
+    assert len(_layers(model, NORMS)) == norms
+    assert model.output_shape == (None, *shape, 1)
+    assert all(layer.activation is tf.keras.activations.linear for layer in _layers(model, CONVOLUTIONS))
+
+
+@pytest.mark.parametrize("preset", ["pix2pix", "authors2017", "small_data"])
+def test_patch_discriminator_sees_70_pixels(preset, monkeypatch):
+    # A norm of the batch's own statistics sees every pixel; the patch is what is left without it.
+    monkeypatch.setattr(layers.BatchStatisticsNormalization, "call", lambda self, inputs: inputs)
+    model = pix2pix.discriminator((128, 144), preset=preset)
+    seen = 1
+    for kernel, stride, _ in (_shape(layer) for layer in reversed(_layers(model, CONVOLUTIONS))):
+        seen = (seen - 1) * stride + kernel
+    assert seen == 70
+
+    pair = _noise(1, 128, 144, 4)
+    with tf.GradientTape() as tape:
+        tape.watch(pair)
+        logit = model(pair)[0, 7, 8, 0]
+    reached = np.abs(tape.gradient(logit, pair)[0]).sum(-1) > 0
+    assert np.ptp(np.flatnonzero(reached.any(1))) + 1 == 70
+    assert np.ptp(np.flatnonzero(reached.any(0))) + 1 == 70
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("size", [(80, 112), (144, 64)])
+def test_generator_and_discriminator_of_any_size(preset, size):
+    generator = pix2pix.generator(size, in_channels=2, out_channels=1, preset=preset)
+    discriminator = pix2pix.discriminator(size, in_channels=2, out_channels=1, preset=preset)
+    masks = _noise(1, *size, 2)
+    images = generator([masks, tf.constant([[1, 2]])], training=True)
+    assert images.shape == (1, *size, 1)
+    assert np.isfinite(discriminator(tf.concat([masks, images], -1), training=True)).all()
+    bottom = min(min(layer.output_shape[1:3]) for layer in _layers(generator, tf.keras.layers.Conv2D))
+    assert bottom == {"pix2pix": 1, "vess2ret": 1, "authors2017": 2}.get(preset, bottom)
+    assert bottom < 8
+
+
+def test_unknown_preset_is_refused():
+    for network in (pix2pix.generator, pix2pix.discriminator):
+        with pytest.raises(ValueError, match="preset 'paper': must be one of pix2pix, vess2ret, authors2017, small_data"):
+            network((64, 64), preset="paper")
+
+
+def test_dropout_is_a_function_of_the_seed_alone(small_generator):
+    preset, model, masks, seed = small_generator
+    first = model([masks, seed], training=True).numpy()
+    np.testing.assert_array_equal(first, model([masks, seed], training=True))
+    other = model([masks, tf.constant([[1, 3]])], training=True).numpy()
+    assert np.array_equal(first, other) == (preset == "small_data")
+    np.testing.assert_array_equal(
+        model([masks, seed], training=False), model([masks, tf.constant([[1, 3]])], training=False)
+    )
+    assert np.abs(first).max() < 1
+
+
+def test_which_presets_use_the_statistics_of_the_batch_at_test_time(small_generator):
+    preset, model, masks, seed = small_generator
+    alone = model([masks[:1], seed], training=False)[0]
+    together = model([masks, seed], training=False)[0]
+    assert np.allclose(alone, together, atol=1e-5) == (preset in ("authors2017", "small_data"))
+    assert {"pix2pix": True}.get(preset, False) == pix2pix.TRAINING_AT_TEST_TIME[preset]
+
+
+def test_only_moving_averages_change_when_a_generator_is_called(small_generator):
+    preset, model, masks, seed = small_generator
+    before = model.get_weights()
+    model([masks, seed], training=True)
+    changed = [not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True)]
+    assert any(changed) == (preset == "authors2017")
+    model.set_weights(before)
+
+
+def test_small_data_generator_has_no_transposed_convolution_and_is_light():
+    model = pix2pix.generator((128, 128), preset="small_data")
+    assert not _layers(model, tf.keras.layers.Conv2DTranspose)
+    assert model.count_params() < 4e6
+
+
+def test_seed_fixes_the_weights_and_no_two_layers_start_alike():
+    models = []
+    for _ in range(2):
+        tf.keras.utils.set_random_seed(7)
+        models.append(pix2pix.discriminator((64, 64), preset="pix2pix"))
+    for first, second in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(first, second)
+    starts = [layer.kernel.numpy().ravel()[:8].tobytes() for layer in _layers(models[0], CONVOLUTIONS)]
+    assert len(set(starts)) == len(starts)
+
+
+def test_mixed_precision_keeps_norms_and_outputs_in_float32():
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        models = [dcgan.generator((64, 64)), dcgan.discriminator((64, 64)), unet.unet(width=4)]
+        models += [pix2pix.generator((64, 64), preset=preset) for preset in ("vess2ret", "small_data")]
+        models += [pix2pix.discriminator((64, 64), preset=preset) for preset in ("pix2pix", "small_data")]
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    for model in models:
+        assert model.output.dtype == tf.float32
+        assert all(layer.compute_dtype == "float32" for layer in _layers(model, NORMS))
+        assert all(weight.dtype == tf.float32 for weight in model.weights)
+        assert any(layer.compute_dtype == "bfloat16" for layer in _layers(model, CONVOLUTIONS))
+
+
+# --- U-Net
+
+
+def test_unet_has_484145_parameters():
+    assert unet.unet().count_params() == 484_145
+    blocks = [(3, 16), (16, 32), (32, 64), (64, 128), (128, 64), (64, 32), (32, 16)]
+    convolutions = sum(9 * a * b + 9 * b * b + 8 * b for a, b in blocks)
+    upward = sum(4 * a * b + b for a, b in blocks[4:])
+    assert unet.unet().count_params() == convolutions + upward + 16 + 1
+
+
+@pytest.mark.parametrize(("levels", "width"), [(1, 4), (2, 8), (4, 4)])
+def test_unet_takes_any_size(levels, width):
+    model = unet.unet(in_channels=1, levels=levels, width=width)
+    for size in [(64, 64), (37, 53), (1, 9)]:
+        assert model(_noise(1, *size, 1)).shape == (1, *size, 1)
+    assert max(layer.filters for layer in _layers(model, CONVOLUTIONS)) == width * 2**levels
+
+
+def test_unet_sees_the_same_whatever_lies_far_away():
+    tf.keras.utils.set_random_seed(1)
+    model = unet.unet(in_channels=1, levels=1, width=4)
+    image = _noise(1, 48, 40, 1)
+    np.testing.assert_allclose(model(image)[:, 16:28, 16:28], model(image[:, :44, :36])[:, 16:28, 16:28], atol=1e-5)
+
+
+# --- layers
+
+
+def test_seeded_dropout_keeps_the_share_and_the_mean():
+    ones, seed = tf.ones([4, 50, 50, 8]), tf.constant([[3, 4]])
+    first, second = (layers.SeededDropout(0.3, index)([ones, seed], training=True).numpy() for index in (0, 1))
+    assert set(np.unique(first)) == {np.float32(0), np.float32(1) / np.float32(0.7)}
+    np.testing.assert_allclose(np.mean(first > 0), 0.7, atol=0.01)
+    np.testing.assert_allclose(np.mean((first > 0) & (second > 0)), 0.49, atol=0.01)  # layers are independent
+    np.testing.assert_array_equal(layers.SeededDropout(0.3, 0)([ones, seed], training=False), ones)
+
+
+def test_batch_statistics_normalization_is_instance_norm_for_one_sample():
+    x = _noise(1, 8, 8, 3) * 5 + 2
+    expected = (x - np.mean(x, (1, 2), keepdims=True)) / np.sqrt(np.var(x, (1, 2), keepdims=True) + 1e-5)
+    for training in (True, False):
+        np.testing.assert_allclose(layers.BatchStatisticsNormalization()(x, training=training), expected, atol=1e-4)
+    np.testing.assert_allclose(layers.instance_norm()(x), expected, atol=1e-4)
+
+
+def test_minibatch_standard_deviation_by_hand():
+    x = _noise(8, 3, 2, 5).numpy()
+    result = layers.MinibatchStandardDeviation(4)(x).numpy()
+    np.testing.assert_array_equal(result[..., :5], x)
+    for start in (0, 1):  # samples 0, 2, 4, 6 and 1, 3, 5, 7 are a group
+        expected = x[start::2].std(0).mean()
+        np.testing.assert_allclose(result[start::2, ..., 5], expected, atol=1e-4)
+    assert layers.MinibatchStandardDeviation(4)(x[:3]).shape == (3, 3, 2, 6)
+    collapsed = layers.MinibatchStandardDeviation(4)(np.repeat(x[:1], 4, 0))
+    assert np.max(collapsed[..., 5]) < 1e-3
+
+
+def test_crop_like_cuts_bottom_and_right():
+    x = _noise(1, 6, 8, 2)
+    np.testing.assert_array_equal(layers.CropLike()([x, tf.zeros([1, 5, 7, 1])]), x[:, :5, :7])
+
+
+def test_networks_can_be_copied():
+    pair, masks, seed = _noise(1, 64, 64, 4), _noise(1, 64, 64, 1), tf.constant([[1, 2]])
+    models = [(pix2pix.discriminator((64, 64)), pair), (pix2pix.generator((64, 64), preset="vess2ret"), [masks, seed])]
+    for model, inputs in [*models, (unet.unet(width=4), _noise(1, 16, 16, 3))]:
+        copy = tf.keras.models.clone_model(model)
+        copy.set_weights(model.get_weights())
+        np.testing.assert_allclose(copy(inputs, training=True), model(inputs, training=True), atol=1e-5)

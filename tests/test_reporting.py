@@ -1,0 +1,297 @@
+import base64
+import copy
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from synthmed_tf import records
+from synthmed_tf.metrics import copies, distribution, segmentation
+from synthmed_tf.reporting import figures, html, table, words
+from synthmed_tf.sample import InputError, Sample
+
+HOSTILE = '<script>alert("1")</script>&\x1b[31m'
+ARMS = {"real": 0.80, "synthetic": 0.77, "real_and_synthetic": 0.81}
+
+
+def made_samples(count, prefix, seed, size=(64, 64), channels=3, splits=("train",)):
+    """Blobs that are brighter where the mask is."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for split in splits:
+        for index in range(count):
+            rows, columns = (np.sin(rng.uniform(2, 4) * np.linspace(0, 6, n) + rng.uniform(0, 6)) for n in size)
+            mask = (rows[:, None] + columns > 1.2).astype(np.uint8)[..., None]
+            image = np.clip(90 + 60 * mask + rng.normal(0, 15, (*size, channels)), 0, 255).astype(np.uint8)
+            name = f"{prefix}{split}{index}"
+            found.append(
+                Sample(name, image, mask, np.ones_like(mask), split=split, seed=index if prefix == "s" else None)
+            )
+    return found
+
+
+def spread(values):
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "sd": sd, "runs": list(values)}
+
+
+def arms(shift=0.0, repeats=3):
+    return {
+        arm: {
+            metric: {c: spread([f1 + shift + 0.01 * k + 0.002 * run for run in range(repeats)]) for k, c in enumerate(segmentation.CONVENTIONS)}
+            for metric in segmentation.METRICS
+        }
+        for arm, f1 in ARMS.items()
+    }  # fmt: skip
+
+
+def made_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=False):
+    """A well-formed report.json with random records; returns (report dict, report folder, real folder, synthetic folder)."""
+    real = made_samples(8, "r", 0, size, channels, ("train", "test"))
+    synthetic = made_samples(12, "s", 1, size, channels)
+    if hostile:
+        real[0] = Sample(**{**vars(real[0]), "id": HOSTILE})
+        synthetic[0] = Sample(**{**vars(synthetic[0]), "id": HOSTILE, "mask": real[0].mask})
+    extra = {
+        "command": f"train_stage2.py --data={HOSTILE if hostile else name}",
+        "checkpoint_sha256": "abc123" * 10,
+        "flags": {"steps": 2000},
+    }
+    real_manifest = records.write(tmp_path / "real", name, real, source="made for a test")
+    synthetic_manifest = records.write(
+        tmp_path / "synthetic", f"synthmed_{name}", synthetic, source="generator", extra=extra
+    )
+    train, test = real[:8], real[8:]
+    index, distance, symmetry = copies.nearest_masks([s.mask for s in synthetic], [s.mask for s in train])
+    test_distance = copies.nearest_masks([s.mask for s in test], [s.mask for s in train])[1]
+    pairs = {"closest_synthetic_pair": synthetic, "closest_real_pair": train}
+    nearest = [
+        {"synthetic_id": s.id, "training_id": train[i].id, "distance": float(d), "symmetry": int(k)}
+        for s, i, d, k in zip(synthetic, index, distance, symmetry)
+    ]
+    histograms = {
+        key: {c: h.tolist() for c, h in distribution.intensity_histograms([s.image for s in samples]).items()}
+        for key, samples in (("real", train), ("synthetic", synthetic))
+    }
+    human = {
+        m: {c: None if m.startswith("auc") else 0.788 for c in segmentation.CONVENTIONS} for m in segmentation.METRICS
+    }
+    report = {
+        "schema_version": 1,
+        "command": "evaluate.py --synthetic_dir=out/",
+        "real": real_manifest,
+        "synthetic": synthetic_manifest,
+        "segmentation": {
+            "image_size": list(size), "steps": 400, "repeats": 3, "unet": {"levels": 3, "width": 16, "parameters": 482_000},
+            "test_images": 8, "synthetic_pairs": 12, "real_pairs": 8, "arms": arms(), "ratio": 0.9625,
+            "thresholds": {arm: [0.41, 0.44, 0.46] for arm in ARMS}, "seconds": {arm: [61.0, 62.0, 63.0] for arm in ARMS},
+            "native": {"arms": arms(-0.03), "second_observer": human},
+        },
+        "distribution": {
+            "kl_intensity": {
+                "synthetic_vs_real": {c: distribution.kl_divergence(histograms["real"][c], histograms["synthetic"][c]) for c in histograms["real"]},
+                "real_vs_real": distribution.real_vs_real([s.image for s in train]),
+            },
+            "histograms": histograms,
+            "smoothing": distribution.SMOOTHING,
+        },
+        "copies": {
+            "nearest_training_mask": nearest,
+            "synthetic_to_training": {"min": float(distance.min()), "median": float(np.median(distance))},
+            "test_to_training": {"min": float(test_distance.min()), "median": float(np.median(test_distance))},
+            **{
+                key: {"distance": found[2], "ids": [samples[found[0]].id, samples[found[1]].id]}
+                for key, samples in pairs.items()
+                if (found := copies.closest_pair([s.mask for s in samples]))
+            },
+        },
+        "wall_seconds": 754.2,
+        "real_images_shown": True,
+    }  # fmt: skip
+    (tmp_path / "report").mkdir()
+    return report, tmp_path / "report", tmp_path / "real", tmp_path / "synthetic"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return made_report(tmp_path_factory.mktemp("made"))
+
+
+def written(report, folder, real, synthetic):
+    (folder / "report.json").write_text(json.dumps(report))
+    path = html.write(folder, real, synthetic)
+    assert path == folder / "report.html"
+    page = path.read_text(encoding="utf-8")
+    text = re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL))
+    assert not re.search(r"\b(nan|None|inf|Undefined)\b", text), "a missing number must be said in words"
+    return page, text
+
+
+def pictures(page):
+    return [base64.b64decode(data) for data in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
+
+
+def test_the_page_says_what_the_numbers_say_and_needs_no_other_file(made):
+    report, folder, *sets = made
+    page, text = written(*made)
+    assert "PRIVATE: contains pictures of real patients" in text
+    files = {file: (folder / "figures" / file).read_bytes() for file in html.FIGURE_FILES}
+    assert sorted(pictures(page)) == sorted(files.values())
+    assert not re.search(r"<script|<link|@import|url\(|https?://", page)
+    assert "learned from 8 real pairs finds vessels in 8 real test images with F1 0.802 ± 0.002" in text
+    assert "12 synthetic pairs alone reaches 0.772 ± 0.002, which is 96 % of that, and with both 0.812 ± 0.002" in text
+    grey = report["distribution"]["kl_intensity"]["synthetic_vs_real"]["grey"]
+    assert f"KL divergence of {grey:.3g}" in text and "4.759" in text and "4.212e-04" in text
+    assert "0.8205" in text and "0.9816" in text and "second person" in text and "0.788" in text
+    assert "macro" in text and "0.8877" in text and "0.8988" in text
+    for name in segmentation.CONVENTIONS:
+        assert words.CONVENTION_NAMES[name] in text
+    assert "abc123" in text and "train_stage2.py --data=drive" in text and "evaluate.py --synthetic_dir=out/" in text
+    assert "13 minutes" in text
+
+
+def test_every_tag_is_closed_and_every_picture_described(made):
+    class Checker(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.open, self.described = [], []
+
+        def handle_starttag(self, tag, attributes):
+            if tag not in ("meta", "img", "br"):
+                self.open.append(tag)
+            if tag == "img":
+                self.described.append(dict(attributes)["alt"])
+
+        def handle_endtag(self, tag):
+            while self.open[-1] != tag:  # only what HTML lets one leave open
+                assert self.open.pop() in ("li", "p", "td", "th", "tr", "dt", "dd")
+            self.open.pop()
+
+    checker = Checker()
+    checker.feed(written(*made)[0])
+    assert checker.open == [] and len(checker.described) == len(html.FIGURE_FILES) and all(checker.described)
+
+
+def test_without_real_images_no_picture_and_no_id_of_one_is_left(made):
+    report, folder, _, synthetic = made
+    written(*made)
+    report = copy.deepcopy(report) | {"real_images_shown": False}
+    page, text = written(report, folder, None, synthetic)
+    assert "PRIVATE" not in text and "left out" in text
+    assert not re.search(r"\brtrain\d", page)
+    assert sorted(file.name for file in (folder / "figures").iterdir()) == [
+        "examples.png",
+        "intensity.png",
+        "scores.png",
+    ]
+    assert len(pictures(page)) == 3
+    report["real_images_shown"] = True
+    examples = pictures(page)
+    assert not set(examples[0:1]) & set(pictures(written(report, *made[1:])[0])), (
+        "the examples hold the real ones again"
+    )
+
+
+def test_what_is_missing_is_said_in_words(made):
+    report, *where = made
+    report = copy.deepcopy(report)
+    report["segmentation"]["arms"] = arms(repeats=1)
+    report["segmentation"]["repeats"] = 1
+    report["segmentation"]["native"]["second_observer"] = None
+    report["segmentation"]["arms"]["synthetic"]["auc_roc"]["fov_pooled"] = {"mean": None, "sd": None, "runs": [None]}
+    report["segmentation"]["ratio"] = None
+    report["distribution"]["kl_intensity"]["real_vs_real"] = {
+        channel: {"mean": None, "sd": None, "runs": []} for channel in ("grey", "red", "green", "blue")
+    }
+    report["copies"]["test_to_training"] = None
+    report["copies"]["closest_real_pair"] = None
+    report["wall_seconds"] = None
+    _, text = written(report, *where)
+    assert "trained once, so no spread is known" in text and "reaches 0.770, and with both" in text
+    assert "no masks by a second person, so there is no human line" in text
+    assert "not defined" in text and "too few real images" in text
+    assert "no real test masks" in text and "fewer than two masks" in text
+    lines = table.text(report)
+    assert "one run, so no spread is known" in lines and "not defined" in lines and "none to measure" in lines
+
+    report["segmentation"] = {"unavailable": "The test images have no labels; give --holdout=5."}
+    del report["distribution"], report["copies"]
+    page, text = written(report, *where)
+    assert text.count("The test images have no labels; give --holdout=5.") == 2
+    assert "run evaluate.py with --benchmarks=copies" in text and len(pictures(page)) == 1
+    lines = table.text(report)
+    assert "--holdout=5" in lines and "--benchmarks=distribution" in lines
+
+
+def test_nan_in_the_report_is_no_number():
+    for value in (None, float("nan"), float("inf")):
+        assert table.number(value) == table.mean_sd({"mean": value, "sd": None}) == "not defined"
+    assert table.mean_sd({"mean": 0.5, "sd": float("nan")}) == table.mean_sd({"mean": 0.5, "sd": None}) == "0.500"
+
+
+def test_hostile_names_are_shown_as_text(tmp_path):
+    report, *where = made_report(tmp_path, hostile=True)
+    report["real"]["name"] = HOSTILE
+    page, _ = written(report, *where)
+    assert "<script" not in page and page.count("&lt;script&gt;") >= 4  # title, heading, table of copies, command
+    assert "\x1b" not in table.text(report)
+
+
+@pytest.mark.parametrize("size, channels, name", [((64, 96), 1, "bubil"), ((96, 64), 3, "my own folder")])
+def test_grey_and_non_square_sets_of_other_names(tmp_path, size, channels, name):
+    report, *where = made_report(tmp_path, size=size, channels=channels, name=name)
+    page, text = written(report, *where)
+    assert ("finds cells in" if name == "bubil" else "finds structures in") in text
+    assert "IterNet" not in text and len(pictures(page)) == 4
+    assert (text.count("red") > 0) == (channels == 3) or "grey" in text
+
+
+def test_the_copies_figure_shows_the_training_mask_turned(made):
+    rows = html._shown_rows(made[0]["copies"])
+    assert [row["distance"] for row in rows[:3]] == sorted(
+        r["distance"] for r in made[0]["copies"]["nearest_training_mask"]
+    )[:3]
+    assert len({row["synthetic_id"] for row in rows}) == 6
+    overlay = figures._overlay(np.array([[True, True, False, False]]), np.array([[True, False, True, False]]))
+    assert overlay[0, 0].tolist() == [0, 0, 0] and overlay[0, 3].tolist() == [255, 255, 255]
+    assert len({tuple(pixel) for pixel in overlay[0].tolist()}) == 4
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "is missing"),
+        ("{", "cannot be read"),
+        ('{"schema_version": 99}', "schema version 99"),
+        ("[]", "schema version None"),
+    ],
+)
+def test_a_report_that_cannot_be_read_is_one_line(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "report.json").write_text(content)
+    with pytest.raises(InputError, match=message) as caught:
+        html.write(tmp_path, tmp_path, tmp_path)
+    assert "report.json" in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_records_that_do_not_belong_to_the_report_are_refused(made):
+    report, *where = made
+    report = copy.deepcopy(report)
+    report["copies"]["nearest_training_mask"][0] |= {"training_id": "elsewhere", "distance": 0.0}
+    with pytest.raises(InputError, match="does not hold the sample 'elsewhere'"):
+        written(report, *where)
+
+
+def test_the_terminal_table_is_plain_and_narrow(made):
+    lines = table.text(made[0]).splitlines()
+    assert max(map(len, lines)) <= 100 and "\n".join(lines).isascii()
+    by_name = {line.split("  ")[1].strip() if line.startswith("  ") else line[:10].strip(): line for line in lines}
+    assert "0.802 +/- 0.002" in by_name["real"] and "0.772 +/- 0.002" in by_name["synthetic"]
+    assert "0.788" in by_name["a second person"] and "(" not in by_name["both"]
+    long = copy.deepcopy(made[0])
+    long["real"]["name"] = "x" * 300
+    long["segmentation"] = {"unavailable": "word " * 60}
+    assert max(map(len, table.text(long).splitlines())) <= 100

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Stage 1: noise -> geometry. Trains a GAN on the masks of a real set and makes synthetic masks.
+
+    train_stage1.py --data=drive                     the real set in data/drive; results in out/stage1
+    train_stage1.py --data=/my/set --image_size=256  any folder with images/ and masks/
+    train_stage1.py --data=drive --num_samples=1000  more masks from the model that is there
+
+Run again, it goes on where it stopped; done, it says so. Next: train_stage2.py.
+"""
+
+from pathlib import Path
+
+from synthmed_tf import datasets, flags
+
+
+def main(settings):
+    datasets.check(settings["data"], settings["data_dir"])
+    settings = flags.apply_preset(settings, flags.STAGE1_PRESETS)
+    settings["image_size"] = settings["image_size"] or (128, 128)
+    out = Path(settings["out_dir"])
+    folder = out / "stage1"
+
+    from tqdm import tqdm
+
+    from synthmed_tf import records, synthesis
+    from synthmed_tf.datasets.prepare import prepare
+    from synthmed_tf.training import loop, stage1
+
+    prepared = prepare(
+        settings["data"], settings["data_dir"], settings["image_size"], out_dir=out, holdout=settings["holdout"],
+        skip_bad_files=settings["skip_bad_files"], seed=settings["seed"],
+    )  # fmt: skip
+    real = records.Records(prepared, "train")
+    synthesis.require(real, "mask")
+    steps, epochs = flags.steps_and_epochs(settings, len(real))
+    strategy, settings["precision"] = loop.set_up(settings["seed"], settings["precision"], settings["strategy"])
+    settings["prepared"] = prepared.name
+
+    if settings["dry_run"]:
+        networks = stage1.build(settings)
+        flags.print_plan(settings, real, steps, epochs, generator=networks.generator, discriminator=networks.discriminator)
+        return
+
+    with loop.claim(folder, settings, settings["overwrite"]):
+        print(f"stage 1: {len(real)} masks of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {folder}")
+        networks, result = stage1.train(folder, real, settings, steps, strategy)
+        count, masks = settings["num_samples"], folder / "masks"
+        digest = synthesis.checkpoint_sha256(result["checkpoint"])
+        if synthesis.is_current(masks, count, checkpoint_sha256=digest):
+            print(f"already done: {count} masks in {masks}. A larger --steps or --num_samples goes on from here")
+            return
+        samples = tqdm(synthesis.masks(networks, settings, count), "masks", count)
+        extra = {
+            "command": flags.command("train_stage1", settings),
+            "flags": flags.shareable(settings),
+            "steps": result["step"],
+            "checkpoint_sha256": digest,
+            "real": synthesis.describe_real(real.manifest),
+        }
+        records.write(masks, f"{real.manifest['name']}_masks", samples, source="stage 1", extra=extra)
+        print(f"{count} masks in {masks}, samples of the training in {folder / 'samples'}. Next: train_stage2.py")
+
+
+if __name__ == "__main__":
+    flags.main("train_stage1", __doc__, main)

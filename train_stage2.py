@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Stage 2: geometry -> photograph. Trains pix2pix on real pairs, translates the masks of stage 1, writes OUT_DIR/synthetic.
+
+    train_stage2.py --data=drive                     after train_stage1.py with the same --data and --out_dir
+    train_stage2.py --data=drive --preset=pix2pix    Isola et al. 2017 to the letter; also vess2ret, authors2017
+
+Run again, it goes on where it stopped; done, it says so. OUT_DIR/synthetic is the only folder meant to be shared.
+Next: evaluate.py --synthetic_dir=OUT_DIR.
+"""
+
+from pathlib import Path
+
+from synthmed_tf import datasets, flags
+from synthmed_tf.sample import InputError
+
+
+def main(settings):
+    datasets.check(settings["data"], settings["data_dir"])
+    settings = flags.apply_preset(settings, flags.STAGE2_PRESETS)
+    out = Path(settings["out_dir"])
+    folder = out / "stage2"
+
+    from tqdm import tqdm
+
+    from synthmed_tf import records, synthesis
+    from synthmed_tf.datasets.prepare import prepare
+    from synthmed_tf.training import loop, stage2
+
+    masks = records.Records(out / "stage1" / "masks")
+    first = flags.read_settings(out / "stage1")
+    if first["data"] != settings["data"]:
+        raise InputError(f"{masks.folder}: made from --data={first['data']}, now --data={settings['data']}; give the same to both stages")
+    settings["image_size"], settings["holdout"] = tuple(first["image_size"]), first["holdout"]
+    prepared = prepare(
+        settings["data"], settings["data_dir"], settings["image_size"], out_dir=out, holdout=settings["holdout"],
+        skip_bad_files=first["skip_bad_files"], seed=first["seed"],
+    )  # fmt: skip
+    if prepared.name != first["prepared"]:
+        raise InputError(f"{prepared}: the real set has changed since stage 1 ({first['prepared']}); run train_stage1.py --overwrite")
+    count = settings["num_samples"] or len(masks)
+    if count > len(masks):
+        raise InputError(f"{masks.folder}: {len(masks)} masks, --num_samples={count}; run train_stage1.py --num_samples={count} first")
+    real = records.Records(prepared, "train")
+    synthesis.require(real, "image", "mask")
+    steps, epochs = flags.steps_and_epochs(settings, len(real))
+    strategy, settings["precision"] = loop.set_up(settings["seed"], settings["precision"], settings["strategy"])
+    settings["prepared"] = prepared.name
+
+    if settings["dry_run"]:
+        networks = stage2.build(settings, real.manifest["channels"])
+        flags.print_plan(settings, real, steps, epochs, generator=networks.generator, discriminator=networks.discriminator)
+        return
+
+    with loop.claim(folder, settings, settings["overwrite"]):
+        print(f"stage 2: {len(real)} pairs of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {folder}")
+        networks, result = stage2.train(folder, real, settings, steps, strategy)
+        synthetic = out / "synthetic"
+        digest = synthesis.checkpoint_sha256(result["checkpoint"])
+        stage1 = {key: masks.manifest[key] for key in ("flags", "steps", "checkpoint_sha256")}
+        if synthesis.is_current(synthetic, count, checkpoint_sha256=digest, stage1=stage1) and (synthetic / "png").is_dir():
+            print(f"already done: {count} pairs in {synthetic}. A larger --steps or --num_samples goes on from here")
+            return
+        with_view = "field_of_view" in real.features
+        samples = tqdm(synthesis.pairs(networks, masks[:count], settings, with_view), "pairs", count)
+        extra = {
+            "command": flags.command("train_stage2", settings),
+            "commands": [masks.manifest["command"], flags.command("train_stage2", settings)],
+            "flags": flags.shareable(settings),
+            "steps": result["step"],
+            "checkpoint_sha256": digest,
+            "stage1": stage1,
+            "real": masks.manifest["real"],
+        }
+        records.write(synthetic, f"{real.manifest['name']}_synthetic", samples, source="synthetic: stage 1, then stage 2", extra=extra)
+        synthesis.write_png(synthetic / "png", records.Records(synthetic))
+        print(f"{count} pairs in {synthetic}, also as PNG files in {synthetic / 'png'}. Next: evaluate.py --synthetic_dir={out}")
+
+
+if __name__ == "__main__":
+    flags.main("train_stage2", __doc__, main)
