@@ -28,7 +28,7 @@ def main(settings):
 
     prepared = prepare(
         settings["data"], settings["data_dir"], settings["image_size"], out_dir=out, holdout=settings["holdout"],
-        skip_bad_files=settings["skip_bad_files"], seed=settings["seed"],
+        skip_bad_files=settings["skip_bad_files"],
     )  # fmt: skip
     real = records.Records(prepared, "train")
     synthesis.require(real, "mask")

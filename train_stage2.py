@@ -33,7 +33,7 @@ def main(settings):
     settings["image_size"], settings["holdout"] = tuple(first["image_size"]), first["holdout"]
     prepared = prepare(
         settings["data"], settings["data_dir"], settings["image_size"], out_dir=out, holdout=settings["holdout"],
-        skip_bad_files=first["skip_bad_files"], seed=first["seed"],
+        skip_bad_files=first["skip_bad_files"],
     )  # fmt: skip
     if prepared.name != first["prepared"]:
         raise InputError(f"{prepared}: the real set has changed since stage 1 ({first['prepared']}); run train_stage1.py --overwrite")

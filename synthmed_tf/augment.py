@@ -55,22 +55,6 @@ def random_warp(images, seed, *, rotation=15.0, zoom=1.15, aspect=0.08, elastic=
     return tfa.image.dense_image_warp(images, grid - source)
 
 
-def random_shift(images, seed, share):
-    """Translates each image by up to `share` of its side, filled with the nearest edge (DiffAugment, Zhao et al. 2020 § 4).
-
-    Args:
-      images: [batch, height, width, channels] float32; gradients flow through.
-      seed: [2] int32.
-      share: largest shift as a share of the side; 0 returns the images.
-    """
-    if not share:
-        return images
-    shape = tf.shape(images)
-    limit = share * tf.cast(shape[1:3], tf.float32)
-    shifts = tf.round(tf.random.stateless_uniform([shape[0], 2], seed, -1.0, 1.0) * limit)
-    return tfa.image.translate(images, shifts[:, ::-1], fill_mode="nearest")
-
-
 def jitter_and_mirror(images, seed, pixels):
     """Random jitter of Isola et al. 2017 (appendix 6.2): enlarge, crop at random, mirror left to right.
 

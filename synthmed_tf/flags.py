@@ -14,10 +14,10 @@ from synthmed_tf.sample import InputError
 STAGE1_PRESETS = {
     # What makes 20 to 400 masks work: distance fields, canonical orientation, warped real masks, z at every layer, R1.
     "small_data": dict(model="selfmod", latent=64, batch_size=16, steps=1500, learning_rate=2e-4, beta1=0.0, beta2=0.99,
-                       discriminator_rate=2.0, r1=0.5, average=0.99, field_scale=2.0, warp=True, translate=0.0),
+                       discriminator_rate=2.0, r1=0.5, average=0.99, field_scale=4.0, half_size=True, warp=True),
     # Radford et al. 2016 § 4, as P1 (z 100) and P2 § 3.1 (batch 32) use it.
     "paper": dict(model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, beta1=0.5, beta2=0.999,
-                  discriminator_rate=1.0, r1=0.0, average=0.0, field_scale=0.0, warp=False, translate=0.0),
+                  discriminator_rate=1.0, r1=0.0, average=0.0, field_scale=0.0, half_size=False, warp=False),
 }  # fmt: skip
 
 STAGE2_PRESETS = {

@@ -41,9 +41,10 @@ def masks(networks, settings, count, start=0):
         return networks.sampler(z, training=False), mirrored
 
     for first in range(start // CHUNK * CHUNK, count, CHUNK):
-        fields, mirrored = (values.numpy() for values in make(tf.range(first, first + CHUNK)))
+        fields, mirrored = make(tf.range(first, first + CHUNK))
+        made = networks.masks(fields)
         for index in range(max(first, start), min(first + CHUNK, count)):
-            mask = images.mask_from_field(fields[index - first])
+            mask = made[index - first]
             if settings["warp"] and mirrored[index - first]:
                 mask = np.ascontiguousarray(mask[:, ::-1])
             yield Sample(id=f"synthetic-{index:06d}", mask=mask, seed=seed)

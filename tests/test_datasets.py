@@ -574,7 +574,8 @@ def test_check_answers_quickly_and_without_heavy_imports(tmp_path):
         "        datasets.check(data, sys.argv[1])\n"
         "    except InputError:\n"
         "        pass\n"
-        "print(time.perf_counter() - start, [name for name in ('tensorflow', 'scipy', 'skimage') if name in sys.modules])\n"
+        "heavy = [name for name in ('tensorflow', 'scipy', 'skimage') if name in sys.modules]\n"
+        "print(time.perf_counter() - start, heavy)\n"
     )
     root = Path(__file__).resolve().parents[1]
     start = time.perf_counter()

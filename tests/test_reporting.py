@@ -129,15 +129,20 @@ def written(report, folder, real, synthetic):
     return page, text
 
 
+@pytest.fixture(scope="module")
+def page_of_made(made):
+    """(page, its text, {figure file: bytes}) of the whole report."""
+    return *written(*made), {file: (made[1] / "figures" / file).read_bytes() for file in html.FIGURE_FILES}
+
+
 def pictures(page):
     return [base64.b64decode(data) for data in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
 
 
-def test_the_page_says_what_the_numbers_say_and_needs_no_other_file(made):
-    report, folder, *sets = made
-    page, text = written(*made)
+def test_the_page_says_what_the_numbers_say_and_needs_no_other_file(made, page_of_made):
+    report = made[0]
+    page, text, files = page_of_made
     assert "PRIVATE: contains pictures of real patients" in text
-    files = {file: (folder / "figures" / file).read_bytes() for file in html.FIGURE_FILES}
     assert sorted(pictures(page)) == sorted(files.values())
     assert not re.search(r"<script|<link|@import|url\(|https?://", page)
     assert "learned from 8 real pairs finds vessels in 8 real test images with F1 0.802 ± 0.002" in text
@@ -152,7 +157,7 @@ def test_the_page_says_what_the_numbers_say_and_needs_no_other_file(made):
     assert "13 minutes" in text
 
 
-def test_every_tag_is_closed_and_every_picture_described(made):
+def test_every_tag_is_closed_and_every_picture_described(page_of_made):
     class Checker(HTMLParser):
         def __init__(self):
             super().__init__()
@@ -170,28 +175,22 @@ def test_every_tag_is_closed_and_every_picture_described(made):
             self.open.pop()
 
     checker = Checker()
-    checker.feed(written(*made)[0])
+    checker.feed(page_of_made[0])
     assert checker.open == [] and len(checker.described) == len(html.FIGURE_FILES) and all(checker.described)
 
 
-def test_without_real_images_no_picture_and_no_id_of_one_is_left(made):
+def test_without_real_images_no_picture_and_no_id_of_one_is_left(made, page_of_made):
     report, folder, _, synthetic = made
-    written(*made)
-    report = copy.deepcopy(report) | {"real_images_shown": False}
-    page, text = written(report, folder, None, synthetic)
+    before = page_of_made[2]
+    for file, content in before.items():  # as an earlier run left them
+        (folder / "figures").mkdir(exist_ok=True)
+        (folder / "figures" / file).write_bytes(content)
+    page, text = written(copy.deepcopy(report) | {"real_images_shown": False}, folder, None, synthetic)
     assert "PRIVATE" not in text and "left out" in text
     assert not re.search(r"\brtrain\d", page)
-    assert sorted(file.name for file in (folder / "figures").iterdir()) == [
-        "examples.png",
-        "intensity.png",
-        "scores.png",
-    ]
-    assert len(pictures(page)) == 3
-    report["real_images_shown"] = True
-    examples = pictures(page)
-    assert not set(examples[0:1]) & set(pictures(written(report, *made[1:])[0])), (
-        "the examples hold the real ones again"
-    )
+    after = {file.name: file.read_bytes() for file in (folder / "figures").iterdir()}
+    assert sorted(after) == ["examples.png", "intensity.png", "scores.png"] and len(pictures(page)) == 3
+    assert after["examples.png"] != before["examples.png"] and before["examples.png"] not in pictures(page)
 
 
 def test_what_is_missing_is_said_in_words(made):
@@ -214,7 +213,7 @@ def test_what_is_missing_is_said_in_words(made):
     assert "not defined" in text and "too few real images" in text
     assert "no real test masks" in text and "fewer than two masks" in text
     lines = table.text(report)
-    assert "one run, so no spread is known" in lines and "not defined" in lines and "none to measure" in lines
+    assert "one run, spread unknown" in lines and "not defined" in lines and "none to measure" in lines
 
     report["segmentation"] = {"unavailable": "The test images have no labels; give --holdout=5."}
     del report["distribution"], report["copies"]

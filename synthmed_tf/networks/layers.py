@@ -101,3 +101,28 @@ class MinibatchStandardDeviation(tf.keras.layers.Layer):
         average = tf.reduce_mean(deviation, axis=[1, 2, 3])
         channel = tf.broadcast_to(tf.tile(average, [group])[:, None, None, None], [batch, height, width, 1])
         return tf.concat([inputs, tf.cast(channel, inputs.dtype)], axis=-1)
+
+
+class UpsampleConv2D(tf.keras.layers.Layer):
+    """Nearest upsampling by 2, then a 3x3 convolution without bias, as one transposed convolution.
+
+    The four pixels that a nearest-upsampled pixel becomes see the same value, so the two layers are a 4x4 transposed
+    convolution of stride 2 whose kernel is the 3x3 one summed over shifts by one pixel (Karras et al. 2018, published code:
+    fused upscale). The same numbers in less than half of the operations, and no checkerboard (Odena et al. 2016).
+    """
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+
+    def build(self, input_shape):
+        shape = [3, 3, self.filters, input_shape[-1]]
+        deviation = (2 / (9 * input_shape[-1])) ** 0.5  # He et al. 2015, eq. 10
+        self.kernel = self.add_weight("kernel", shape=shape, initializer=tf.keras.initializers.RandomNormal(0.0, deviation))
+
+    def call(self, inputs):
+        kernel = tf.cast(self.kernel, inputs.dtype)[::-1, ::-1]
+        fused = tf.add_n([tf.pad(kernel, [[i, 1 - i], [j, 1 - j], [0, 0], [0, 0]]) for i in range(2) for j in range(2)])
+        batch, height, width = tf.unstack(tf.shape(inputs))[:3]
+        outputs = tf.nn.conv2d_transpose(inputs, fused, [batch, 2 * height, 2 * width, self.filters], strides=2, padding="SAME")
+        return tf.ensure_shape(outputs, [None, *(side and 2 * side for side in inputs.shape[1:3]), self.filters])

@@ -33,7 +33,7 @@ def intensity_distribution(histograms):
         for key, colour, style in (("real", REAL, "-"), ("synthetic", SYNTHETIC, "--")):
             counts = np.asarray(histograms[key][channel], np.float64)
             axes.plot(100 * counts / max(counts.sum(), 1), style, color=colour, linewidth=1.3, label=key)
-        axes.set(title=channel, xlim=(0, 255), ylim=(0, None), xlabel="intensity", ylabel="% of pixels")
+        axes.set(title=channel, xlim=(-3, 258), ylim=(0, None), xlabel="intensity", ylabel="% of pixels")
         axes.title.set_fontsize("medium")
         axes.spines[["top", "right"]].set_visible(False)
         if panel == 1:
@@ -49,7 +49,7 @@ def nearest_masks(triples):
         so that it lies nearest.
     """
     height, width = triples[0][0].shape[:2]
-    figure = _figure(WIDTH / len(triples) * height / width * 3 + 0.9)
+    figure = _figure(WIDTH / len(triples) * height / width * 3 + 0.3)
     rows = ("generated", "nearest in training", "both")
     axes = figure.subplots(3, len(triples), squeeze=False)
     for column, (synthetic, training, caption) in enumerate(triples):

@@ -64,7 +64,7 @@ def score(arms, arm, metric="f1", convention="fov_pooled"):
 
 def runs_in_words(repeats):
     """What stands behind a "+/-"."""
-    return "one run, so no spread is known" if repeats == 1 else f"mean +/- standard deviation of {repeats} runs"
+    return "one run, spread unknown" if repeats == 1 else f"mean +/- sd of {repeats} runs"
 
 
 def _useful(segmentation):
@@ -80,7 +80,7 @@ def _useful(segmentation):
     columns = [column for column in columns if column[1]]
     row = "  {:<20}" + "{:>19}" * len(columns)
     lines = [
-        f"Useful?    U-Net tested on real images, {runs_in_words(segmentation['repeats'])}; F1 and AUC pooled in the field of view",
+        f"Useful?    F1 and AUC on real test images, pooled in the field of view; {runs_in_words(segmentation['repeats'])}",
         row.format("learned from", *(column[0] for column in columns)),
     ]
     for arm, label in ARMS.items():
@@ -101,7 +101,8 @@ def _faithful(distribution):
     kl = distribution["kl_intensity"]
     ours, floor = number(kl["synthetic_vs_real"].get("grey"), ".3g"), mean_sd(kl["real_vs_real"].get("grey"), ".2g")
     return [
-        f"Faithful?  KL(real || synthetic) of grey levels {ours}, of two halves of the real set {floor}",
+        f"Faithful?  KL(real || synthetic) of grey levels {ours}",
+        f"  two halves of the real set {floor}",
         f"  P1 on DRIVE: {P1_KL['synthetic_vs_real']} and {P1_KL['real_vs_real']:.3e}",
     ]
 

@@ -71,7 +71,7 @@ def copied(copies):
     nearer = sum(row["distance"] < controls["min"] for row in rows)
     verdict = "so there is no sign that masks are copied" if not nearer else "so look at those before the set is shared"
     return (
-        f"{nearer or 'None'} of the {len(rows)} synthetic masks {'lies' if nearer < 2 else 'lie'} nearer to a training "
+        f"{nearer} of the {len(rows)} synthetic masks {'lies' if nearer == 1 else 'lie'} nearer to a training "
         f"mask ({closest}) than the nearest real test mask does ({table.number(controls['min'])}), {verdict}."
     )
 

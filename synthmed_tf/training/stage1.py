@@ -18,27 +18,50 @@ class Stage1:
     """The networks of stage 1 and how masks are put to them.
 
     Attributes:
-      generator: z [batch, latent] -> [batch, height, width, 1] in (-1, 1); positive inside the mask.
+      generator: z [batch, latent] -> field [batch, height / stride, width / stride, 1] in (-1, 1); larger inside the mask.
       averaged: the generator whose weights are the running average; None where the preset has none.
-      discriminator: [batch, height, width, 1] in [-1, 1] -> logit [batch, 1].
+      discriminator: field -> logit [batch, 1].
+      stride: a distance field is smooth, so small_data makes it at half the size (2) where that leaves 64 pixels.
+      threshold: a pixel is mask where the field at full size is above it.
     """
 
     generator: tf.keras.Model
     averaged: tf.keras.Model | None
     discriminator: tf.keras.Model
+    stride: int
+    threshold: float = 0.0
 
     @property
     def sampler(self):
         """The generator that makes samples."""
         return self.averaged or self.generator
 
+    def masks(self, fields):
+        """Fields as the generator makes them -> masks [batch, height, width, 1] uint8 in {0, 1}."""
+        return (enlarge(fields, self.stride).numpy() > self.threshold).astype(np.uint8)
+
 
 def build(settings):
-    """Builds the networks that `settings` ask for: model, image_size, latent, average."""
+    """Builds the networks that `settings` ask for: model, image_size, half_size, latent, average."""
     network = {"dcgan": dcgan, "selfmod": selfmod}[settings["model"]]
-    size, latent = settings["image_size"], settings["latent"]
-    make = lambda: network.generator(size, channels=1, latent=latent)  # noqa: E731
-    return Stage1(make(), make() if settings["average"] else None, network.discriminator(size, channels=1))
+    stride = 2 if settings["half_size"] and all(side % 32 == 0 and side >= 128 for side in settings["image_size"]) else 1
+    size = tuple(side // stride for side in settings["image_size"])
+
+    def generator():
+        return network.generator(size, channels=1, latent=settings["latent"])
+
+    return Stage1(generator(), generator() if settings["average"] else None, network.discriminator(size, channels=1), stride)
+
+
+def enlarge(fields, stride):
+    """[batch, height, width, 1] -> `stride` times the size, bicubic."""
+    height, width = fields.shape[1:3]
+    return tf.image.resize(fields, [height * stride, width * stride], method="bicubic") if stride > 1 else tf.convert_to_tensor(fields)
+
+
+def reduce(fields, stride):
+    """[batch, height, width, 1] -> means over stride x stride pixels."""
+    return tf.nn.avg_pool2d(fields, stride, stride, "VALID") if stride > 1 else fields
 
 
 def train(folder, real, settings, steps, strategy=None):
@@ -70,6 +93,7 @@ def train(folder, real, settings, steps, strategy=None):
         ]
         for optimizer, model in zip(optimizers, (networks.generator, networks.discriminator), strict=True):
             optimizer.build(model.trainable_variables)
+    networks.threshold = mask_threshold(fields[..., :1], networks.stride)
     step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
 
     def batch(index):
@@ -85,7 +109,7 @@ def train(folder, real, settings, steps, strategy=None):
     }
 
     def grid():
-        return loop.picture_grid(images.mask_from_field(networks.sampler(fixed, training=False).numpy()) * np.uint8(255))
+        return loop.picture_grid(networks.masks(networks.sampler(fixed, training=False)) * np.uint8(255))
 
     average = (networks.generator, networks.averaged, settings["average"]) if networks.averaged else None
     result = loop.fit(
@@ -115,6 +139,18 @@ def real_fields(real, settings):
     return np.stack(fields)
 
 
+def mask_threshold(fields, stride):
+    """The threshold at which real fields, reduced and enlarged again, keep the area of the masks they come from.
+
+    Args:
+      fields: [count, height, width, 1] float32, above 0 inside the mask.
+    """
+    if stride == 1:
+        return 0.0
+    blurred = np.concatenate([enlarge(reduce(field[None], stride), stride).numpy() for field in fields])
+    return float(np.quantile(blurred, 1 - (fields > 0).mean()))
+
+
 def disc_is_right(mask):
     """Whether the optic disc is in the right half: vessels are thickest where they leave it.
 
@@ -141,19 +177,16 @@ def make_step(networks, optimizers, settings, replicas=1):
     def step(number, stack):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         key = tf.random.experimental.stateless_fold_in([seed, tf.cast(number, tf.int32)], replica)
-        key_z, key_warp, key_shift = tf.unstack(tf.random.experimental.stateless_split(key, 3), num=3)
+        key_z, key_warp = tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
         real, inside = stack[..., :1], stack[..., 1:]
         if settings["warp"]:
             real = augment.random_warp(real, key_warp, flip=(True, False))
-        real = tf.where(inside > 0, real, -1.0)
+        real = reduce(tf.where(inside > 0, real, -1.0), networks.stride)
         z = tf.random.stateless_normal([tf.shape(real)[0], latent], key_z)
-
-        def judge(fields):
-            return discriminator(augment.random_shift(fields, key_shift, settings["translate"]), training=True)
 
         with tf.GradientTape(persistent=True) as tape:
             fake = generator(z, training=True)
-            real_logits, fake_logits = judge(real), judge(fake)
+            real_logits, fake_logits = discriminator(real, training=True), discriminator(fake, training=True)
             d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / replicas
             g_loss = losses.generator_non_saturating(fake_logits) / replicas
         d_gradients = tape.gradient(d_loss, discriminator.trainable_variables)
