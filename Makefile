@@ -15,10 +15,11 @@ DEMO_SAMPLES := 50
 PYTEST_FLAGS :=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 REQUIREMENTS := setup.py pyproject.toml constraints.txt
 IS_SUPPORTED := import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))
-FIND_PYTHON := for python in $(PYTHON) python3.11 python3.10 python3 python; do \
+PYTHONS := $(or $(PYTHON),python3.11 python3.10 python3 python)
+FIND_PYTHON := for python in $(PYTHONS); do \
 	"$$python" -c "$(IS_SUPPORTED)" 2>/dev/null && echo "$$python" && break; done
 
 .PHONY: demo test clean
@@ -38,7 +39,7 @@ clean:
 
 $(VENV)/.installed: $(REQUIREMENTS)
 	@python=$$($(FIND_PYTHON)); \
-	if [ -z "$$python" ]; then echo "No Python 3.10 or 3.11 with venv found: get one by 'apt install python3.11-venv', 'brew\
+	if [ -z "$$python" ]; then echo "no Python 3.10 or 3.11 with venv among $(PYTHONS): get one by 'apt install python3.11-venv', 'brew\
  install python@3.11' or 'pyenv install 3.11', or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
 	echo "Environment $(VENV) with $$("$$python" --version); installing (TensorFlow is some 500 MB) ..."; \
 	"$$python" -m venv $(VENV)

@@ -53,7 +53,7 @@ def main(settings):
     prepared = prepare(settings["data"], settings["data_dir"], size, out_dir=Path(settings["out_dir"]), **options)
     real = records.Records(prepared, "train")
     report_dir = Path(settings["report_dir"] or Path(settings["out_dir"]) / "report")
-    _, settings["precision"] = loop.set_up(settings["seed"], settings["precision"])
+    _, settings["precision"] = loop.set_up(settings["precision"])
     if settings["dry_run"]:
         flags.print_plan(settings | {"batch_size": 8}, real, settings["unet_steps"], settings["unet_steps"] * 8 / len(real))
         return

@@ -33,7 +33,7 @@ def main(settings):
     real = records.Records(prepared, "train")
     synthesis.require(real, "mask")
     steps, epochs = flags.steps_and_epochs(settings, len(real))
-    strategy, settings["precision"] = loop.set_up(settings["seed"], settings["precision"], settings["strategy"])
+    strategy, settings["precision"] = loop.set_up(settings["precision"], settings["strategy"])
     settings["prepared"] = prepared.name
 
     if settings["dry_run"]:

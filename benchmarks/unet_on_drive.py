@@ -16,7 +16,7 @@ from synthmed_tf.training import loop, segmenter
 
 
 def main(data_dir, out_dir, steps=4000):
-    loop.set_up(seed=0)
+    loop.set_up()
     samples = list(datasets.load("drive", Path(data_dir)))
     training = [sample for sample in samples if sample.split == "train"]
     test = [sample for sample in samples if sample.split == "test"]

@@ -221,6 +221,9 @@ def main(script, doc, run):
     except InputError as error:
         print(f"{script}: error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print(f"{script}: stopped; the same command goes on from the newest checkpoint", file=sys.stderr)
+        raise SystemExit(130) from None
     except OSError as error:
         if error.errno is None:
             raise

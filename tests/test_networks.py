@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from synthmed_tf.networks import dcgan, layers, pix2pix, unet
+from synthmed_tf.networks import dcgan, layers, pix2pix, selfmod, unet
 
 CONVOLUTIONS = (tf.keras.layers.Conv2D, tf.keras.layers.Conv2DTranspose)  # the second is a subclass of the first
 NORMS = (
@@ -108,6 +108,22 @@ def test_dcgan_has_at_most_1024_channels_and_starts_at_sd_002():
 def test_impossible_sizes_are_refused(network, size):
     with pytest.raises(ValueError, match="multiples of 16, 64 or more"):
         network(size)
+
+
+# --- self-modulated generator
+
+
+@pytest.mark.parametrize("size", [(64, 64), (80, 64)])
+def test_selfmod_makes_images_in_range_that_do_not_depend_on_their_neighbours(size):
+    tf.keras.utils.set_random_seed(1)
+    generator, discriminator = selfmod.generator(size), selfmod.discriminator(size)
+    z = tf.random.stateless_normal([3, 64], [1, 2])
+    images = generator(z, training=False)
+    assert images.shape == (3, *size, 1) and images.dtype == tf.float32
+    assert np.abs(images).max() < 1
+    np.testing.assert_allclose(generator(z[1:2], training=False)[0], images[1], atol=1e-5)
+    assert discriminator(images).shape == (3, 1)
+    assert len(_layers(discriminator, layers.MinibatchStandardDeviation)) == 1
 
 
 # --- pix2pix
@@ -306,6 +322,15 @@ def test_minibatch_standard_deviation_by_hand():
     assert layers.MinibatchStandardDeviation(4)(x[:3]).shape == (3, 3, 2, 6)
     collapsed = layers.MinibatchStandardDeviation(4)(np.repeat(x[:1], 4, 0))
     assert np.max(collapsed[..., 5]) < 1e-3
+
+
+def test_upsample_convolution_is_nearest_upsampling_then_a_convolution():
+    tf.keras.utils.set_random_seed(1)
+    x, layer = _noise(2, 5, 7, 6), layers.UpsampleConv2D(4)
+    result = layer(x)
+    upsampled = tf.keras.layers.UpSampling2D(interpolation="nearest")(x)
+    expected = tf.nn.conv2d(upsampled, tf.transpose(layer.kernel, [0, 1, 3, 2]), 1, "SAME")
+    np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
 def test_crop_like_cuts_bottom_and_right():

@@ -41,7 +41,7 @@ def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed
             thresholds[arm].append(threshold)
             seconds[arm].append(round(result["seconds"], 1))
     summary = {arm: _summary(runs) for arm, runs in small.items()}
-    ratio = summary["synthetic"]["f1"]["fov_pooled"]["mean"] / summary["real"]["f1"]["fov_pooled"]["mean"]
+    real_f1, synthetic_f1 = (summary[arm]["f1"]["fov_pooled"]["mean"] for arm in ("real", "synthetic"))
     return {
         "image_size": list(image_size),
         "steps": steps,
@@ -53,7 +53,7 @@ def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed
         "arms": summary,
         "thresholds": thresholds,
         "native": {"arms": {arm: _summary(runs) for arm, runs in native.items()}, "second_observer": frame.second_observer()},
-        "ratio": ratio,
+        "ratio": synthetic_f1 / real_f1 if real_f1 and synthetic_f1 is not None else None,
         "seconds": seconds,
     }
 

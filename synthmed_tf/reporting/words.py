@@ -168,9 +168,11 @@ def kl_rows(distribution):
     if "unavailable" in distribution:
         return []
     kl = distribution["kl_intensity"]
+    ours = kl["synthetic_vs_real"]
     return [
-        (channel, table.number(value, ".3g"), table.mean_sd(kl["real_vs_real"].get(channel), ".2g", "±"))
-        for channel, value in kl["synthetic_vs_real"].items()
+        (channel, table.number(ours[channel], ".3g"), table.mean_sd(kl["real_vs_real"].get(channel), ".2g", "±"))
+        for channel in ("grey", "red", "green", "blue")
+        if channel in ours
     ]
 
 

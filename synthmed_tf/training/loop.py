@@ -17,13 +17,15 @@ from tqdm import tqdm
 
 from synthmed_tf.sample import InputError
 
+SAVE_EVERY = 250  # steps between checkpoints
+GRID_EVERY = 250  # steps between pictures of samples
 AVERAGE_EVERY = 10  # steps between two updates of the averaged weights; decay ** 10 then is the same average
 
 # What may differ when a command is run again: how far to go and where things lie, not what is computed.
 _FREE_TO_CHANGE = {"steps", "epochs", "num_samples", "data_dir", "out_dir"}
 
 
-def set_up(seed, precision="float32", strategy="default"):
+def set_up(precision="float32", strategy="default"):
     """Makes TensorFlow deterministic, sets the precision policy, and returns (tf.distribute strategy, policy name).
 
     On CPUs oneDNN and Eigen give the same bits in every run with the same number of threads, and TensorFlow's op determinism
@@ -40,7 +42,6 @@ def set_up(seed, precision="float32", strategy="default"):
     if precision == "auto":
         precision = "mixed_bfloat16" if _computes_bfloat16() else "float32"
     tf.keras.mixed_precision.set_global_policy(precision)
-    tf.keras.utils.set_random_seed(seed)
     if strategy == "mirrored":
         if not tf.config.list_logical_devices("GPU"):
             raise InputError("--strategy=mirrored: TensorFlow sees no GPU here; leave the flag out")
@@ -111,7 +112,7 @@ def write_json(path, value):
     os.replace(temporary, path)
 
 
-def fit(folder, step, batch, state, steps, *, images_per_step, save_every=250, average=None, grid=None, grid_every=250, name="", strategy=None):
+def fit(folder, step, batch, state, steps, *, images_per_step, average=None, grid=None, name="", strategy=None):
     """Trains until `steps` steps are done, from wherever the newest checkpoint in the folder stands.
 
     Killed at any moment and called again, it ends with the same bits, because `step` and `batch` are functions of the step
@@ -124,9 +125,8 @@ def fit(folder, step, batch, state, steps, *, images_per_step, save_every=250, a
       state: dict name -> model or optimiser, all built; what a checkpoint holds.
       steps: total number of steps, not steps from here.
       images_per_step: real images in a step, for the speed shown.
-      save_every: steps between checkpoints.
       average: (model, averaged model, decay per step) or None.
-      grid: function () -> [height, width, channels] uint8 picture of samples, or None; saved every `grid_every` steps.
+      grid: function () -> [height, width, channels] uint8 picture of samples, or None.
       name: shown in the progress line.
       strategy: tf.distribute strategy; the batch is split over its replicas.
 
@@ -182,9 +182,9 @@ def fit(folder, step, batch, state, steps, *, images_per_step, save_every=250, a
             bar.update()
             bar.set_postfix_str(f"{_speed(bar, images_per_step)} {_words(losses)}", refresh=False)
             done = index + 1 == steps
-            if grid and ((index + 1) % grid_every == 0 or done):
+            if grid and ((index + 1) % GRID_EVERY == 0 or done):
                 log.picture(index + 1, grid())
-            if (index + 1) % save_every == 0 or done or interruption.signal:
+            if (index + 1) % SAVE_EVERY == 0 or done or interruption.signal:
                 log.flush()
                 manager.save(checkpoint_number=index + 1)
             if interruption.signal:
@@ -219,31 +219,6 @@ def _restore(checkpoint, manager, folder):
         raise InputError(
             f"{manager.latest_checkpoint}: not a checkpoint of this model, or damaged ({reason}); --overwrite starts {folder} again"
         ) from None
-
-
-def restore_average(folder, model):
-    """Loads the averaged weights of the newest checkpoint in `folder` into `model`; returns the checkpoint's path.
-
-    Raises:
-      InputError: there is none, or it is of another model.
-    """
-    return _restore_one(folder, model, "average")
-
-
-def restore_model(folder, model, name):
-    """Loads the weights saved under `name` in the newest checkpoint into `model`; returns the checkpoint's path."""
-    return _restore_one(folder, model, name)
-
-
-def _restore_one(folder, model, name):
-    latest = tf.train.latest_checkpoint(str(folder / "checkpoints"))
-    if not latest:
-        raise InputError(f"{folder / 'checkpoints'}: no checkpoint here; train first")
-    try:
-        tf.train.Checkpoint(**{name: model}).restore(latest).assert_existing_objects_matched().expect_partial()
-    except (AssertionError, ValueError, tf.errors.OpError):
-        raise InputError(f"{latest}: not a checkpoint of this model; --overwrite starts {folder} again") from None
-    return latest
 
 
 def _step_of(manager):

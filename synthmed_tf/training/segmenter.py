@@ -32,7 +32,7 @@ def normalise(image, field_of_view):
     return (image - pixels.mean(0)) / (pixels.std(0) + 1e-3) * inside[..., None]
 
 
-def train(folder, samples, steps, seed, name="U-Net", levels=3, width=16, save_every=200):
+def train(folder, samples, steps, seed, name="U-Net", levels=3, width=16):
     """Trains a U-Net on random crops, turns and flips of `samples`.
 
     Args:
@@ -78,7 +78,7 @@ def train(folder, samples, steps, seed, name="U-Net", levels=3, width=16, save_e
         return {"loss": loss}
 
     state = {"unet": model, "optimizer": optimizer}
-    result = loop.fit(folder, step, batch, state, steps, images_per_step=BATCH_SIZE, save_every=save_every, name=name)
+    result = loop.fit(folder, step, batch, state, steps, images_per_step=BATCH_SIZE, name=name)
     return model, result
 
 

@@ -85,6 +85,7 @@ def train(folder, real, settings, steps, strategy=None):
     if len(real) < batch_size and not settings["warp"]:
         raise InputError(f"{real.folder}: {len(real)} training masks are fewer than a batch; give --batch_size={len(real)} or less")
     fields = real_fields(real, settings)
+    tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():
         networks = build(settings)
         optimizers = [

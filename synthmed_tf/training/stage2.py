@@ -59,6 +59,7 @@ def train(folder, real, settings, steps, strategy=None):
     if len(real) < batch_size and not settings["warp"]:
         raise InputError(f"{real.folder}: {len(real)} training pairs are fewer than a batch; give --batch_size={len(real)} or less")
     pairs = real_pairs(real)
+    tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():
         networks = build(settings, pairs.shape[-1] - 2)
         optimizers = [_optimizer(settings, model) for model in (networks.generator, networks.discriminator)]

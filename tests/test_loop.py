@@ -1,0 +1,351 @@
+import errno
+import json
+import os
+import resource
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from synthmed_tf.sample import InputError
+from synthmed_tf.training import loop
+
+
+@pytest.fixture(autouse=True)
+def seldom(monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_EVERY", 4)
+    monkeypatch.setattr(loop, "GRID_EVERY", 4)
+
+
+class Run:
+    """A linear model on a folder, built anew as a new process would; `before` is called with every step's number."""
+
+    def __init__(self, folder, before=lambda index: None, units=2, average=True):
+        tf.keras.utils.set_random_seed(5)
+        self.folder, self.before, self.seen, self.use_average = folder, before, [], average
+        self.model, self.averaged = (tf.keras.Sequential([tf.keras.Input([3]), tf.keras.layers.Dense(units)]) for _ in range(2))
+        self.optimizer = tf.keras.optimizers.Adam(0.1, jit_compile=False)
+        self.optimizer.build(self.model.trainable_variables)
+
+    def step(self, number, images):
+        self.seen.append(int(number))
+        self.before(int(number))
+        with tf.GradientTape() as tape:
+            noise = tf.random.stateless_normal([4, 1], [7, int(number)])
+            loss = tf.reduce_mean((self.model(images) - noise) ** 2)
+        variables = self.model.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return {"loss": loss}
+
+    def fit(self, steps, **options):
+        def batch(index):
+            return (np.random.default_rng(index).normal(size=[4, 3]).astype(np.float32),)
+
+        average = (self.model, self.averaged, 0.9) if self.use_average else None
+        state = {"model": self.model, "optimizer": self.optimizer}
+        return loop.fit(self.folder, self.step, batch, state, steps, images_per_step=4, average=average, **options)
+
+    def bytes(self):
+        values = self.model.variables + self.averaged.variables + self.optimizer.variables
+        return [np.asarray(value).tobytes() for value in values]
+
+
+def send(number, at):
+    def before(index):
+        if index == at:
+            os.kill(os.getpid(), number)
+
+    return before
+
+
+def checkpoints(folder):
+    return sorted(path.name for path in (folder / "checkpoints").glob("*.index"))
+
+
+def logged(folder):
+    return [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+# ---------------------------------------------------------------- going on
+
+
+def test_interrupted_runs_end_with_the_bits_of_one_that_was_not(tmp_path):
+    whole = Run(tmp_path / "whole")
+    result = whole.fit(23)
+    assert whole.seen == list(range(23)) and result["step"] == 23 and result["checkpoint"].endswith("ckpt-23")
+    assert checkpoints(whole.folder) == ["ckpt-20.index", "ckpt-23.index"]
+    assert logged(whole.folder) == [10, 20, 23]
+
+    parts = tmp_path / "parts"
+    for number, at, status in ((signal.SIGTERM, 5, 143), (signal.SIGINT, 12, 130), (signal.SIGTERM, 13, 143)):
+        with pytest.raises(SystemExit) as caught:
+            Run(parts, send(number, at)).fit(23)
+        assert caught.value.code == status
+        assert checkpoints(parts)[-1] == f"ckpt-{at + 1}.index" or f"ckpt-{at + 1}.index" in checkpoints(parts)
+    last = Run(parts)
+    last.fit(23)
+    assert last.seen == list(range(14, 23))
+    assert last.bytes() == whole.bytes()
+    assert logged(parts) == [10, 20, 23]
+
+
+def test_a_killed_run_goes_on_from_its_newest_checkpoint_and_cuts_the_log_back(tmp_path):
+    def die(index):
+        if index == 10:
+            raise RuntimeError("as if the power had failed")
+
+    with pytest.raises(RuntimeError):
+        Run(tmp_path, die).fit(14)
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 10, "loss": 1.0}\n{"step": 12, "lo')  # as a flush that was cut off leaves it
+    again = Run(tmp_path)
+    again.fit(14)
+    assert again.seen == list(range(8, 14)) and logged(tmp_path) == [10, 14]
+
+
+def test_a_finished_run_does_nothing_and_a_longer_one_goes_on(tmp_path):
+    first = Run(tmp_path)
+    first.fit(6)
+    again = Run(tmp_path)
+    result = again.fit(6)
+    assert again.seen == [] and result["step"] == 6 and result["checkpoint"].endswith("ckpt-6")
+    assert again.bytes() == first.bytes()
+    longer = Run(tmp_path)
+    assert longer.fit(9)["step"] == 9 and longer.seen == [6, 7, 8]
+    assert Run(tmp_path).fit(2)["step"] == 9  # fewer steps than are done: nothing is undone
+
+
+def test_signals_are_as_before_after_a_run_and_a_second_ctrl_c_stops_at_once(tmp_path):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    run = Run(tmp_path)
+
+    def twice(index):
+        if index == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    run.before = twice
+    with pytest.raises(KeyboardInterrupt):
+        run.fit(5)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert checkpoints(tmp_path) == []
+
+
+def test_average_is_a_running_mean_of_the_weights_and_a_copy_of_the_statistics(tmp_path):
+    run = Run(tmp_path)
+    start = run.model.get_weights()
+    run.fit(19)
+    middle = Run(tmp_path / "other")
+    middle.fit(10)
+    for averaged, old, new in zip(run.averaged.get_weights(), start, middle.model.get_weights(), strict=True):
+        np.testing.assert_allclose(averaged, 0.9**10 * old + (1 - 0.9**10) * new, rtol=1e-5, atol=1e-7)
+
+
+def test_pictures_of_samples(tmp_path):
+    Run(tmp_path).fit(6, grid=lambda: np.zeros([8, 9, 1], np.uint8))
+    assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["0000004.png", "0000006.png"]
+
+
+def test_picture_grid_by_hand():
+    images = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1) * np.ones([5, 3, 2, 3], np.uint8)
+    sheet = loop.picture_grid(images, columns=3)
+    assert sheet.shape == (2 * 3 + 2, 3 * 2 + 2 * 2, 3)
+    for index, (top, left) in enumerate([(0, 0), (0, 4), (0, 8), (5, 0), (5, 4)]):
+        assert (sheet[top : top + 3, left : left + 2] == index).all()
+    assert (sheet[3:5] == 128).all() and (sheet[:, 2:4] == 128).all() and (sheet[5:, 8:] == 128).all()
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint_before_it(tmp_path, bad):
+    run = Run(tmp_path)
+    good = run.step
+    run.step = lambda number, images: {**good(number, images), "other": tf.constant(bad if number == 6 else 0.0)}
+    with pytest.raises(InputError) as caught:
+        run.fit(9)
+    message = str(caught.value)
+    assert str(tmp_path) in message and "step 7" in message and "checkpoint of step 4 kept" in message and "\n" not in message
+    assert "other" in message and "--seed" in message
+    assert checkpoints(tmp_path) == ["ckpt-4.index"]
+    again = Run(tmp_path)
+    again.fit(5)
+    assert again.seen == [4] and all(np.isfinite(weight).all() for weight in again.model.get_weights())
+
+
+def test_checkpoint_of_another_model(tmp_path):
+    Run(tmp_path).fit(4)
+    with pytest.raises(InputError, match="ckpt-4: not a checkpoint of this model, or damaged .*--overwrite"):
+        Run(tmp_path, units=3).fit(6)
+    with pytest.raises(InputError, match="ckpt-4: not a checkpoint of this model, or damaged"):
+        Run(tmp_path, average=False).fit(6)
+    last = Run(tmp_path)
+    last.fit(6)
+    assert last.seen == [4, 5]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "index", "missing", "list", "list gone"])
+def test_damaged_checkpoint_is_said_and_never_silently_begun_again(tmp_path, damage):
+    Run(tmp_path).fit(8)
+    folder = tmp_path / "checkpoints"
+    data, index, listed = folder / "ckpt-8.data-00000-of-00001", folder / "ckpt-8.index", folder / "checkpoint"
+    if damage == "truncated":
+        data.write_bytes(data.read_bytes()[:-40])
+    elif damage == "flipped":
+        data.write_bytes(bytes(byte ^ 0xFF for byte in data.read_bytes()))
+    elif damage == "index":
+        index.write_bytes(b"not an index")
+    elif damage == "missing":
+        data.unlink()
+    elif damage == "list":
+        listed.write_bytes(b"\x00garbage")
+    else:
+        listed.unlink()
+    kept = {path: path.read_bytes() for path in folder.iterdir()}
+    run = Run(tmp_path)
+    with pytest.raises(InputError) as caught:
+        run.fit(12)
+    assert str(folder) in str(caught.value) and "--overwrite" in str(caught.value) and "\n" not in str(caught.value)
+    assert run.seen == []
+    assert {path: path.read_bytes() for path in folder.iterdir()} == kept
+
+
+def test_full_disk_while_saving_is_one_line_and_the_last_checkpoint_stays(tmp_path):
+    first = Run(tmp_path)
+    first.fit(4)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    run = Run(tmp_path)
+    run.before = lambda index: resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard)) if index == 7 else None
+    try:
+        with pytest.raises((InputError, OSError)) as caught:
+            run.fit(12)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert isinstance(caught.value, InputError) or caught.value.errno == errno.EFBIG
+    again = Run(tmp_path)
+    again.fit(5)
+    assert again.seen == [4]
+
+
+def test_restoring_the_average_or_one_model_alone(tmp_path):
+    with pytest.raises(InputError, match="no checkpoint here"):
+        loop.restore_average(tmp_path, Run(tmp_path).model)
+    trained = Run(tmp_path)
+    trained.fit(12)
+    for restore, expected in (
+        (loop.restore_average, trained.averaged), (lambda *where: loop.restore_model(*where, "model"), trained.model),
+    ):  # fmt: skip
+        found = Run(tmp_path).model
+        assert restore(tmp_path, found).endswith("ckpt-12")
+        assert all((a == b).all() for a, b in zip(found.get_weights(), expected.get_weights(), strict=True))
+    with pytest.raises(InputError, match="not a checkpoint of this model"):
+        loop.restore_average(tmp_path, Run(tmp_path, units=3).model)
+
+
+# ---------------------------------------------------------------- the folder
+
+
+SETTINGS = {"seed": 1, "steps": 5, "data": "drive", "image_size": (64, 64), "out_dir": "a", "num_samples": 3, "given": {"seed"}}
+
+
+def claimed(folder, overwrite=False, **changes):
+    with loop.claim(folder, SETTINGS | changes, overwrite):
+        return json.loads((folder / "flags.json").read_text())
+
+
+def test_claim_keeps_the_settings_and_lets_length_and_places_change(tmp_path):
+    folder = tmp_path / "a" / "b"
+    assert claimed(folder) == {**SETTINGS, "image_size": [64, 64], "given": None} | claimed(folder)
+    assert "given" not in claimed(folder, dry_run=True, overwrite=False)
+    assert claimed(folder, steps=9, epochs=2, num_samples=8, out_dir="b", data_dir="c")["steps"] == 9
+
+
+def test_changed_settings_are_named_and_change_nothing(tmp_path):
+    before = claimed(tmp_path)
+    with pytest.raises(InputError) as caught:
+        claimed(tmp_path, seed=2, image_size=(64, 80), steps=9, extra=True)
+    message = str(caught.value)
+    assert "seed was 1 and is now 2" in message and "image_size was [64, 64] and is now [64, 80]" in message
+    assert "extra was None and is now True" in message and "--overwrite" in message
+    assert "steps" not in message and "\n" not in message
+    assert json.loads((tmp_path / "flags.json").read_text()) == before
+
+
+def test_overwrite_clears_the_folder(tmp_path):
+    claimed(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "ckpt-1.index").write_text("")
+    (tmp_path / "metrics.jsonl").write_text("")
+    assert claimed(tmp_path, overwrite=True, seed=2)["seed"] == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "flags.json"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path, overwrite):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="holds files that are not of a run of this program"):
+        claimed(tmp_path, overwrite)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work" and not (tmp_path / "flags.json").exists()
+
+
+@pytest.mark.parametrize("content", ['{"seed": 1', "[]", "", "\x00"])
+def test_unreadable_settings(tmp_path, content):
+    claimed(tmp_path)
+    (tmp_path / "flags.json").write_text(content)
+    with pytest.raises(InputError, match="flags.json: not readable.*--overwrite"):
+        claimed(tmp_path)
+    assert claimed(tmp_path, overwrite=True)["seed"] == 1
+
+
+def test_one_run_at_a_time_in_a_folder(tmp_path):
+    with loop.claim(tmp_path, SETTINGS):
+        for overwrite in (False, True):
+            with pytest.raises(InputError, match="another run is working here"):
+                claimed(tmp_path, overwrite)
+    with pytest.raises(RuntimeError), loop.claim(tmp_path, SETTINGS):
+        raise RuntimeError("ended badly")
+    claimed(tmp_path)
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    loop.write_json(path, {"b": [1, 2], "a": "ü"})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"a": "ü", "b": [1, 2]}
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError):
+        loop.write_json(path, {"a": "new"})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"a": "ü", "b": [1, 2]}
+    with pytest.raises(TypeError):
+        loop.write_json(path, {"a": object()})
+
+
+# ---------------------------------------------------------------- setting up
+
+
+def test_set_up_fixes_every_source_of_chance_and_the_precision():
+    strategy, precision = loop.set_up(3)
+    first = tf.keras.initializers.GlorotUniform()([4]).numpy(), np.random.rand(), tf.random.normal([2]).numpy()
+    loop.set_up(3)
+    second = tf.keras.initializers.GlorotUniform()([4]).numpy(), np.random.rand(), tf.random.normal([2]).numpy()
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert precision == "float32" and tf.keras.mixed_precision.global_policy().name == "float32"
+    assert strategy.num_replicas_in_sync == 1
+
+
+def test_precision_auto_follows_the_hardware(monkeypatch):
+    for capable in (True, False):
+        monkeypatch.setattr(loop, "_computes_bfloat16", lambda capable=capable: capable)
+        assert loop.set_up(0, "auto")[1] == ("mixed_bfloat16" if capable else "float32")
+    assert tf.keras.mixed_precision.global_policy().name == "float32"
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU here")
+def test_mirrored_without_a_gpu():
+    with pytest.raises(InputError, match="--strategy=mirrored"):
+        loop.set_up(0, strategy="mirrored")

@@ -1,0 +1,75 @@
+"""Trains one stage for a few steps in a process of its own; kills itself by SIGKILL where told to. Used by test_resume.py.
+
+    python train_worker.py FOLDER STEPS KILL_AT TRAINING [TRAINING ...]     KILL_AT -1: never
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+from synthmed_tf import flags, records, synthesis  # noqa: E402
+from synthmed_tf.sample import Sample  # noqa: E402
+from synthmed_tf.training import loop, segmenter, stage1, stage2  # noqa: E402
+
+SETTINGS = {"image_size": (64, 64), "seed": 3}
+
+
+def samples(count=6):
+    """Discs with a bar through them: enough to train on, no meaning."""
+    random = np.random.default_rng(7)
+    rows, columns = np.mgrid[:64, :64]
+    inside = ((rows - 31.5) ** 2 + (columns - 31.5) ** 2 < 30**2).astype(np.uint8)[..., None]
+    for index in range(count):
+        mask = (abs(rows - columns + random.integers(-20, 20)) < 3).astype(np.uint8)[..., None] * inside
+        image = (random.integers(60, 120, [64, 64, 3]) - 40 * mask) * inside
+        yield Sample(id=f"{index}", image=image.astype(np.uint8), mask=mask, field_of_view=inside)
+
+
+def train_stage1(folder, real, steps):
+    settings = {**flags.STAGE1_PRESETS["small_data"], **SETTINGS, "batch_size": 4}
+    networks, _ = stage1.train(folder / "stage1", real, settings, steps)
+    records.write(folder / "masks", "masks", synthesis.masks(networks, settings, 5), source="test")
+    return [networks.generator, networks.averaged, networks.discriminator]
+
+
+def train_stage2(folder, real, steps):
+    settings = {**flags.STAGE2_PRESETS["small_data"], **SETTINGS, "preset": "pix2pix", "jitter": 30, "warp": False, "batch_size": 1}
+    networks, _ = stage2.train(folder / "stage2", real, settings, steps)
+    pairs = synthesis.pairs(networks, real[:2], settings, True)
+    records.write(folder / "pairs", "pairs", pairs, source="test")
+    return [networks.generator, networks.discriminator]
+
+
+def train_unet(folder, real, steps):
+    return [segmenter.train(folder / "unet", real, steps, seed=3)[0]]
+
+
+def main(folder, steps, kill_at, *trainings):
+    folder = Path(folder)
+    loop.set_up()
+    loop.SAVE_EVERY = 4
+    real = list(samples())
+    original = records.batch_indices
+
+    def batch_indices(count, batch_size, seed, step):
+        if step // BATCH[training] == int(kill_at):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(count, batch_size, seed, step)
+
+    records.batch_indices = batch_indices
+    for training in trainings:
+        models = globals()[f"train_{training}"](folder, real, int(steps))
+        weights = [weight for model in models for weight in model.get_weights()]
+        np.savez(folder / f"{training}.npz", *weights)
+
+
+BATCH = {"stage1": 4, "stage2": 1, "unet": segmenter.BATCH_SIZE}  # indices drawn a step
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
