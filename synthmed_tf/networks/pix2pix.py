@@ -72,7 +72,11 @@ def generator(image_size, in_channels=1, out_channels=3, preset="pix2pix"):
 
 
 def _paper_generator(mask, seed, out_channels, preset):
-    """Skips carry the values before the activation, as in the published code of pix2pix and vess2ret."""
+    """Skips carry the values before the activation, as in the published code of pix2pix and vess2ret.
+
+    With batch 1, vess2ret's batch norm of its single bottom pixel gives a constant, as in the published code; what the
+    picture depends on passes through the skips. Isola et al. 2017 found the same and left that norm out (their erratum).
+    """
     bottom = 1 if preset == "pix2pix" else 2  # pixels of the shorter side after the last stride-2 layer
     depth = math.ceil(math.log2(min(mask.shape[1:3]) / bottom))  # 8 at the native size of every preset
     widths = [min(64 * 2**level, 512) for level in range(depth)]

@@ -153,6 +153,7 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
                 old.assign(new)
 
     checkpoint = tf.train.Checkpoint(step=counter, **state)
+    _mend_list(folder / "checkpoints")
     manager = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=2)
     _restore(checkpoint, manager, folder)
     start = int(counter)
@@ -176,7 +177,7 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
             if not all(math.isfinite(value) for value in losses.values()):
                 raise InputError(
                     f"{folder}: step {index + 1}: a loss is not finite ({_words(losses)}); stopped, with the checkpoint of step "
-                    f"{_step_of(manager)} kept. Try --precision=float32 or another --seed"
+                    f"{_step_of(manager)} kept. Try --overwrite with --precision=float32 or another --seed"
                 )
             log.add(index + 1, losses, bar)
             bar.update()
@@ -186,7 +187,7 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
                 log.picture(index + 1, grid())
             if (index + 1) % SAVE_EVERY == 0 or done or interruption.signal:
                 log.flush()
-                manager.save(checkpoint_number=index + 1)
+                _save(manager, index + 1, folder)
             if interruption.signal:
                 bar.close()
                 print(f"stopped at step {index + 1} and saved; the same command goes on from there", file=sys.stderr)
@@ -209,12 +210,36 @@ def _run(strategy, step, index, arrays):
     return {key: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None) for key, value in losses.items()}
 
 
+def _mend_list(folder):
+    """Lists the newest checkpoint of a folder again if TensorFlow's list is lost or damaged, instead of starting anew."""
+    found = sorted(folder.glob("ckpt-*.index"), key=lambda path: int(path.stem.rsplit("-", 1)[1]))
+    try:
+        listed = tf.train.get_checkpoint_state(str(folder))
+    except ValueError:  # an empty list
+        listed = None
+    if found and not listed:
+        tf.compat.v1.train.update_checkpoint_state(str(folder), found[-1].stem)
+
+
+def _save(manager, number, folder):
+    kept = _step_of(manager)
+    try:
+        manager.save(checkpoint_number=number)
+    except tf.errors.OpError as error:  # for one: the disk is full
+        for left in (folder / "checkpoints").glob(f"ckpt-{number}[._]*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        raise InputError(
+            f"{folder / 'checkpoints'}: could not be written ({' '.join(error.message.split())[:300]}); the checkpoint of step "
+            f"{kept} is kept: free space on the disk and run the same command again"
+        ) from None
+
+
 def _restore(checkpoint, manager, folder):
     if not manager.latest_checkpoint:
         return
     try:
         checkpoint.restore(manager.latest_checkpoint).assert_consumed()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
+    except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:  # IndexError: a truncated file
         reason = str(error).strip().splitlines()[0][:200]
         raise InputError(
             f"{manager.latest_checkpoint}: not a checkpoint of this model, or damaged ({reason}); --overwrite starts {folder} again"
