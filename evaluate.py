@@ -25,7 +25,9 @@ BENCHMARKS = ("segmentation", "distribution", "copies")
 def main(settings):
     unknown = set(settings["benchmarks"]) - set(BENCHMARKS)
     if unknown:
-        raise InputError(f"--benchmarks={','.join(settings['benchmarks'])}: {unknown.pop()!r} is none of {', '.join(BENCHMARKS)}")
+        raise InputError(
+            f"--benchmarks={','.join(settings['benchmarks'])}: {unknown.pop()!r} is none of {', '.join(BENCHMARKS)}"
+        )
     given = Path(settings["synthetic_dir"] or settings["out_dir"])
     folder = given / "synthetic" if (given / "synthetic").is_dir() else given
     for name in ("data", "data_dir", "holdout", "skip_bad_files"):
@@ -55,7 +57,9 @@ def main(settings):
     report_dir = Path(settings["report_dir"] or Path(settings["out_dir"]) / "report")
     _, settings["precision"] = loop.set_up(settings["precision"])
     if settings["dry_run"]:
-        flags.print_plan(settings | {"batch_size": 8}, real, settings["unet_steps"], settings["unet_steps"] * 8 / len(real))
+        flags.print_plan(
+            settings | {"batch_size": 8}, real, settings["unet_steps"], settings["unet_steps"] * 8 / len(real)
+        )
         return
 
     with loop.claim(report_dir, {}, settings["overwrite"]):
@@ -69,9 +73,15 @@ def main(settings):
         if "distribution" in settings["benchmarks"]:
             report["distribution"] = distribution.intensity(real, synthetic, settings["seed"])
         if "copies" in settings["benchmarks"]:
-            report["copies"] = privacy.nearest_training_masks(real, synthetic, records.Records(prepared, "test") if "test" in real.manifest["counts"] else [])
+            report["copies"] = privacy.nearest_training_masks(
+                real, synthetic, records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
+            )
         if "segmentation" in settings["benchmarks"]:
-            test = [s for s in datasets.load(settings["data"], settings["data_dir"], **options) if s.split == "test" and s.mask is not None]
+            test = [
+                s
+                for s in datasets.load(settings["data"], settings["data_dir"], **options)
+                if s.split == "test" and s.mask is not None
+            ]
             report["segmentation"] = (
                 segmentation.benchmark(report_dir / "segmentation", real, synthetic, test, size, steps=settings["unet_steps"],
                                        repeats=settings["repeats"], seed=settings["seed"])

@@ -37,7 +37,10 @@ setup(
         "gpu": ["tensorflow[and-cuda]==2.15.1"],  # 2.15.0 asks for a TensorRT that cannot be installed
         "notebooks": ["ipykernel", "nbclient", "nbformat"],
         "test": ["pytest", "ruff"],
-        "tfds": ["tensorflow-datasets", "tensorflow-metadata<1.16"],  # later ones need a protobuf that TensorFlow refuses
+        "tfds": [
+            "tensorflow-datasets",
+            "tensorflow-metadata<1.16",
+        ],  # later ones need a protobuf that TensorFlow refuses
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

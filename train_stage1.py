@@ -38,7 +38,9 @@ def main(settings):
 
     if settings["dry_run"]:
         networks = stage1.build(settings)
-        flags.print_plan(settings, real, steps, epochs, generator=networks.generator, discriminator=networks.discriminator)
+        flags.print_plan(
+            settings, real, steps, epochs, generator=networks.generator, discriminator=networks.discriminator
+        )
         return
 
     with loop.claim(folder, settings, settings["overwrite"]):

@@ -29,17 +29,23 @@ def main(settings):
     masks = records.Records(out / "stage1" / "masks")
     first = flags.read_settings(out / "stage1")
     if first["data"] != settings["data"]:
-        raise InputError(f"{masks.folder}: made from --data={first['data']}, now --data={settings['data']}; give the same to both stages")
+        raise InputError(
+            f"{masks.folder}: made from --data={first['data']}, now --data={settings['data']}; give the same to both stages"
+        )
     settings["image_size"], settings["holdout"] = tuple(first["image_size"]), first["holdout"]
     prepared = prepare(
         settings["data"], settings["data_dir"], settings["image_size"], out_dir=out, holdout=settings["holdout"],
         skip_bad_files=first["skip_bad_files"],
     )  # fmt: skip
     if prepared.name != first["prepared"]:
-        raise InputError(f"{prepared}: the real set has changed since stage 1 ({first['prepared']}); run train_stage1.py --overwrite")
+        raise InputError(
+            f"{prepared}: the real set has changed since stage 1 ({first['prepared']}); run train_stage1.py --overwrite"
+        )
     count = settings["num_samples"] or len(masks)
     if count > len(masks):
-        raise InputError(f"{masks.folder}: {len(masks)} masks, --num_samples={count}; run train_stage1.py --num_samples={count} first")
+        raise InputError(
+            f"{masks.folder}: {len(masks)} masks, --num_samples={count}; run train_stage1.py --num_samples={count} first"
+        )
     real = records.Records(prepared, "train")
     synthesis.require(real, "image", "mask")
     steps, epochs = flags.steps_and_epochs(settings, len(real))
@@ -48,7 +54,9 @@ def main(settings):
 
     if settings["dry_run"]:
         networks = stage2.build(settings, real.manifest["channels"])
-        flags.print_plan(settings, real, steps, epochs, generator=networks.generator, discriminator=networks.discriminator)
+        flags.print_plan(
+            settings, real, steps, epochs, generator=networks.generator, discriminator=networks.discriminator
+        )
         return
 
     with loop.claim(folder, settings, settings["overwrite"]):
@@ -57,7 +65,10 @@ def main(settings):
         synthetic = out / "synthetic"
         digest = synthesis.checkpoint_sha256(result["checkpoint"])
         stage1 = {key: masks.manifest[key] for key in ("flags", "steps", "checkpoint_sha256")}
-        if synthesis.is_current(synthetic, count, checkpoint_sha256=digest, stage1=stage1) and (synthetic / "png").is_dir():
+        if (
+            synthesis.is_current(synthetic, count, checkpoint_sha256=digest, stage1=stage1)
+            and (synthetic / "png").is_dir()
+        ):
             print(f"already done: {count} pairs in {synthetic}. A larger --steps or --num_samples goes on from here")
             return
         with_view = "field_of_view" in real.features
@@ -71,9 +82,17 @@ def main(settings):
             "stage1": stage1,
             "real": masks.manifest["real"],
         }
-        records.write(synthetic, f"{real.manifest['name']}_synthetic", samples, source="synthetic: stage 1, then stage 2", extra=extra)
+        records.write(
+            synthetic,
+            f"{real.manifest['name']}_synthetic",
+            samples,
+            source="synthetic: stage 1, then stage 2",
+            extra=extra,
+        )
         synthesis.write_png(synthetic / "png", records.Records(synthetic))
-        print(f"{count} pairs in {synthetic}, also as PNG files in {synthetic / 'png'}. Next: evaluate.py --synthetic_dir={out}")
+        print(
+            f"{count} pairs in {synthetic}, also as PNG files in {synthetic / 'png'}. Next: evaluate.py --synthetic_dir={out}"
+        )
 
 
 if __name__ == "__main__":

@@ -57,7 +57,13 @@ def define(script, values):
             + (" or what the synthetic set has" if script == "evaluate" else ""))  # fmt: skip
         add("Data", flags.DEFINE_integer, "holdout", 0 if script == "train_stage1" else None, "hold out N groups of the training "
             "images as test images instead of the official ones (for DRIVE, whose test labels may be missing)", lower_bound=0)  # fmt: skip
-        add("Data", flags.DEFINE_boolean, "skip_bad_files", False, "leave out unreadable files, with a counted warning, instead of stopping")
+        add(
+            "Data",
+            flags.DEFINE_boolean,
+            "skip_bad_files",
+            False,
+            "leave out unreadable files, with a counted warning, instead of stopping",
+        )
     if trains:
         presets = STAGE1_PRESETS if script == "train_stage1" else STAGE2_PRESETS
         if script == "train_stage1":
@@ -67,8 +73,22 @@ def define(script, values):
             enum_values=list(presets))  # fmt: skip
         add("Training", flags.DEFINE_integer, "steps", None, "training steps in all; a larger number goes on from a finished run",
             lower_bound=1)  # fmt: skip
-        add("Training", flags.DEFINE_integer, "epochs", None, "the same in passes over the training images; not both", lower_bound=1)
-        add("Training", flags.DEFINE_integer, "batch_size", None, "images a step; the preset's if not given", lower_bound=1)
+        add(
+            "Training",
+            flags.DEFINE_integer,
+            "epochs",
+            None,
+            "the same in passes over the training images; not both",
+            lower_bound=1,
+        )
+        add(
+            "Training",
+            flags.DEFINE_integer,
+            "batch_size",
+            None,
+            "images a step; the preset's if not given",
+            lower_bound=1,
+        )
         add("Training", flags.DEFINE_integer, "num_samples", 200 if script == "train_stage1" else None,
             "how many masks to make" if script == "train_stage1" else "how many pairs to write; default: one for each stage-1 mask",
             lower_bound=1)  # fmt: skip
@@ -76,17 +96,50 @@ def define(script, values):
         add("Evaluation", flags.DEFINE_string, "synthetic_dir", None, "the OUT_DIR of the other two scripts, a synthetic set itself, "
             "or a TFDS folder of another program; default OUT_DIR")  # fmt: skip
         add("Evaluation", flags.DEFINE_string, "report_dir", None, "where the report goes; default OUT_DIR/report")
-        add("Evaluation", flags.DEFINE_list, "benchmarks", "segmentation,distribution,copies", "which to run, comma separated")
+        add(
+            "Evaluation",
+            flags.DEFINE_list,
+            "benchmarks",
+            "segmentation,distribution,copies",
+            "which to run, comma separated",
+        )
         add("Evaluation", flags.DEFINE_integer, "unet_steps", 400, "training steps of each U-Net", lower_bound=1)
-        add("Evaluation", flags.DEFINE_integer, "repeats", 3, "U-Nets trained for each arm, each from its own seed", lower_bound=1)
-        add("Evaluation", flags.DEFINE_boolean, "real_images", True, "show pictures of real images in the report, which is private then")
-    add("Run", flags.DEFINE_integer, "seed", 0, "the whole run is a function of it", lower_bound=0, upper_bound=2**31 - 1)
+        add(
+            "Evaluation",
+            flags.DEFINE_integer,
+            "repeats",
+            3,
+            "U-Nets trained for each arm, each from its own seed",
+            lower_bound=1,
+        )
+        add(
+            "Evaluation",
+            flags.DEFINE_boolean,
+            "real_images",
+            True,
+            "show pictures of real images in the report, which is private then",
+        )
+    add(
+        "Run",
+        flags.DEFINE_integer,
+        "seed",
+        0,
+        "the whole run is a function of it",
+        lower_bound=0,
+        upper_bound=2**31 - 1,
+    )
     add("Run", flags.DEFINE_enum, "precision", "auto", "auto: bfloat16 where the hardware computes in it, else float32",
         enum_values=["auto", "float32", "mixed_bfloat16"])  # fmt: skip
     if trains:
         add("Run", flags.DEFINE_enum, "strategy", "default", "mirrored: split each batch over all GPUs",
             enum_values=["default", "mirrored"])  # fmt: skip
-    add("Run", flags.DEFINE_boolean, "overwrite", False, "throw away what is in this script's output folders and start again")
+    add(
+        "Run",
+        flags.DEFINE_boolean,
+        "overwrite",
+        False,
+        "throw away what is in this script's output folders and start again",
+    )
     add("Run", flags.DEFINE_boolean, "dry_run", False, "print settings, data, parameter counts and steps, and stop")
     add("Run", flags.DEFINE_boolean, "help", False, "show this", short_name="h")
     return groups
@@ -143,7 +196,7 @@ def parse(script, doc, argv):
 
 
 def image_size(text):
-    """"128" or "96x128" -> (height, width).
+    """ "128" or "96x128" -> (height, width).
 
     Raises:
       InputError: not of that form, below 64, or no multiple of 16 (four halvings is the least that the networks do).
@@ -184,7 +237,9 @@ def read_settings(folder):
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path}: not there; run train_stage1.py and then train_stage2.py with the same --out_dir first") from None
+        raise InputError(
+            f"{path}: not there; run train_stage1.py and then train_stage2.py with the same --out_dir first"
+        ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); run that script again with --overwrite") from None
 
@@ -198,7 +253,9 @@ def shareable(settings):
 def command(script, settings):
     """The command line with the flags that the user gave, without paths."""
     given = {name: value for name, value in shareable(settings).items() if name in settings["given"]}
-    words = [f"--{name}={'x'.join(map(str, value)) if isinstance(value, tuple) else value}" for name, value in given.items()]
+    words = [
+        f"--{name}={'x'.join(map(str, value)) if isinstance(value, tuple) else value}" for name, value in given.items()
+    ]
     return " ".join([f"{script}.py", *words])
 
 

@@ -37,7 +37,9 @@ def masks(networks, settings, count, start=0):
     def make(indices):
         keys = tf.map_fn(lambda i: tf.random.experimental.stateless_fold_in([seed, -2], i), indices)
         z = tf.map_fn(lambda key: tf.random.stateless_normal([latent], key), keys, fn_output_signature=tf.float32)
-        mirrored = tf.map_fn(lambda key: tf.random.stateless_uniform([], key + 1), keys, fn_output_signature=tf.float32) < 0.5
+        mirrored = (
+            tf.map_fn(lambda key: tf.random.stateless_uniform([], key + 1), keys, fn_output_signature=tf.float32) < 0.5
+        )
         return networks.sampler(z, training=False), mirrored
 
     for first in range(start // CHUNK * CHUNK, count, CHUNK):
@@ -74,20 +76,30 @@ def write_png(folder, samples):
     Args:
       folder: pathlib.Path; replaced.
       samples: sequence of synthetic Samples.
+
+    Raises:
+      InputError: the disk is full or the folder cannot be written.
     """
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    (temporary / "images").mkdir(parents=True)
-    (temporary / "masks").mkdir()
-    with open(temporary / "index.csv", "w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["id", "image", "mask", "seed"])
-        for sample in tqdm(samples, desc="PNG files", unit="pair", disable=len(samples) < 500):
-            for kind, pixels in (("images", sample.image), ("masks", sample.mask * np.uint8(255))):
-                Image.fromarray(np.squeeze(pixels)).save(temporary / kind / f"{sample.id}.png")
-            table.writerow([sample.id, f"images/{sample.id}.png", f"masks/{sample.id}.png", sample.seed])
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    try:
+        (temporary / "images").mkdir(parents=True)
+        (temporary / "masks").mkdir()
+        with open(temporary / "index.csv", "w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(["id", "image", "mask", "seed"])
+            for sample in tqdm(samples, desc="PNG files", unit="pair", disable=len(samples) < 500):
+                for kind, pixels in (("images", sample.image), ("masks", sample.mask * np.uint8(255))):
+                    Image.fromarray(np.squeeze(pixels)).save(temporary / kind / f"{sample.id}.png")
+                table.writerow([sample.id, f"images/{sample.id}.png", f"masks/{sample.id}.png", sample.seed])
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: could not be written ({error.strerror}); free space on the disk and run the command again"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def is_current(folder, count, **checkpoints):
@@ -95,14 +107,18 @@ def is_current(folder, count, **checkpoints):
     if not (folder / "manifest.json").exists():
         return False
     manifest = records.read_manifest(folder)
-    return sum(manifest["counts"].values()) == count and all(manifest.get(key) == value for key, value in checkpoints.items())
+    return sum(manifest["counts"].values()) == count and all(
+        manifest.get(key) == value for key, value in checkpoints.items()
+    )
 
 
 def require(real, *features):
     """Raises InputError unless the real records hold these features."""
     for feature in features:
         if feature not in real.features:
-            raise InputError(f"{real.folder}: the samples have no {feature}, which this stage learns from; give --data another set")
+            raise InputError(
+                f"{real.folder}: the samples have no {feature}, which this stage learns from; give --data another set"
+            )
 
 
 def describe_real(manifest):

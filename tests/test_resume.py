@@ -18,7 +18,9 @@ KILLS = int(os.environ.get("SYNTHMED_KILLS", "1"))  # at as many random steps is
 def work(folder, kill_at, *trainings):
     worker = Path(__file__).with_name("train_worker.py")
     folder.mkdir(exist_ok=True)
-    return subprocess.run([sys.executable, worker, folder, str(STEPS), str(kill_at), *trainings], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, worker, folder, str(STEPS), str(kill_at), *trainings], capture_output=True, text=True
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Trains one stage for a few steps in a process of its own; kills itself by SIGKILL where told to. Used by test_resume.py.
 
-    python train_worker.py FOLDER STEPS KILL_AT TRAINING [TRAINING ...]     KILL_AT -1: never
+python train_worker.py FOLDER STEPS KILL_AT TRAINING [TRAINING ...]     KILL_AT -1: never
 """
 
 import os
@@ -39,7 +39,14 @@ def train_stage1(folder, real, steps):
 
 
 def train_stage2(folder, real, steps):
-    settings = {**flags.STAGE2_PRESETS["small_data"], **SETTINGS, "preset": "pix2pix", "jitter": 30, "warp": False, "batch_size": 1}
+    settings = {
+        **flags.STAGE2_PRESETS["small_data"],
+        **SETTINGS,
+        "preset": "pix2pix",
+        "jitter": 30,
+        "warp": False,
+        "batch_size": 1,
+    }
     networks, _ = stage2.train(folder / "stage2", real, settings, steps)
     pairs = synthesis.pairs(networks, real[:2], settings, True)
     records.write(folder / "pairs", "pairs", pairs, source="test")

@@ -24,7 +24,9 @@ def intensity(real, synthetic, seed=0):
             },
             "real_vs_real": distribution.real_vs_real(real_images, real_views, seed=seed),
         },
-        "histograms": {name: {key: counts.tolist() for key, counts in each.items()} for name, each in histograms.items()},
+        "histograms": {
+            name: {key: counts.tolist() for key, counts in each.items()} for name, each in histograms.items()
+        },
         "smoothing": distribution.SMOOTHING,
     }
 

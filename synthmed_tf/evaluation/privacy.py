@@ -19,7 +19,9 @@ def nearest_training_masks(training, synthetic, test):
             for sample, i, d, s in zip(synthetic, index, distance, symmetry, strict=True)
         ],
         "synthetic_to_training": _extent(distance),
-        "test_to_training": _extent(copies.nearest_masks([sample.mask for sample in test], masks)[1]) if len(test) else None,
+        "test_to_training": _extent(copies.nearest_masks([sample.mask for sample in test], masks)[1])
+        if len(test)
+        else None,
     }
     for name, samples in (("synthetic", synthetic), ("real", training)):
         pair = copies.closest_pair([sample.mask for sample in samples])

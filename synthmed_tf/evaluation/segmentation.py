@@ -4,6 +4,7 @@ import hashlib
 import statistics
 
 from synthmed_tf import images
+from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.metrics import segmentation
 from synthmed_tf.training import segmenter
 
@@ -37,7 +38,9 @@ def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed
             threshold = segmentation.best_threshold(*_predictions(model, arms[arm][:200]))
             probabilities = [*segmenter.predict(model, frame.small)]
             small[arm].append(segmentation.scores(probabilities, frame.masks, frame.views, threshold))
-            native[arm].append(segmentation.scores(frame.to_native(probabilities), frame.native_masks, frame.native_views, threshold))
+            native[arm].append(
+                segmentation.scores(frame.to_native(probabilities), frame.native_masks, frame.native_views, threshold)
+            )
             thresholds[arm].append(threshold)
             seconds[arm].append(round(result["seconds"], 1))
     summary = {arm: _summary(runs) for arm, runs in small.items()}
@@ -52,7 +55,10 @@ def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed
         "synthetic_pairs": len(synthetic),
         "arms": summary,
         "thresholds": thresholds,
-        "native": {"arms": {arm: _summary(runs) for arm, runs in native.items()}, "second_observer": frame.second_observer()},
+        "native": {
+            "arms": {arm: _summary(runs) for arm, runs in native.items()},
+            "second_observer": frame.second_observer(),
+        },
         "ratio": synthetic_f1 / real_f1 if real_f1 and synthetic_f1 is not None else None,
         "seconds": seconds,
     }
@@ -62,8 +68,6 @@ class Frame:
     """The test images at the size of the benchmark, and the way back to native pixels."""
 
     def __init__(self, test, image_size):
-        from synthmed_tf.datasets.prepare import crop_sample
-
         self.test = test
         self.small = [crop_sample(sample, image_size) for sample in test]
         self.masks = [sample.mask for sample in self.small]
@@ -84,7 +88,9 @@ class Frame:
         """Scores of the second observer against the first at native resolution; None where there is no second."""
         if any(sample.second_mask is None for sample in self.test):
             return None
-        return segmentation.scores([sample.second_mask for sample in self.test], self.native_masks, self.native_views, 0.5)
+        return segmentation.scores(
+            [sample.second_mask for sample in self.test], self.native_masks, self.native_views, 0.5
+        )
 
 
 def _digest(samples):

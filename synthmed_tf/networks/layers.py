@@ -78,9 +78,7 @@ class CropLike(tf.keras.layers.Layer):
     def call(self, inputs):
         values, reference = inputs
         shape = tf.shape(reference)
-        return tf.ensure_shape(
-            values[:, : shape[1], : shape[2]], [None, *reference.shape[1:3], values.shape[-1]]
-        )
+        return tf.ensure_shape(values[:, : shape[1], : shape[2]], [None, *reference.shape[1:3], values.shape[-1]])
 
 
 class MinibatchStandardDeviation(tf.keras.layers.Layer):
@@ -118,11 +116,15 @@ class UpsampleConv2D(tf.keras.layers.Layer):
     def build(self, input_shape):
         shape = [3, 3, self.filters, input_shape[-1]]
         deviation = (2 / (9 * input_shape[-1])) ** 0.5  # He et al. 2015, eq. 10
-        self.kernel = self.add_weight("kernel", shape=shape, initializer=tf.keras.initializers.RandomNormal(0.0, deviation))
+        self.kernel = self.add_weight(
+            "kernel", shape=shape, initializer=tf.keras.initializers.RandomNormal(0.0, deviation)
+        )
 
     def call(self, inputs):
         kernel = tf.cast(self.kernel, inputs.dtype)[::-1, ::-1]
         fused = tf.add_n([tf.pad(kernel, [[i, 1 - i], [j, 1 - j], [0, 0], [0, 0]]) for i in range(2) for j in range(2)])
         batch, height, width = tf.unstack(tf.shape(inputs))[:3]
-        outputs = tf.nn.conv2d_transpose(inputs, fused, [batch, 2 * height, 2 * width, self.filters], strides=2, padding="SAME")
+        outputs = tf.nn.conv2d_transpose(
+            inputs, fused, [batch, 2 * height, 2 * width, self.filters], strides=2, padding="SAME"
+        )
         return tf.ensure_shape(outputs, [None, *(side and 2 * side for side in inputs.shape[1:3]), self.filters])

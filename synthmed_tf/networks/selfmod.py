@@ -9,7 +9,12 @@ from tensorflow.keras import layers
 
 from synthmed_tf.networks.layers import MinibatchStandardDeviation, UpsampleConv2D
 
-CHANNELS = (24, 48, 96, 128)  # at full size, 1/2, 1/4 and every smaller one: what two CPU cores train in a quarter of an hour
+CHANNELS = (
+    24,
+    48,
+    96,
+    128,
+)  # at full size, 1/2, 1/4 and every smaller one: what two CPU cores train in a quarter of an hour
 
 
 def _levels(image_size):

@@ -82,7 +82,9 @@ def claim(folder, settings, overwrite=False):
         new = json.loads(json.dumps(new))
         others = [entry for entry in folder.iterdir() if entry.name != ".lock"]
         if others and not kept.exists():
-            raise InputError(f"{folder} holds files that are not of a run of this program; move them, or give another folder")
+            raise InputError(
+                f"{folder} holds files that are not of a run of this program; move them, or give another folder"
+            )
         if overwrite:
             for entry in others:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -162,7 +164,14 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
     if start >= steps:
         return {"step": start, "seconds": 0.0, "checkpoint": manager.latest_checkpoint}
 
-    bar = tqdm(total=steps, initial=start, desc=name, unit="step", dynamic_ncols=True, mininterval=1 if sys.stderr.isatty() else 20)
+    bar = tqdm(
+        total=steps,
+        initial=start,
+        desc=name,
+        unit="step",
+        dynamic_ncols=True,
+        mininterval=1 if sys.stderr.isatty() else 20,
+    )
     with _Interruption() as interruption, ThreadPoolExecutor(1) as ahead, bar:
         upcoming = ahead.submit(batch, start)
         for index in range(start, steps):

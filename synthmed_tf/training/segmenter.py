@@ -55,7 +55,9 @@ def train(folder, samples, steps, seed, name="U-Net", levels=3, width=16):
 
     tf.keras.utils.set_random_seed(seed)
     model = unet(channels, levels, width)
-    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), jit_compile=False)
+    optimizer = tf.keras.optimizers.Adam(
+        tf.keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), jit_compile=False
+    )
     optimizer.build(model.trainable_variables)
 
     def batch(index):

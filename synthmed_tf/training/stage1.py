@@ -10,7 +10,9 @@ from synthmed_tf.networks import dcgan, selfmod
 from synthmed_tf.sample import InputError
 from synthmed_tf.training import loop
 
-R1_EVERY = 8  # steps between two R1 penalties, each weighted that much more (Karras et al. 2020 § 3.1, lazy regularisation)
+R1_EVERY = (
+    8  # steps between two R1 penalties, each weighted that much more (Karras et al. 2020 § 3.1, lazy regularisation)
+)
 
 
 @dataclasses.dataclass
@@ -44,19 +46,27 @@ class Stage1:
 def build(settings):
     """Builds the networks that `settings` ask for: model, image_size, half_size, latent, average."""
     network = {"dcgan": dcgan, "selfmod": selfmod}[settings["model"]]
-    stride = 2 if settings["half_size"] and all(side % 32 == 0 and side >= 128 for side in settings["image_size"]) else 1
+    stride = (
+        2 if settings["half_size"] and all(side % 32 == 0 and side >= 128 for side in settings["image_size"]) else 1
+    )
     size = tuple(side // stride for side in settings["image_size"])
 
     def generator():
         return network.generator(size, channels=1, latent=settings["latent"])
 
-    return Stage1(generator(), generator() if settings["average"] else None, network.discriminator(size, channels=1), stride)
+    return Stage1(
+        generator(), generator() if settings["average"] else None, network.discriminator(size, channels=1), stride
+    )
 
 
 def enlarge(fields, stride):
     """[batch, height, width, 1] -> `stride` times the size, bicubic."""
     height, width = fields.shape[1:3]
-    return tf.image.resize(fields, [height * stride, width * stride], method="bicubic") if stride > 1 else tf.convert_to_tensor(fields)
+    return (
+        tf.image.resize(fields, [height * stride, width * stride], method="bicubic")
+        if stride > 1
+        else tf.convert_to_tensor(fields)
+    )
 
 
 def reduce(fields, stride):
@@ -83,13 +93,17 @@ def train(folder, real, settings, steps, strategy=None):
     strategy = strategy or tf.distribute.get_strategy()
     batch_size, seed, latent = settings["batch_size"], settings["seed"], settings["latent"]
     if len(real) < batch_size and not settings["warp"]:
-        raise InputError(f"{real.folder}: {len(real)} training masks are fewer than a batch; give --batch_size={len(real)} or less")
+        raise InputError(
+            f"{real.folder}: {len(real)} training masks are fewer than a batch; give --batch_size={len(real)} or less"
+        )
     fields = real_fields(real, settings)
     tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():
         networks = build(settings)
         optimizers = [
-            tf.keras.optimizers.Adam(settings["learning_rate"] * factor, settings["beta1"], settings["beta2"], jit_compile=False)
+            tf.keras.optimizers.Adam(
+                settings["learning_rate"] * factor, settings["beta1"], settings["beta2"], jit_compile=False
+            )
             for factor in (1.0, settings["discriminator_rate"])
         ]
         for optimizer, model in zip(optimizers, (networks.generator, networks.discriminator), strict=True):
@@ -114,7 +128,16 @@ def train(folder, real, settings, steps, strategy=None):
 
     average = (networks.generator, networks.averaged, settings["average"]) if networks.averaged else None
     result = loop.fit(
-        folder, step, batch, state, steps, images_per_step=batch_size, average=average, grid=grid, name="stage 1", strategy=strategy
+        folder,
+        step,
+        batch,
+        state,
+        steps,
+        images_per_step=batch_size,
+        average=average,
+        grid=grid,
+        name="stage 1",
+        strategy=strategy,
     )
     return networks, result
 
@@ -196,7 +219,13 @@ def make_step(networks, optimizers, settings, replicas=1):
 
             def add_penalty():
                 with tf.GradientTape() as outer:
-                    penalty = R1_EVERY * r1 / 2 / replicas * losses.r1_penalty(lambda x: discriminator(x, training=True), real)
+                    penalty = (
+                        R1_EVERY
+                        * r1
+                        / 2
+                        / replicas
+                        * losses.r1_penalty(lambda x: discriminator(x, training=True), real)
+                    )
                 more = outer.gradient(penalty, discriminator.trainable_variables)
                 return [a if b is None else a + b for a, b in zip(d_gradients, more, strict=True)]
 

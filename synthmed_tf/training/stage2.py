@@ -57,7 +57,9 @@ def train(folder, real, settings, steps, strategy=None):
     strategy = strategy or tf.distribute.get_strategy()
     batch_size, seed = settings["batch_size"], settings["seed"]
     if len(real) < batch_size and not settings["warp"]:
-        raise InputError(f"{real.folder}: {len(real)} training pairs are fewer than a batch; give --batch_size={len(real)} or less")
+        raise InputError(
+            f"{real.folder}: {len(real)} training pairs are fewer than a batch; give --batch_size={len(real)} or less"
+        )
     pairs = real_pairs(real)
     tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():
@@ -82,7 +84,9 @@ def train(folder, real, settings, steps, strategy=None):
         "generator_optimizer": optimizers[0],
         "discriminator_optimizer": optimizers[1],
     }
-    result = loop.fit(folder, step, batch, state, steps, images_per_step=batch_size, grid=grid, name="stage 2", strategy=strategy)
+    result = loop.fit(
+        folder, step, batch, state, steps, images_per_step=batch_size, grid=grid, name="stage 2", strategy=strategy
+    )
     return networks, result
 
 
@@ -92,7 +96,9 @@ def real_pairs(real):
     for sample in real:
         inside = np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view
         photograph = sample.image.astype(np.float32) / (np.iinfo(sample.image.dtype).max / 2) - 1
-        pairs.append(np.concatenate([photograph, images.signed_distance_field(sample.mask, 2.0), inside], -1, dtype=np.float32))
+        pairs.append(
+            np.concatenate([photograph, images.signed_distance_field(sample.mask, 2.0), inside], -1, dtype=np.float32)
+        )
     return np.stack(pairs)
 
 
@@ -108,7 +114,9 @@ def translate(networks, masks, seed):
       [1, height, width, channels] uint8.
     """
     condition = np.where(masks, np.float32(1), np.float32(-1))
-    return to_uint8(networks.generator([condition, tf.constant([seed], tf.int32)], training=networks.training_at_test_time).numpy())
+    return to_uint8(
+        networks.generator([condition, tf.constant([seed], tf.int32)], training=networks.training_at_test_time).numpy()
+    )
 
 
 def to_uint8(values):

@@ -1,0 +1,203 @@
+import csv
+import errno
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from synthmed_tf import images, records, synthesis
+from synthmed_tf.sample import InputError, Sample
+from synthmed_tf.training import stage1, stage2
+
+SETTINGS = {"seed": 3, "latent": 64, "warp": False}
+
+
+def stage1_of(function, stride=1, threshold=0.0):
+    """Stage 1 whose generator is a function of z [batch, 64]."""
+    z = tf.keras.Input([64])
+    return stage1.Stage1(tf.keras.Model(z, function(z)), None, None, stride, threshold)
+
+
+def as_noise(z):
+    return tf.reshape(z, [-1, 8, 8, 1])
+
+
+def made(networks, count, start=0, **settings):
+    return list(synthesis.masks(networks, SETTINGS | settings, count, start))
+
+
+def pixels(samples):
+    return [sample.mask.tobytes() for sample in samples]
+
+
+# ---------------------------------------------------------------- masks
+
+
+def test_mask_i_is_a_function_of_seed_and_i_alone():
+    networks = stage1_of(lambda z: as_noise(z - tf.reduce_mean(z, 0)))  # a generator whose samples depend on their batch
+    few, many = made(networks, 5, warp=True), made(networks, 37, warp=True)
+    assert pixels(few) == pixels(many)[:5]
+    assert pixels(made(networks, 37, start=18, warp=True)) == pixels(many)[18:]
+    assert pixels(made(networks, 20, start=19, warp=True)) == pixels(many)[19:20]
+    assert [sample.id for sample in many] == [f"synthetic-{i:06d}" for i in range(37)]
+    assert len(set(pixels(many))) == 37
+    assert pixels(made(networks, 5, seed=4)) != pixels(few)
+    assert made(networks, 3, start=3) == []
+
+
+def test_masks_are_well_formed_and_carry_their_seed():
+    for sample in made(stage1_of(as_noise), 3):
+        assert sample.mask.shape == (8, 8, 1) and sample.mask.dtype == np.uint8 and set(np.unique(sample.mask)) == {0, 1}
+        assert sample.seed == 3 and sample.image is None and sample.field_of_view is None and sample.group is None
+
+
+def test_z_is_standard_normal_and_the_threshold_decides():
+    for threshold, share in ((0.0, 0.5), (1.0, 0.1587), (-1.0, 0.8413)):  # the normal distribution function
+        values = np.stack([sample.mask for sample in made(stage1_of(as_noise, threshold=threshold), 64)])
+        assert abs(values.mean() - share) < 4 * (share * (1 - share) / values.size) ** 0.5
+
+
+def test_with_warp_half_of_the_masks_are_mirrored_and_without_none():
+    left = np.zeros([8, 8, 1], np.float32)
+    left[2, :3] = 1
+    networks = stage1_of(lambda z: 0 * as_noise(z) + left)
+    assert all((sample.mask == left).all() for sample in made(networks, 40))
+    turned = made(networks, 200, warp=True)
+    is_left = np.array([(sample.mask == left).all() for sample in turned])
+    is_right = np.array([(sample.mask == left[:, ::-1]).all() for sample in turned])
+    assert (is_left ^ is_right).all() and abs(is_right.mean() - 0.5) < 4 * 0.5 / 200**0.5
+
+
+def test_half_size_fields_come_back_at_full_size():
+    assert made(stage1_of(as_noise, stride=2), 1)[0].mask.shape == (16, 16, 1)
+
+
+def test_samples_come_from_the_average_where_there_is_one():
+    networks = stage1_of(as_noise)
+    networks.averaged = stage1_of(lambda z: 0 * as_noise(z) + 1).generator
+    assert all(sample.mask.all() for sample in made(networks, 2))
+
+
+# ---------------------------------------------------------------- pairs
+
+
+class Painter:
+    """Stands for a generator: mask grey, background by the seed, all within a disc; remembers what it was called with."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, inputs, training):
+        condition, seed = np.asarray(inputs[0]), np.asarray(inputs[1])
+        self.calls.append((condition, seed, training))
+        rows, columns = np.mgrid[: condition.shape[1], : condition.shape[2]]
+        inside = ((rows - 31.5) ** 2 + (columns - 31.5) ** 2 < 28**2)[None, :, :, None]
+        return tf.constant(np.where(inside, 0.3 * condition + 0.01 * seed[0, 1], -1) * np.ones(3, np.float32), tf.float32)
+
+
+def some_masks(count):
+    rng = np.random.default_rng(0)
+    return [Sample(f"synthetic-{i:06d}", mask=(rng.random([64, 64, 1]) < 0.2).astype(np.uint8), seed=3) for i in range(count)]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_pairs_are_translated_one_at_a_time_with_seed_and_index(training):
+    painter = Painter()
+    networks, masks = stage2.Stage2(painter, None, training), some_masks(3)
+    pairs = list(synthesis.pairs(networks, iter(masks), {"seed": 7}, True))
+    for index, (pair, mask, (condition, seed, was_training)) in enumerate(zip(pairs, masks, painter.calls, strict=True)):
+        assert condition.shape == (1, 64, 64, 1) and (condition[0] == 2.0 * mask.mask - 1).all()
+        assert seed.tolist() == [[7, index]] and was_training is training
+        assert pair.id == mask.id and pair.seed == 3 and (pair.mask == mask.mask).all()
+        assert pair.image.dtype == np.uint8 and pair.image.shape == (64, 64, 3)
+        expected = images.estimate_field_of_view(pair.image)
+        assert (pair.field_of_view == expected).all() and 0.5 < expected.mean() < 0.7
+        assert pair.image[32, 32, 0] == round((0.3 * condition[0, 32, 32, 0] + 0.01 * index + 1) * 127.5)
+    fewer = list(synthesis.pairs(networks, masks[:2], {"seed": 7}, False))
+    assert [pair.image.tobytes() for pair in fewer] == [pair.image.tobytes() for pair in pairs[:2]]
+    assert fewer[0].field_of_view is None
+
+
+# ---------------------------------------------------------------- files
+
+
+def some_pairs(count, channels=3, dtype=np.uint8):
+    rng = np.random.default_rng(1)
+    for index, sample in enumerate(some_masks(count)):
+        image = rng.integers(0, np.iinfo(dtype).max, [64, 64, channels]).astype(dtype)
+        yield Sample(f"synthetic-{index:06d}", image, sample.mask, seed=3)
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(3, np.uint8), (1, np.uint8), (1, np.uint16)])
+def test_png_files_are_the_samples_and_the_table_lists_them(tmp_path, channels, dtype):
+    samples = list(some_pairs(3, channels, dtype))
+    synthesis.write_png(tmp_path / "png", samples)
+    with open(tmp_path / "png" / "index.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == [sample.id for sample in samples]
+    for row, sample in zip(rows, samples, strict=True):
+        assert row["seed"] == "3"
+        assert (np.asarray(Image.open(tmp_path / "png" / row["image"])) == np.squeeze(sample.image)).all()
+        assert (np.asarray(Image.open(tmp_path / "png" / row["mask"])) == sample.mask[..., 0] * 255).all()
+        assert Path(row["image"]).name == Path(row["mask"]).name  # so that the folder is a data set for --data again
+    assert len(list((tmp_path / "png").rglob("*.png"))) == 6
+    synthesis.write_png(tmp_path / "png", samples[:1])
+    assert len(list((tmp_path / "png").rglob("*.png"))) == 2 and [path.name for path in tmp_path.iterdir()] == ["png"]
+
+
+def test_full_disk_while_png_files_are_written(tmp_path, monkeypatch):
+    samples = list(some_pairs(3))
+    synthesis.write_png(tmp_path / "png", samples[:2])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    saved, count = Image.Image.save, itertools.count()
+
+    def save(self, path, **options):
+        if next(count) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        saved(self, path, **options)
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(InputError, match="png: could not be written .No space left on device"):
+        synthesis.write_png(tmp_path / "png", samples)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_is_current_asks_for_the_count_and_the_checkpoints(tmp_path):
+    assert not synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="ab")
+    records.write(tmp_path / "set", "set", some_pairs(2), source="test", extra={"checkpoint_sha256": "ab", "stage1": {"steps": 5}})
+    assert synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 5})
+    assert not synthesis.is_current(tmp_path / "set", 3, checkpoint_sha256="ab")
+    assert not synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="cd")
+    assert not synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 6})
+
+
+def test_require_names_what_is_missing(tmp_path):
+    records.write(tmp_path / "set", "set", some_masks(2), source="test")
+    real = records.Records(tmp_path / "set")
+    synthesis.require(real, "mask")
+    with pytest.raises(InputError, match="set: the samples have no image.*--data"):
+        synthesis.require(real, "mask", "image")
+
+
+def test_what_a_synthetic_set_says_of_the_real_one_names_no_file(tmp_path):
+    extra = {"fields_of_view": "none", "test_split": "official", "holdout": 0, "data": "/clinic/eyes", "data_dir": "/clinic", "fingerprint": "ab"}
+    manifest = records.write(tmp_path / "set", "eyes", some_pairs(2), source="/clinic/eyes", extra=extra)
+    said = json.dumps(synthesis.describe_real(manifest))
+    assert "clinic" not in said and "synthetic-0" not in said and '"name": "eyes"' in said
+
+
+def test_checkpoint_sha256_depends_on_every_file_of_this_checkpoint_alone(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for name in ("ckpt-1.index", "ckpt-1.data-00000-of-00001", "ckpt-10.index"):
+            (tmp_path / folder / name).write_text(name)
+    first = synthesis.checkpoint_sha256(tmp_path / "a" / "ckpt-1")
+    assert first == synthesis.checkpoint_sha256(str(tmp_path / "b" / "ckpt-1")) and len(first) == 64
+    (tmp_path / "b" / "ckpt-10.index").write_text("other")
+    assert first == synthesis.checkpoint_sha256(tmp_path / "b" / "ckpt-1")
+    (tmp_path / "b" / "ckpt-1.index").write_text("other")
+    assert first != synthesis.checkpoint_sha256(tmp_path / "b" / "ckpt-1")
