@@ -43,22 +43,30 @@ def main(settings):
         raise InputError(f"{folder}: does not say which real set it stands for; give --data")
     datasets.check(settings["data"], settings["data_dir"])
 
+    from synthmed_tf import synthesis
     from synthmed_tf.datasets.prepare import prepare
     from synthmed_tf.evaluation import distribution, privacy, segmentation
     from synthmed_tf.reporting import html, table
-    from synthmed_tf.training import loop
+    from synthmed_tf.training import loop, segmenter
 
     began = time.monotonic()
     synthetic = records.Records(folder)
-    size = tuple(synthetic[0].mask.shape[:2])
+    synthesis.require(synthetic, "image", "mask")
+    size = synthetic[0].mask.shape[:2]
     options = {"holdout": settings["holdout"] or 0, "skip_bad_files": settings["skip_bad_files"]}
     prepared = prepare(settings["data"], settings["data_dir"], size, out_dir=Path(settings["out_dir"]), **options)
     real = records.Records(prepared, "train")
+    synthesis.require(real, "image", "mask")
+    if synthetic[0].image.shape[2:] != real[0].image.shape[2:]:
+        raise InputError(
+            f"{folder}: {synthetic[0].image.shape[2]} channels, the real set {prepared} has {real[0].image.shape[2]}"
+        )
     report_dir = Path(settings["report_dir"] or Path(settings["out_dir"]) / "report")
     _, settings["precision"] = loop.set_up(settings["precision"])
     if settings["dry_run"]:
+        settings["batch_size"] = segmenter.BATCH_SIZE
         flags.print_plan(
-            settings | {"batch_size": 8}, real, settings["unet_steps"], settings["unet_steps"] * 8 / len(real)
+            settings, real, *flags.steps_and_epochs(settings | {"steps": settings["unet_steps"]}, len(real))
         )
         return
 
@@ -73,20 +81,17 @@ def main(settings):
         if "distribution" in settings["benchmarks"]:
             report["distribution"] = distribution.intensity(real, synthetic, settings["seed"])
         if "copies" in settings["benchmarks"]:
-            report["copies"] = privacy.nearest_training_masks(
-                real, synthetic, records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
-            )
+            held_out = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
+            report["copies"] = privacy.nearest_training_masks(real, synthetic, held_out)
         if "segmentation" in settings["benchmarks"]:
-            test = [
-                s
-                for s in datasets.load(settings["data"], settings["data_dir"], **options)
-                if s.split == "test" and s.mask is not None
-            ]
-            report["segmentation"] = (
-                segmentation.benchmark(report_dir / "segmentation", real, synthetic, test, size, steps=settings["unet_steps"],
-                                       repeats=settings["repeats"], seed=settings["seed"])
-                if test else {"unavailable": NOTHING_TO_TEST_ON.format(settings["data"])}
-            )  # fmt: skip
+            samples = datasets.load(settings["data"], settings["data_dir"], **options)
+            test = [sample for sample in samples if sample.split == "test" and sample.mask is not None]
+            if test:
+                budget = {"steps": settings["unet_steps"], "repeats": settings["repeats"], "seed": settings["seed"]}
+                trainings = report_dir / "segmentation"
+                report["segmentation"] = segmentation.benchmark(trainings, real, synthetic, test, size, **budget)
+            else:
+                report["segmentation"] = {"unavailable": NOTHING_TO_TEST_ON.format(real.manifest["name"])}
         report["wall_seconds"] = round(time.monotonic() - began, 1)
         loop.write_json(report_dir / "report.json", report)
         path = html.write(report_dir, prepared, folder)

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 
 from absl import flags
@@ -272,7 +273,7 @@ def print_plan(settings, real, steps, epochs, **networks):
 def main(script, doc, run):
     """Runs one script: parses, calls run(settings), and turns InputError into one line on stderr and exit status 1."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TFA_IGNORE_PYTHON_VERSION", "1")
+    warnings.formatwarning = lambda message, *_: f"{script}: warning: {message}\n"
     try:
         run(parse(script, doc, sys.argv))
     except InputError as error:
@@ -280,6 +281,9 @@ def main(script, doc, run):
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print(f"{script}: stopped; the same command goes on from the newest checkpoint", file=sys.stderr)
+        raise SystemExit(130) from None
+    except KeyboardInterrupt:
+        print(f"{script}: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         raise SystemExit(130) from None
     except OSError as error:
         if error.errno is None:

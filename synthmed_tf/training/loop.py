@@ -133,7 +133,7 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
       strategy: tf.distribute strategy; the batch is split over its replicas.
 
     Returns:
-      {"step": steps done, "seconds": of this call, "checkpoint": path of the newest checkpoint}.
+      {"step": steps done, "seconds": of training in all calls, "checkpoint": path of the newest checkpoint}.
 
     Raises:
       InputError: a loss is not finite (the newest checkpoint is from before it), or the checkpoint is of another model.
@@ -160,9 +160,10 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
     _restore(checkpoint, manager, folder)
     start = int(counter)
     log = _Log(folder, start)
-    began = time.monotonic()
+    clock = folder / "seconds.json"
+    began = time.monotonic() - (json.loads(clock.read_text(encoding="utf-8")) if start and clock.exists() else 0)
     if start >= steps:
-        return {"step": start, "seconds": 0.0, "checkpoint": manager.latest_checkpoint}
+        return {"step": start, "seconds": time.monotonic() - began, "checkpoint": manager.latest_checkpoint}
 
     bar = tqdm(
         total=steps,
@@ -197,6 +198,7 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
             if (index + 1) % SAVE_EVERY == 0 or done or interruption.signal:
                 log.flush()
                 _save(manager, index + 1, folder)
+                write_json(clock, round(time.monotonic() - began, 1))
             if interruption.signal:
                 bar.close()
                 print(f"stopped at step {index + 1} and saved; the same command goes on from there", file=sys.stderr)
