@@ -7,9 +7,10 @@
 VENV := .venv
 DEMO := out/demo
 DEMO_SIZE := 64
-DEMO_STAGE1_STEPS := 400
-DEMO_STAGE2_STEPS := 300
-DEMO_UNET_STEPS := 100
+DEMO_STAGE1_STEPS := 600
+DEMO_STAGE1_BATCH := 8
+DEMO_STAGE2_STEPS := 500
+DEMO_UNET_STEPS := 150
 DEMO_REPEATS := 1
 DEMO_SAMPLES := 50
 PYTEST_FLAGS :=
@@ -27,11 +28,12 @@ FIND_PYTHON := for python in $(PYTHONS); do \
 
 demo: $(VENV)/.installed
 	$(BIN)/python train_stage1.py --data=phantom --out_dir=$(DEMO) --image_size=$(DEMO_SIZE) --steps=$(DEMO_STAGE1_STEPS) \
-		--num_samples=$(DEMO_SAMPLES)
+		--batch_size=$(DEMO_STAGE1_BATCH) --num_samples=$(DEMO_SAMPLES)
 	$(BIN)/python train_stage2.py --data=phantom --out_dir=$(DEMO) --image_size=$(DEMO_SIZE) --steps=$(DEMO_STAGE2_STEPS)
 	$(BIN)/python evaluate.py --synthetic_dir=$(DEMO) --unet_steps=$(DEMO_UNET_STEPS) --repeats=$(DEMO_REPEATS)
 
 test: $(VENV)/.installed-for-tests
+	$(BIN)/python -m ruff check .
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 clean:

@@ -17,7 +17,7 @@ from synthmed_tf.sample import InputError
 
 NOTHING_TO_TEST_ON = (
     "The test images of {} have no masks, so there is nothing to test on. Hold out training images in their place: run "
-    "train_stage1.py with --holdout=5 (and then the other two scripts), which no generator will have seen."
+    "train_stage1.py with --holdout=5 and another --out_dir, and then the other two scripts with that --out_dir."
 )
 BENCHMARKS = ("segmentation", "distribution", "copies")
 
@@ -30,15 +30,19 @@ def main(settings):
         )
     given = Path(settings["synthetic_dir"] or settings["out_dir"])
     folder = given / "synthetic" if (given / "synthetic").is_dir() else given
+    if folder == given and (given / "stage1").is_dir():
+        raise InputError(f"{given / 'synthetic'}: not there; run train_stage2.py with the same --out_dir first")
     for name in ("data", "data_dir", "holdout", "skip_bad_files"):
-        if name not in settings["given"] and (given / "stage2" / "flags.json").exists():
-            settings[name] = flags.read_settings(given / "stage2").get(name, settings[name])
+        if name not in settings["given"] and (given / "stage1" / "flags.json").exists():
+            settings[name] = flags.read_settings(given / "stage1").get(name, settings[name])
 
     from synthmed_tf import records
 
-    if settings["data"] is None:
-        manifest = records.read_manifest(folder) if (folder / "manifest.json").exists() else {}
-        settings["data"] = manifest.get("real", {}).get("name")
+    is_foreign = (folder / "features.json").exists() and not (folder / "manifest.json").exists()
+    manifest = {} if is_foreign else records.read_manifest(folder)
+    described = manifest.get("real", {})
+    settings["data"] = settings["data"] or described.get("name")
+    settings["holdout"] = described.get("holdout", 0) if settings["holdout"] is None else settings["holdout"]
     if settings["data"] is None:
         raise InputError(f"{folder}: does not say which real set it stands for; give --data")
     datasets.check(settings["data"], settings["data_dir"])
@@ -53,7 +57,7 @@ def main(settings):
     synthetic = records.Records(folder)
     synthesis.require(synthetic, "image", "mask")
     size = synthetic[0].mask.shape[:2]
-    options = {"holdout": settings["holdout"] or 0, "skip_bad_files": settings["skip_bad_files"]}
+    options = {"holdout": settings["holdout"], "skip_bad_files": settings["skip_bad_files"]}
     prepared = prepare(settings["data"], settings["data_dir"], size, out_dir=Path(settings["out_dir"]), **options)
     real = records.Records(prepared, "train")
     synthesis.require(real, "image", "mask")

@@ -26,8 +26,8 @@ def main(settings):
     from synthmed_tf.datasets.prepare import prepare
     from synthmed_tf.training import loop, stage2
 
-    masks = records.Records(out / "stage1" / "masks")
     first = flags.read_settings(out / "stage1")
+    masks = records.Records(out / "stage1" / "masks")
     if first["data"] != settings["data"]:
         raise InputError(
             f"{masks.folder}: made from --data={first['data']}, now --data={settings['data']}; give the same to both stages"

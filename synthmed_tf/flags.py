@@ -222,8 +222,17 @@ def apply_preset(settings, presets):
 
 
 def steps_and_epochs(settings, count):
-    """(steps, epochs as float) of a run over `count` images, whichever of the two was given."""
+    """(steps, epochs as float) of a run over `count` images, whichever of the two was given.
+
+    Raises:
+      InputError: fewer images than a batch, unless each is warped anew.
+    """
     batch = settings["batch_size"]
+    if count < batch and not settings.get("warp", True):
+        raise InputError(
+            f"--batch_size={batch}: the training split of {settings['data']} has {count} images, fewer than a batch; give "
+            f"--batch_size={count} or less"
+        )
     steps = settings["steps"] or -(-settings["epochs"] * count // batch)
     return steps, steps * batch / count
 
@@ -279,9 +288,6 @@ def main(script, doc, run):
     except InputError as error:
         print(f"{script}: error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print(f"{script}: stopped; the same command goes on from the newest checkpoint", file=sys.stderr)
-        raise SystemExit(130) from None
     except KeyboardInterrupt:
         print(f"{script}: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         raise SystemExit(130) from None

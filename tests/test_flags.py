@@ -137,9 +137,18 @@ def test_numbers_of_the_papers_presets():
 def test_steps_or_epochs_given_replace_either_of_the_preset():
     assert flags.steps_and_epochs(resolved("--epochs=3", "--batch_size=4"), 10) == (8, 3.2)  # 30 images in batches of 4
     assert flags.steps_and_epochs(resolved("--steps=5", "--preset=paper"), 64) == (5, 2.5)
-    assert flags.steps_and_epochs(resolved("--preset=paper"), 20) == (1875, 3000.0)
-    assert flags.steps_and_epochs(resolved(), 16) == (1500, 1500.0)
+    assert flags.steps_and_epochs(resolved("--preset=paper"), 40) == (3750, 3000.0)
+    steps = flags.STAGE1_PRESETS["small_data"]["steps"]
+    assert flags.steps_and_epochs(resolved(), 8) == (steps, 2.0 * steps)  # batches of 16
     assert flags.steps_and_epochs(resolved("--epochs=1", "--preset=pix2pix", script="train_stage2"), 7) == (7, 1.0)
+
+
+@pytest.mark.parametrize(("script", "preset"), [("train_stage1", "paper"), ("train_stage2", "authors2017")])
+def test_fewer_images_than_a_batch_only_where_each_is_warped_anew(script, preset):
+    with pytest.raises(InputError, match="--batch_size=32: .*drive has 20 images, .*--batch_size=20 or less"):
+        flags.steps_and_epochs(resolved(f"--preset={preset}", script=script), 20)
+    assert flags.steps_and_epochs(resolved(f"--preset={preset}", "--batch_size=20", "--steps=2", script=script), 20)[0] == 2
+    assert flags.steps_and_epochs(resolved("--steps=2", script=script), 3)[0] == 2
 
 
 def test_dcgan_in_the_small_data_preset_has_the_papers_latent_size():

@@ -43,7 +43,10 @@ def generator(image_size, channels=1, latent=64):
     def modulate(x):
         features = x.shape[-1]
         x = layers.BatchNormalization(momentum=0.9, center=False, scale=False, dtype="float32")(x)
-        scale, shift = (layers.Reshape([1, 1, features])(layers.Dense(features)(style)) for _ in range(2))
+        in_float32 = {"dtype": "float32"}  # as the norm is
+        scale, shift = (
+            layers.Reshape([1, 1, features], **in_float32)(layers.Dense(features, **in_float32)(style)) for _ in range(2)
+        )
         return layers.ReLU()(x * (1 + scale) + shift)
 
     x = layers.Reshape([height, width, _channels(levels)])(layers.Dense(height * width * _channels(levels))(z))

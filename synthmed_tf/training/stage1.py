@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from synthmed_tf import augment, images, losses, records
 from synthmed_tf.networks import dcgan, selfmod
-from synthmed_tf.sample import InputError
 from synthmed_tf.training import loop
 
 R1_EVERY = (
@@ -88,14 +87,10 @@ def train(folder, real, settings, steps, strategy=None):
       (Stage1, loop.fit's dict).
 
     Raises:
-      InputError: fewer masks than a batch, and what loop.fit raises.
+      InputError: what loop.fit raises.
     """
     strategy = strategy or tf.distribute.get_strategy()
     batch_size, seed, latent = settings["batch_size"], settings["seed"], settings["latent"]
-    if len(real) < batch_size and not settings["warp"]:
-        raise InputError(
-            f"{real.folder}: {len(real)} training masks are fewer than a batch; give --batch_size={len(real)} or less"
-        )
     fields = real_fields(real, settings)
     tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():

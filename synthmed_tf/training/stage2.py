@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from synthmed_tf import augment, images, losses, records
 from synthmed_tf.networks import pix2pix
-from synthmed_tf.sample import InputError
 from synthmed_tf.training import loop
 
 GRID = 8  # pairs in a picture of samples
@@ -52,19 +51,15 @@ def train(folder, real, settings, steps, strategy=None):
       (Stage2, loop.fit's dict).
 
     Raises:
-      InputError: fewer pairs than a batch, and what loop.fit raises.
+      InputError: what loop.fit raises.
     """
     strategy = strategy or tf.distribute.get_strategy()
     batch_size, seed = settings["batch_size"], settings["seed"]
-    if len(real) < batch_size and not settings["warp"]:
-        raise InputError(
-            f"{real.folder}: {len(real)} training pairs are fewer than a batch; give --batch_size={len(real)} or less"
-        )
     pairs = real_pairs(real)
     tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():
         networks = build(settings, pairs.shape[-1] - 2)
-        optimizers = [_optimizer(settings, model) for model in (networks.generator, networks.discriminator)]
+        optimizers = [make_optimizer(settings, model) for model in (networks.generator, networks.discriminator)]
     step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
 
     def batch(index):
@@ -124,7 +119,7 @@ def to_uint8(values):
     return np.clip(np.rint((np.asarray(values, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
-def _optimizer(settings, model):
+def make_optimizer(settings, model):
     if settings["optimizer"] == "rmsprop":
         optimizer = tf.keras.optimizers.RMSprop(settings["learning_rate"], jit_compile=False)
     else:

@@ -1,0 +1,36 @@
+"""Seconds a training step of stage 2's presets, on noise: best and median of some steps after the first two.
+
+    python benchmarks/step_time.py PRESET SIZE BATCH PRECISION [STEPS]      for example: pix2pix 256 1 auto
+"""
+
+import statistics
+import sys
+import time
+
+import tensorflow as tf
+
+from synthmed_tf import flags
+from synthmed_tf.training import loop, stage2
+
+
+def main(preset, size, batch, precision, steps=10):
+    _, policy = loop.set_up(precision)
+    settings = {**flags.STAGE2_PRESETS[preset], "preset": preset, "seed": 0, "image_size": (int(size), int(size))}
+    networks = stage2.build(settings, channels=3)
+    optimizers = [stage2.make_optimizer(settings, model) for model in (networks.generator, networks.discriminator)]
+    step = stage2.make_step(networks, optimizers, settings)
+    pairs = tf.random.stateless_uniform([int(batch), int(size), int(size), 5], [0, 0], -1, 1)
+    seconds = []
+    for index in range(int(steps) + 2):
+        began = time.monotonic()
+        float(step(tf.constant(index, tf.int64), pairs)["l1"])
+        seconds.append(time.monotonic() - began)
+    print(
+        f"{preset} {size} pixels batch {batch} --precision={precision} ({policy}), G {networks.generator.count_params():,} "
+        f"D {networks.discriminator.count_params():,} parameters: best {min(seconds[2:]):.3f} s, "
+        f"median {statistics.median(seconds[2:]):.3f} s a step"
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
