@@ -30,6 +30,8 @@ def main(settings):
         )
     given = Path(settings["synthetic_dir"] or settings["out_dir"])
     folder = given / "synthetic" if (given / "synthetic").is_dir() else given
+    if folder != given and "out_dir" not in settings["given"]:
+        settings["out_dir"] = str(given)
     if folder == given and (given / "stage1").is_dir():
         raise InputError(f"{given / 'synthetic'}: not there; run train_stage2.py with the same --out_dir first")
     for name in ("data", "data_dir", "holdout", "skip_bad_files"):

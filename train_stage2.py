@@ -27,6 +27,8 @@ def main(settings):
     from synthmed_tf.training import loop, stage2
 
     first = flags.read_settings(out / "stage1")
+    if not (out / "stage1" / "masks").is_dir():
+        raise InputError(f"{out / 'stage1' / 'masks'}: not there; run train_stage1.py again, it goes on where it stopped")
     masks = records.Records(out / "stage1" / "masks")
     if first["data"] != settings["data"]:
         raise InputError(

@@ -14,7 +14,7 @@ from synthmed_tf.sample import InputError
 
 STAGE1_PRESETS = {
     # What makes 20 to 400 masks work: distance fields, canonical orientation, warped real masks, z at every layer, R1.
-    "small_data": dict(model="selfmod", latent=64, batch_size=16, steps=2500, learning_rate=8e-4, beta1=0.0, beta2=0.99,
+    "small_data": dict(model="selfmod", latent=64, batch_size=16, steps=2000, learning_rate=8e-4, beta1=0.0, beta2=0.99,
                        discriminator_rate=1.0, r1=1.0, average=0.99, field_scale=4.0, half_size=True, warp=True),
     # Radford et al. 2016 § 4, as P1 (z 100) and P2 § 3.1 (batch 32) use it.
     "paper": dict(model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, beta1=0.5, beta2=0.999,

@@ -95,13 +95,16 @@ def test_help_goes_to_stdout_and_succeeds(script, word, capsys):
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("64", (64, 64)), ("96x128", (96, 128)), ("512", (512, 512)), (128, (128, 128)), ("80x64", (80, 64))]
+    ("text", "size"),
+    [("64", (64, 64)), ("96x128", (96, 128)), ("512", (512, 512)), (128, (128, 128)), ("80x64", (80, 64))],
 )
 def test_image_sizes(text, size):
     assert flags.image_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["48", "64x48", "100", "128x", "x64", "64X64", "64.0", "-64", "", "64x64x3", "1000000", " 64"])
+@pytest.mark.parametrize(
+    "text", ["48", "64x48", "100", "128x", "x64", "64X64", "64.0", "-64", "", "64x64x3", "1000000", " 64"]
+)
 def test_impossible_image_sizes(text):
     with pytest.raises(InputError, match="--image_size="):
         flags.image_size(text)
@@ -147,7 +150,10 @@ def test_steps_or_epochs_given_replace_either_of_the_preset():
 def test_fewer_images_than_a_batch_only_where_each_is_warped_anew(script, preset):
     with pytest.raises(InputError, match="--batch_size=32: .*drive has 20 images, .*--batch_size=20 or less"):
         flags.steps_and_epochs(resolved(f"--preset={preset}", script=script), 20)
-    assert flags.steps_and_epochs(resolved(f"--preset={preset}", "--batch_size=20", "--steps=2", script=script), 20)[0] == 2
+    assert (
+        flags.steps_and_epochs(resolved(f"--preset={preset}", "--batch_size=20", "--steps=2", script=script), 20)[0]
+        == 2
+    )
     assert flags.steps_and_epochs(resolved("--steps=2", script=script), 3)[0] == 2
 
 
@@ -160,7 +166,13 @@ def test_dcgan_in_the_small_data_preset_has_the_papers_latent_size():
 
 
 def test_manifests_hold_no_path():
-    words = ["--data=/secret/clinic/eyes", "--data_dir=/secret/data", "--out_dir=/secret/out", "--image_size=64x80", "--steps=9"]
+    words = [
+        "--data=/secret/clinic/eyes",
+        "--data_dir=/secret/data",
+        "--out_dir=/secret/out",
+        "--image_size=64x80",
+        "--steps=9",
+    ]
     settings = resolved(*words)
     kept = json.dumps(flags.shareable(settings))
     assert "secret" not in kept and "clinic" not in kept
@@ -168,7 +180,9 @@ def test_manifests_hold_no_path():
     command = flags.command("train_stage1", settings)
     assert command.startswith("train_stage1.py ") and "secret" not in command
     assert set(command.split()[1:]) == {"--data=eyes", "--image_size=64x80", "--steps=9"}
-    report = parse("--synthetic_dir=/secret/out", "--report_dir=/secret/report", "--repeats=1", "--data=drive", script="evaluate")
+    report = parse(
+        "--synthetic_dir=/secret/out", "--report_dir=/secret/report", "--repeats=1", "--data=drive", script="evaluate"
+    )
     assert flags.command("evaluate", report).split() == ["evaluate.py", "--data=drive", "--repeats=1"]
 
 
@@ -198,7 +212,10 @@ def ended(monkeypatch, capsys, error, *words):
 
 
 def test_bad_input_is_one_line_and_status_1(monkeypatch, capsys):
-    assert ended(monkeypatch, capsys, InputError("a.png: is no image")) == (1, "train_stage1: error: a.png: is no image\n")
+    assert ended(monkeypatch, capsys, InputError("a.png: is no image")) == (
+        1,
+        "train_stage1: error: a.png: is no image\n",
+    )
     status, line = ended(monkeypatch, capsys, None, "--nonsense")
     assert status == 1 and line.startswith("train_stage1: error: ") and line.count("\n") == 1
 

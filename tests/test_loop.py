@@ -25,7 +25,9 @@ class Run:
     def __init__(self, folder, before=lambda index: None, units=2, average=True):
         tf.keras.utils.set_random_seed(5)
         self.folder, self.before, self.seen, self.use_average = folder, before, [], average
-        self.model, self.averaged = (tf.keras.Sequential([tf.keras.Input([3]), tf.keras.layers.Dense(units)]) for _ in range(2))
+        self.model, self.averaged = (
+            tf.keras.Sequential([tf.keras.Input([3]), tf.keras.layers.Dense(units)]) for _ in range(2)
+        )
         self.optimizer = tf.keras.optimizers.Adam(0.1, jit_compile=False)
         self.optimizer.build(self.model.trainable_variables)
 
@@ -168,7 +170,12 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint_before_it(tmp_
     with pytest.raises(InputError) as caught:
         run.fit(9)
     message = str(caught.value)
-    assert str(tmp_path) in message and "step 7" in message and "checkpoint of step 4 kept" in message and "\n" not in message
+    assert (
+        str(tmp_path) in message
+        and "step 7" in message
+        and "checkpoint of step 4 kept" in message
+        and "\n" not in message
+    )
     assert "other" in message and "--seed" in message
     assert checkpoints(tmp_path) == ["ckpt-4.index"]
     again = Run(tmp_path)
@@ -205,7 +212,9 @@ def test_damaged_checkpoint_is_said_and_never_silently_begun_again(tmp_path, dam
     with pytest.raises(InputError) as caught:
         run.fit(12)
     message = str(caught.value)
-    assert str(folder / "ckpt-8") in message and "damaged" in message and "--overwrite" in message and "\n" not in message
+    assert (
+        str(folder / "ckpt-8") in message and "damaged" in message and "--overwrite" in message and "\n" not in message
+    )
     assert run.seen == []
     assert {path: path.read_bytes() for path in folder.iterdir()} == kept
 
@@ -245,7 +254,15 @@ def test_full_disk_while_saving_is_one_line_and_the_last_checkpoint_stays(tmp_pa
 # ---------------------------------------------------------------- the folder
 
 
-SETTINGS = {"seed": 1, "steps": 5, "data": "drive", "image_size": (64, 64), "out_dir": "a", "num_samples": 3, "given": {"seed"}}
+SETTINGS = {
+    "seed": 1,
+    "steps": 5,
+    "data": "drive",
+    "image_size": (64, 64),
+    "out_dir": "a",
+    "num_samples": 3,
+    "given": {"seed"},
+}
 
 
 def claimed(folder, overwrite=False, **changes):

@@ -38,7 +38,9 @@ def pixels(samples):
 
 
 def test_mask_i_is_a_function_of_seed_and_i_alone():
-    networks = stage1_of(lambda z: as_noise(z - tf.reduce_mean(z, 0)))  # a generator whose samples depend on their batch
+    networks = stage1_of(
+        lambda z: as_noise(z - tf.reduce_mean(z, 0))
+    )  # a generator whose samples depend on their batch
     few, many = made(networks, 5, warp=True), made(networks, 37, warp=True)
     assert pixels(few) == pixels(many)[:5]
     assert pixels(made(networks, 37, start=18, warp=True)) == pixels(many)[18:]
@@ -51,7 +53,9 @@ def test_mask_i_is_a_function_of_seed_and_i_alone():
 
 def test_masks_are_well_formed_and_carry_their_seed():
     for sample in made(stage1_of(as_noise), 3):
-        assert sample.mask.shape == (8, 8, 1) and sample.mask.dtype == np.uint8 and set(np.unique(sample.mask)) == {0, 1}
+        assert (
+            sample.mask.shape == (8, 8, 1) and sample.mask.dtype == np.uint8 and set(np.unique(sample.mask)) == {0, 1}
+        )
         assert sample.seed == 3 and sample.image is None and sample.field_of_view is None and sample.group is None
 
 
@@ -96,12 +100,17 @@ class Painter:
         self.calls.append((condition, seed, training))
         rows, columns = np.mgrid[: condition.shape[1], : condition.shape[2]]
         inside = ((rows - 31.5) ** 2 + (columns - 31.5) ** 2 < 28**2)[None, :, :, None]
-        return tf.constant(np.where(inside, 0.3 * condition + 0.01 * seed[0, 1], -1) * np.ones(3, np.float32), tf.float32)
+        return tf.constant(
+            np.where(inside, 0.3 * condition + 0.01 * seed[0, 1], -1) * np.ones(3, np.float32), tf.float32
+        )
 
 
 def some_masks(count):
     rng = np.random.default_rng(0)
-    return [Sample(f"synthetic-{i:06d}", mask=(rng.random([64, 64, 1]) < 0.2).astype(np.uint8), seed=3) for i in range(count)]
+    return [
+        Sample(f"synthetic-{i:06d}", mask=(rng.random([64, 64, 1]) < 0.2).astype(np.uint8), seed=3)
+        for i in range(count)
+    ]
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -109,7 +118,9 @@ def test_pairs_are_translated_one_at_a_time_with_seed_and_index(training):
     painter = Painter()
     networks, masks = stage2.Stage2(painter, None, training), some_masks(3)
     pairs = list(synthesis.pairs(networks, iter(masks), {"seed": 7}, True))
-    for index, (pair, mask, (condition, seed, was_training)) in enumerate(zip(pairs, masks, painter.calls, strict=True)):
+    for index, (pair, mask, (condition, seed, was_training)) in enumerate(
+        zip(pairs, masks, painter.calls, strict=True)
+    ):
         assert condition.shape == (1, 64, 64, 1) and (condition[0] == 2.0 * mask.mask - 1).all()
         assert seed.tolist() == [[7, index]] and was_training is training
         assert pair.id == mask.id and pair.seed == 3 and (pair.mask == mask.mask).all()
@@ -168,7 +179,9 @@ def test_full_disk_while_png_files_are_written(tmp_path, monkeypatch):
 
 def test_is_current_asks_for_the_count_and_the_checkpoints(tmp_path):
     assert not synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="ab")
-    records.write(tmp_path / "set", "set", some_pairs(2), source="test", extra={"checkpoint_sha256": "ab", "stage1": {"steps": 5}})
+    records.write(
+        tmp_path / "set", "set", some_pairs(2), source="test", extra={"checkpoint_sha256": "ab", "stage1": {"steps": 5}}
+    )
     assert synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 5})
     assert not synthesis.is_current(tmp_path / "set", 3, checkpoint_sha256="ab")
     assert not synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="cd")
@@ -184,7 +197,14 @@ def test_require_names_what_is_missing(tmp_path):
 
 
 def test_what_a_synthetic_set_says_of_the_real_one_names_no_file(tmp_path):
-    extra = {"fields_of_view": "none", "test_split": "official", "holdout": 0, "data": "/clinic/eyes", "data_dir": "/clinic", "fingerprint": "ab"}
+    extra = {
+        "fields_of_view": "none",
+        "test_split": "official",
+        "holdout": 0,
+        "data": "/clinic/eyes",
+        "data_dir": "/clinic",
+        "fingerprint": "ab",
+    }
     manifest = records.write(tmp_path / "set", "eyes", some_pairs(2), source="/clinic/eyes", extra=extra)
     said = json.dumps(synthesis.describe_real(manifest))
     assert "clinic" not in said and "synthetic-0" not in said and '"name": "eyes"' in said

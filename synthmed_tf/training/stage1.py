@@ -19,18 +19,16 @@ class Stage1:
     """The networks of stage 1 and how masks are put to them.
 
     Attributes:
-      generator: z [batch, latent] -> field [batch, height / stride, width / stride, 1] in (-1, 1); larger inside the mask.
+      generator: z [batch, latent] -> field [batch, height / stride, width / stride, 1] in (-1, 1); positive inside the mask.
       averaged: the generator whose weights are the running average; None where the preset has none.
       discriminator: field -> logit [batch, 1].
       stride: a distance field is smooth, so small_data makes it at half the size (2) where that leaves 64 pixels.
-      threshold: a pixel is mask where the field at full size is above it.
     """
 
     generator: tf.keras.Model
     averaged: tf.keras.Model | None
     discriminator: tf.keras.Model
     stride: int
-    threshold: float = 0.0
 
     @property
     def sampler(self):
@@ -39,7 +37,9 @@ class Stage1:
 
     def masks(self, fields):
         """Fields as the generator makes them -> masks [batch, height, width, 1] uint8 in {0, 1}."""
-        return (enlarge(fields, self.stride).numpy() > self.threshold).astype(np.uint8)
+        if self.stride == 1:
+            return images.mask_from_field(np.asarray(fields))
+        return np.stack([images.mask_from_ridges(field) for field in enlarge(fields, self.stride).numpy()])
 
 
 def build(settings):
@@ -60,12 +60,7 @@ def build(settings):
 
 def enlarge(fields, stride):
     """[batch, height, width, 1] -> `stride` times the size, bicubic."""
-    height, width = fields.shape[1:3]
-    return (
-        tf.image.resize(fields, [height * stride, width * stride], method="bicubic")
-        if stride > 1
-        else tf.convert_to_tensor(fields)
-    )
+    return tf.image.resize(fields, [side * stride for side in fields.shape[1:3]], method="bicubic")
 
 
 def reduce(fields, stride):
@@ -103,7 +98,6 @@ def train(folder, real, settings, steps, strategy=None):
         ]
         for optimizer, model in zip(optimizers, (networks.generator, networks.discriminator), strict=True):
             optimizer.build(model.trainable_variables)
-    networks.threshold = mask_threshold(fields[..., :1], networks.stride)
     step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
 
     def batch(index):
@@ -156,18 +150,6 @@ def real_fields(real, settings):
         field = images.signed_distance_field(mask, scale) if scale else mask * 2.0 - 1
         fields.append(np.concatenate([field, inside], -1, dtype=np.float32))
     return np.stack(fields)
-
-
-def mask_threshold(fields, stride):
-    """The threshold at which real fields, reduced and enlarged again, keep the area of the masks they come from.
-
-    Args:
-      fields: [count, height, width, 1] float32, above 0 inside the mask.
-    """
-    if stride == 1:
-        return 0.0
-    blurred = np.concatenate([enlarge(reduce(field[None], stride), stride).numpy() for field in fields])
-    return float(np.quantile(blurred, 1 - (fields > 0).mean()))
 
 
 def disc_is_right(mask):

@@ -1,0 +1,591 @@
+"""The three scripts as a user runs them, most of them in this process: starting TensorFlow takes longer than all they do here."""
+
+import contextlib
+import errno
+import fcntl
+import importlib.util
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import types
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from synthmed_tf import flags, records
+from synthmed_tf.networks.unet import unet
+from synthmed_tf.training import loop, segmenter, stage1, stage2
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ("train_stage1", "train_stage2", "evaluate")
+STEM = "SECRETpatient"  # in the file names of the real images
+
+
+# ---------------------------------------------------------------- running
+
+
+def call(name, *words):
+    """Runs a script; returns (exit status, stdout, stderr). A traceback is an exception here."""
+    spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / f"{name}.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", [f"{name}.py", *map(str, words)])
+        patch.setattr(warnings, "formatwarning", warnings.formatwarning)  # which main replaces
+        try:
+            flags.main(name, script.__doc__, script.main)
+            status = 0
+        except SystemExit as error:
+            status = error.code
+    return status, out.getvalue(), err.getvalue()
+
+
+def succeeded(name, *words):
+    """Runs a script that must succeed; returns stdout."""
+    status, out, err = call(name, *words)
+    assert status == 0, err
+    return out
+
+
+def refused(name, *words, says):
+    """Runs a script that must end in one line on stderr and status 1; returns the line."""
+    status, _, err = call(name, *words)
+    lines = [line for line in re.split(r"[\r\n]+", err) if line.strip() and "%|" not in line and "/s]" not in line]
+    assert status == 1 and len(lines) == 1, (status, err)
+    assert lines[0].startswith(f"{name}: error: ")
+    for text in [says] if isinstance(says, str) else says:
+        assert str(text) in lines[0], lines[0]
+    return lines[0]
+
+
+def contents(folder):
+    """{path: bytes} of all files but the locks."""
+    return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def unreal_step(at=None, do=None):
+    """Stands for stage1.make_step: a step that learns nothing, needs no tracing, and does `do()` at step `at`."""
+
+    def make_step(*_):
+        def step(number, _):
+            loss = do() if number == at else None
+            return {"loss": tf.constant(0.5 if loss is None else loss)}
+
+        return step
+
+    return make_step
+
+
+# ---------------------------------------------------------------- the real set, and what was trained on it
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def eye(index):
+    """(photograph, mask, field of view): a disc with a few lines across."""
+    rng = np.random.default_rng(index)
+    rows, columns = np.mgrid[:80, :72]
+    inside = (rows - 39.5) ** 2 + (columns - 35.5) ** 2 < 33**2
+    lines = [abs(np.cos(a) * (rows - 40) + np.sin(a) * (columns - 36) + o) < 1.5 for a, o in rng.uniform(-9, 9, [4, 2])]
+    mask = np.any(lines, axis=0) & inside
+    photograph = (rng.normal([150, 80, 50], 6, [80, 72, 3]) - 40 * mask[..., None]) * inside[..., None]
+    return np.clip(photograph, 0, 255).astype(np.uint8), mask * np.uint8(255), inside * np.uint8(255)
+
+
+def make_set(folder, count=10):
+    for index in range(count):
+        for kind, pixels in zip(("images", "masks", "fov"), eye(index), strict=True):
+            save(folder / kind / f"{STEM}_{index}.png", pixels)
+    return folder
+
+
+def make_drive(folder):
+    """DRIVE as its official download is today: test images without labels."""
+    for split, first, count in (("training", 21, 6), ("test", 1, 2)):
+        for index in range(first, first + count):
+            photograph, mask, inside = eye(index)
+            save(folder / "drive" / split / "images" / f"{index:02d}_{split}.tif", photograph)
+            save(folder / "drive" / split / "mask" / f"{index:02d}_{split}_mask.gif", inside)
+            if split == "training":
+                save(folder / "drive" / split / "1st_manual" / f"{index:02d}_manual1.gif", mask)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clinic(tmp_path_factory):
+    """The real set; the prepared data go to folder/private."""
+    folder = tmp_path_factory.mktemp("clinic")
+    make_set(folder / "eyes")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def original(clinic, tmp_path_factory):
+    """All three scripts, run for two steps; never written to again. Has what they printed."""
+    out = tmp_path_factory.mktemp("original") / "out"
+    data = [f"--data={clinic / 'eyes'}", f"--data_dir={clinic / 'private'}", f"--out_dir={out}"]
+    printed = [
+        succeeded("train_stage1", *data, "--image_size=64", "--batch_size=2", "--steps=2", "--num_samples=3"),
+        succeeded("train_stage2", *data, "--batch_size=1", "--steps=2"),
+        succeeded("evaluate", f"--synthetic_dir={out}", "--unet_steps=2", "--repeats=1"),
+    ]
+    return types.SimpleNamespace(out=out, printed=printed)
+
+
+@pytest.fixture
+def trained(original, clinic, tmp_path):
+    """A copy of it: .out, and .stage1 and .stage2, the flags of its commands."""
+    out = tmp_path / "out"
+    shutil.copytree(original.out, out)
+    data = [f"--data={clinic / 'eyes'}", f"--data_dir={clinic / 'private'}", f"--out_dir={out}"]
+    return types.SimpleNamespace(
+        out=out,
+        data=data,
+        stage1=[*data, "--image_size=64", "--batch_size=2", "--steps=2", "--num_samples=3"],
+        stage2=[*data, "--batch_size=1", "--steps=2"],
+    )
+
+
+@pytest.fixture
+def fresh(clinic, tmp_path, monkeypatch):
+    """Flags of a stage 1 that has not run yet, at 64 pixels; its steps learn nothing, and are saved every second."""
+    monkeypatch.setattr(loop, "SAVE_EVERY", 2)
+    monkeypatch.setattr(stage1, "make_step", unreal_step())
+    out = tmp_path / "fresh"
+    data = [f"--data={clinic / 'eyes'}", f"--data_dir={clinic / 'private'}", f"--out_dir={out}"]
+    return types.SimpleNamespace(
+        out=out, flags=[*data, "--image_size=64", "--batch_size=2", "--steps=5", "--num_samples=2"]
+    )
+
+
+def samples(folder):
+    return list(records.Records(folder))
+
+
+# ---------------------------------------------------------------- what comes out
+
+
+def test_three_commands_make_masks_pairs_and_a_report(original):
+    out = original.out
+    masks, pairs = samples(out / "stage1" / "masks"), samples(out / "synthetic")
+    assert [mask.id for mask in masks] == [pair.id for pair in pairs] == [f"synthetic-{i:06d}" for i in range(3)]
+    for mask, pair in zip(masks, pairs, strict=True):
+        assert (pair.mask == mask.mask).all() and pair.image.shape == (64, 64, 3) and pair.field_of_view is not None
+        assert (np.asarray(Image.open(out / "synthetic" / "png" / "images" / f"{pair.id}.png")) == pair.image).all()
+    report = json.loads((out / "report" / "report.json").read_text())
+    scores = report["segmentation"]["arms"]["synthetic"]["f1"]
+    assert report["segmentation"]["test_images"] == 2 and 0 <= scores["fov_pooled"]["mean"] <= 1
+    assert (out / "report" / "report.html").stat().st_size > 10_000
+    for stage in ("stage1", "stage2"):
+        assert (out / stage / "checkpoints" / "ckpt-2.index").exists() and (
+            out / stage / "samples" / "0000002.png"
+        ).exists()
+    assert "Next: train_stage2.py" in original.printed[0] and "Next: evaluate.py" in original.printed[1]
+    assert str(out / "report" / "report.html") in original.printed[2] and "F1" in original.printed[2]
+
+
+def test_the_manifest_of_the_synthetic_set_says_what_made_it(original):
+    manifest = records.read_manifest(original.out / "synthetic")
+    first, second = manifest["commands"]
+    assert first.startswith("train_stage1.py --data=eyes ") and second.startswith("train_stage2.py --data=eyes ")
+    assert manifest["real"]["name"] == "eyes" and manifest["real"]["counts"] == {"test": 2, "train": 8}
+    assert (
+        manifest["steps"] == 2
+        and len(manifest["checkpoint_sha256"]) == len(manifest["stage1"]["checkpoint_sha256"]) == 64
+    )
+
+
+def test_nothing_real_is_in_the_synthetic_set(original, clinic):
+    words = [STEM, clinic.name, "private", str(clinic.parent), str(original.out), os.uname().nodename + "/"]
+    prepared = next((clinic / "private" / "prepared").iterdir()).name
+    files = contents(original.out / "synthetic")
+    assert len(files) > 10
+    for path, content in files.items():
+        for word in [*words, prepared]:
+            assert word.encode() not in content and word not in path.name, (path, word)
+    real = {sample.image.tobytes() for sample in samples(clinic / "private" / "prepared" / prepared)}
+    assert not real & {sample.image.tobytes() for sample in samples(original.out / "synthetic")}
+
+
+# ---------------------------------------------------------------- again, and more
+
+
+def test_a_finished_command_says_so_and_does_nothing(trained, monkeypatch):
+    for module in (stage1, stage2):
+        monkeypatch.setattr(module, "make_step", unreal_step(None))
+    before = contents(trained.out)
+    assert "already done: 3 masks" in succeeded("train_stage1", *trained.stage1)
+    assert "already done: 3 pairs" in succeeded("train_stage2", *trained.stage2)
+    after = contents(trained.out)
+    changed = {path for path in before.keys() | after.keys() if after.get(path) != before.get(path)}
+    assert {path.parent.name for path in changed} <= {"events", "stage1", "stage2"}  # flags.json has another out_dir
+    assert {path.name for path in changed if path.parent.name != "events"} <= {"flags.json"}
+
+
+def test_more_samples_leave_the_first_ones_as_they_are(trained):
+    masks, pairs = samples(trained.out / "stage1" / "masks"), contents(trained.out / "synthetic" / "png")
+    checkpoints = contents(trained.out / "stage1" / "checkpoints")
+    assert "20 masks in" in succeeded("train_stage1", *trained.stage1[:-1], "--num_samples=20")
+    more = samples(trained.out / "stage1" / "masks")
+    assert len(more) == 20 and [mask.mask.tobytes() for mask in more[:3]] == [mask.mask.tobytes() for mask in masks]
+    assert contents(trained.out / "stage1" / "checkpoints") == checkpoints
+    assert "5 pairs in" in succeeded("train_stage2", *trained.stage2, "--num_samples=5")
+    again = contents(trained.out / "synthetic" / "png")
+    assert len(again) == 11 and all(again[path] == pixels for path, pixels in pairs.items() if path.suffix == ".png")
+    line = refused(
+        "train_stage2", *trained.stage2, "--num_samples=21", says=["20 masks, --num_samples=21", "train_stage1.py"]
+    )
+    assert "--num_samples=21 first" in line
+
+
+def test_a_larger_steps_goes_on(trained, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        stage1, "make_step", lambda *_: lambda number, _: seen.append(int(number)) or {"loss": tf.constant(0.0)}
+    )
+    succeeded("train_stage1", *trained.data, "--image_size=64", "--batch_size=2", "--epochs=1", "--num_samples=3")
+    assert seen == [2, 3]  # 8 images in batches of 2
+    assert records.read_manifest(trained.out / "stage1" / "masks")["steps"] == 4
+
+
+def test_interrupted_training_is_saved_and_goes_on(fresh, monkeypatch):
+    for number, status, step in ((signal.SIGTERM, 143, 3), (signal.SIGINT, 130, 4)):
+        monkeypatch.setattr(
+            stage1, "make_step", unreal_step(step - 1, lambda number=number: os.kill(os.getpid(), number))
+        )
+        found, _, err = call("train_stage1", *fresh.flags)
+        assert found == status and f"stopped at step {step} and saved; the same command goes on from there" in err
+        assert "Traceback" not in err and (fresh.out / "stage1" / "checkpoints" / f"ckpt-{step}.index").exists()
+        assert not (fresh.out / "stage1" / "masks").exists()
+    refused("train_stage2", *fresh.flags[:3], says=["stage1/masks: not there", "train_stage1.py"])
+    refused("evaluate", f"--synthetic_dir={fresh.out}", says=["synthetic: not there", "train_stage2.py"])
+    monkeypatch.setattr(stage1, "make_step", unreal_step(3, lambda: pytest.fail("began anew")))
+    assert "2 masks in" in succeeded("train_stage1", *fresh.flags)
+
+
+def test_ctrl_c_while_samples_are_made_leaves_the_old_ones(trained, monkeypatch):
+    before = contents(trained.out / "stage1" / "masks")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "_encode", interrupted)
+    status, _, err = call("train_stage1", *trained.stage1[:-1], "--num_samples=9")
+    assert status == 130 and "stopped" in err
+    assert contents(trained.out / "stage1" / "masks") == before
+    assert not list((trained.out / "stage1").glob(".masks*"))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_dry_run_shows_the_plan_and_writes_nothing(trained, clinic, tmp_path, name):
+    before = contents(tmp_path)
+    words = [f"--synthetic_dir={trained.out}"] if name == "evaluate" else getattr(trained, name.removeprefix("train_"))
+    shown = succeeded(name, *words, "--dry_run")
+    assert contents(tmp_path) == before
+    assert "8 training samples" in shown and re.search(r"length \d+ steps of \d+ images", shown)
+    if name != "evaluate":
+        assert "learning_rate" in shown and len(re.findall(r"[\d,]+ parameters", shown)) == 2
+        elsewhere = tmp_path / "elsewhere"
+        if name == "train_stage1":
+            succeeded(name, *words[:2], f"--out_dir={elsewhere}", "--image_size=64", "--dry_run")
+            assert not elsewhere.exists()
+
+
+def test_another_report_of_the_same_trainings_without_real_images(trained, monkeypatch):
+    monkeypatch.setattr(segmenter.loop, "_run", lambda *_: pytest.fail("trained again"))
+    succeeded("evaluate", f"--synthetic_dir={trained.out}", "--unet_steps=2", "--repeats=1", "--noreal_images")
+    page = (trained.out / "report" / "report.html").read_text(encoding="utf-8")
+    assert STEM not in page and not (trained.out / "report" / "figures" / "nearest_masks.png").exists()
+
+
+# ---------------------------------------------------------------- bad input: data and flags
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_a_wrong_flag_and_a_missing_set_answer_within_two_seconds(original, tmp_path, name):
+    missing = ["--data=drive", f"--data_dir={tmp_path}", f"--out_dir={tmp_path / 'out'}"]
+    missing += [f"--synthetic_dir={original.out}"] if name == "evaluate" else []
+    for words, status, says in (
+        (["--help"], 0, "--data_dir"),
+        (["--nonsense=1"], 1, "nonsense"),
+        (missing, 1, "https://drive.grand-challenge.org"),
+    ):
+        seconds = []
+        while len(seconds) < 3 and min(seconds, default=9) > 2:
+            began = time.monotonic()
+            found = subprocess.run(
+                [sys.executable, ROOT / f"{name}.py", *words], capture_output=True, text=True, cwd=tmp_path
+            )
+            seconds.append(time.monotonic() - began)
+        assert min(seconds) < 2, (words, seconds)
+        assert found.returncode == status and says in (found.stderr if status else found.stdout)
+        assert found.stderr.count("\n") == status and "Traceback" not in found.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_layouts_and_lone_images_leave_nothing_behind(tmp_path):
+    where = [f"--data_dir={tmp_path / 'private'}", f"--out_dir={tmp_path / 'out'}"]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    lone, orphan = make_set(tmp_path / "lone", 6), make_set(tmp_path / "orphan", 6)
+    (lone / "masks" / f"{STEM}_3.png").unlink()
+    (orphan / "images" / f"{STEM}_3.png").unlink()
+    (orphan / "fov" / f"{STEM}_3.png").unlink()
+    before = contents(tmp_path)
+    for name in ("train_stage1", "train_stage2"):
+        for data, says in (
+            (tmp_path / "nowhere", ["nowhere", "images/ and masks/"]),
+            (tmp_path / "empty", ["empty", "images/", "rename"]),
+            (tmp_path / "file", ["file"]),
+            (lone, [f"{STEM}_3.png", "mask", "add it"]),
+            (orphan, [f"{STEM}_3.png", "has no image"]),
+        ):
+            refused(name, f"--data={data}", *where, says=says)
+    assert contents(tmp_path) == before and not (tmp_path / "out").exists() and not (tmp_path / "private").exists()
+
+
+def test_unreadable_image_stops_or_is_left_out_all_along(fresh, tmp_path, monkeypatch):
+    folder = make_set(tmp_path / "set", 7)
+    (folder / "images" / f"{STEM}_2.png").write_bytes(b"\x89PNG no more")
+    words = [f"--data={folder}", f"--data_dir={tmp_path / 'private'}", *fresh.flags[2:]]
+    refused("train_stage1", *words, says=[f"{STEM}_2.png", "--skip_bad_files"])
+    assert not fresh.out.exists() and not contents(tmp_path / "private")
+    monkeypatch.setattr(stage2, "make_step", unreal_step())
+    with pytest.warns(UserWarning, match="1 unreadable files left out"):
+        succeeded("train_stage1", *words, "--skip_bad_files")
+    succeeded("train_stage2", *words[:3], "--steps=1")
+    succeeded("evaluate", f"--synthetic_dir={fresh.out}", "--benchmarks=copies")
+    assert len(json.loads((fresh.out / "report" / "report.json").read_text())["copies"]["nearest_training_mask"]) == 2
+
+
+def test_fewer_images_than_a_batch(fresh):
+    words = [word for word in fresh.flags if not word.startswith(("--batch_size", "--steps"))]
+    refused("train_stage1", *words, "--preset=paper", says=["has 8 images", "--batch_size=8 or less"])
+    assert not fresh.out.exists()  # so that the same command with --batch_size=8 finds no other settings there
+
+
+def test_stage_2_wants_stage_1_first_and_of_the_same_data(trained, tmp_path):
+    elsewhere = [*trained.data[:2], f"--out_dir={tmp_path / 'new'}"]
+    refused("train_stage2", *elsewhere, says=["new/stage1", "train_stage1.py"])
+    assert not (tmp_path / "new").exists()
+    before = contents(trained.out)
+    refused("train_stage2", "--data=phantom", *trained.data[1:], says=["eyes", "--data=phantom", "same to both"])
+    refused("train_stage2", *trained.stage2, "--num_samples=4", says=["3 masks, --num_samples=4", "train_stage1.py"])
+    other = make_set(tmp_path / "eyes", 9)
+    settings = json.loads((trained.out / "stage1" / "flags.json").read_text()) | {"data": str(other)}
+    (trained.out / "stage1" / "flags.json").write_text(json.dumps(settings))
+    before = contents(trained.out)
+    refused("train_stage2", f"--data={other}", *trained.data[1:], says=["has changed since stage 1", "--overwrite"])
+    assert contents(trained.out) == before
+
+
+# ---------------------------------------------------------------- bad input: what is in the folder
+
+
+def test_changed_flags_are_named_and_change_nothing(trained):
+    before = contents(trained.out)
+    refused("train_stage1", *trained.stage1, "--seed=7", says=["seed was 0 and is now 7", "--overwrite", "--out_dir"])
+    refused(
+        "train_stage1",
+        *trained.data,
+        says=["batch_size was 2 and is now 16", "image_size was [64, 64] and is now [128, 128]"],
+    )
+    refused("train_stage1", *trained.stage1, "--model=dcgan", says="model was 'selfmod' and is now 'dcgan'")
+    refused("train_stage2", *trained.stage2, "--preset=pix2pix", says="preset was 'small_data' and is now 'pix2pix'")
+    assert contents(trained.out) == before
+
+
+def test_two_runs_in_one_folder_at_once(trained):
+    before = contents(trained.out)
+    commands = {"stage1": trained.stage1, "stage2": trained.stage2, "report": [f"--synthetic_dir={trained.out}"]}
+    for name, (folder, words) in zip(SCRIPTS, commands.items(), strict=True):
+        with open(trained.out / folder / ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            refused(name, *words, says=[trained.out / folder, "another run is working here"])
+            refused(name, *words, "--overwrite", says="another run is working here")
+    assert contents(trained.out) == before
+
+
+def test_files_of_somebody_else_are_left_alone(trained):
+    for folder in (trained.out / "stage1", trained.out / "report"):
+        shutil.rmtree(folder)
+        folder.mkdir()
+        (folder / "thesis.tex").write_text("years of work")
+    for overwrite in ([], ["--overwrite"]):
+        refused("train_stage1", *trained.stage1, *overwrite, says=["stage1 holds files that are not of a run"])
+        words = [f"--synthetic_dir={trained.out / 'synthetic'}", *trained.data]
+        refused("evaluate", *words, *overwrite, says=["report holds files that are not of a run"])
+    for folder in (trained.out / "stage1", trained.out / "report"):
+        assert (folder / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("kind", ["of another model", "damaged"])
+def test_bad_checkpoint(trained, kind):
+    folder = trained.out / "stage1" / "checkpoints"
+    if kind == "damaged":
+        path = folder / "ckpt-2.data-00000-of-00001"
+        path.write_bytes(path.read_bytes()[:-1000])
+    else:
+        shutil.rmtree(folder)
+        shutil.copytree(trained.out / "stage2" / "checkpoints", folder)
+    before = contents(trained.out)
+    line = refused(
+        "train_stage1", *trained.stage1[:-2], "--steps=9", "--num_samples=3", says=[folder / "ckpt-2", "--overwrite"]
+    )
+    assert "not a checkpoint of this model, or damaged" in line
+    after = contents(trained.out)
+    assert {path.name for path in after if after[path] != before.get(path)} <= {
+        "flags.json"
+    } and before.keys() == after.keys()
+
+
+def test_a_loss_that_is_not_a_number(fresh, monkeypatch):
+    monkeypatch.setattr(stage1, "make_step", unreal_step(3, lambda: float("nan")))
+    says = [
+        "step 4",
+        "not finite (loss nan)",
+        "checkpoint of step 2 kept",
+        "--precision=float32",
+        "--seed",
+        "--overwrite",
+    ]
+    refused("train_stage1", *fresh.flags, says=says)
+    assert not (fresh.out / "stage1" / "masks").exists()
+    assert [path.name for path in (fresh.out / "stage1" / "checkpoints").glob("*.index")] == ["ckpt-2.index"]
+    monkeypatch.setattr(stage1, "make_step", unreal_step())
+    assert "2 masks in" in succeeded("train_stage1", *fresh.flags, "--seed=1", "--overwrite")
+
+
+def test_full_disk(fresh, trained, monkeypatch):
+    def full(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "out/x; No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.train.CheckpointManager, "save", full)
+        refused("train_stage1", *fresh.flags, says=["checkpoints", "No space left on device", "free space"])
+    assert not list((fresh.out / "stage1").rglob("ckpt-*"))
+    before = contents(trained.out)
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.io.TFRecordWriter, "write", full)
+        says = ["masks: could not be written", "No space left on device", "what was there before is unchanged"]
+        refused("train_stage1", *trained.stage1[:-1], "--num_samples=9", says=says)
+    count, really = itertools.count(), Image.Image.save
+
+    def nearly_full(self, path, *rest, **options):
+        if ".png.tmp" in str(path) and next(count) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return really(self, path, *rest, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", nearly_full)
+        refused("train_stage2", *trained.stage2, "--num_samples=2", says=["png", "No space left on device"])
+    after = contents(trained.out)
+    for folder in ("stage1/masks", "stage1/checkpoints", "stage2/checkpoints"):
+        kept = {path for path in before if path.is_relative_to(trained.out / folder)}
+        assert kept == {path for path in after if path.is_relative_to(trained.out / folder)}
+        assert all(before[path] == after[path] for path in kept)
+    assert not [path for path in trained.out.rglob("*") if ".tmp" in path.name or ".new-" in path.name]
+    assert len(samples(trained.out / "synthetic")) == 2
+    assert "2 pairs in" in succeeded("train_stage2", *trained.stage2, "--num_samples=2")  # and not: already done
+
+
+# ---------------------------------------------------------------- bad input: evaluate
+
+
+def test_evaluate_on_what_is_no_data_set(trained, tmp_path):
+    (tmp_path / "holidays").mkdir()
+    save(tmp_path / "holidays" / "beach.png", eye(0)[0])
+    before = contents(tmp_path)
+    out = f"--out_dir={tmp_path / 'new'}"
+    refused("evaluate", f"--synthetic_dir={tmp_path / 'nowhere'}", out, says=["nowhere", "no such folder"])
+    for given in ([], [trained.data[0]]):
+        refused(
+            "evaluate", f"--synthetic_dir={tmp_path / 'holidays'}", out, *given, says=["holidays is not a data set"]
+        )
+    refused(
+        "evaluate",
+        f"--synthetic_dir={trained.out / 'stage1' / 'masks'}",
+        *trained.data,
+        says=["masks", "have no image"],
+    )
+    refused(
+        "evaluate",
+        f"--synthetic_dir={trained.out}",
+        "--benchmarks=fame",
+        says=["'fame'", "segmentation, distribution, copies"],
+    )
+    assert contents(tmp_path) == before
+    shard = next((trained.out / "synthetic").glob("*.tfrecord-*"))
+    shard.write_bytes(shard.read_bytes()[:-9])
+    refused("evaluate", f"--synthetic_dir={trained.out}", says=[shard.name, "damaged", "--overwrite"])
+
+
+def test_evaluate_a_tfds_folder_of_another_program(trained, tmp_path):
+    folder = tmp_path / "theirs"
+    shutil.copytree(trained.out / "synthetic", folder)
+    (folder / "manifest.json").unlink()
+    refused("evaluate", f"--synthetic_dir={folder}", *trained.data, says="has lost its manifest.json")
+    info = json.loads((folder / "dataset_info.json").read_text()) | {"moduleName": "their.module"}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    out = tmp_path / "new"
+    refused("evaluate", f"--synthetic_dir={folder}", f"--out_dir={out}", says=["theirs", "give --data"])
+    assert not out.exists()
+    words = [f"--synthetic_dir={folder}", *trained.data[:2], f"--out_dir={out}", "--benchmarks=distribution,copies"]
+    assert "report.html" in succeeded("evaluate", *words)
+    report = json.loads((out / "report" / "report.json").read_text())
+    assert report["synthetic"] is None and len(report["copies"]["nearest_training_mask"]) == 3
+
+
+def test_unlabelled_test_images_are_said_and_holdout_mends_it(original, tmp_path, monkeypatch):
+    make_drive(tmp_path / "data")
+    shutil.copytree(original.out / "synthetic", tmp_path / "set")
+    words = [
+        f"--synthetic_dir={tmp_path / 'set'}",
+        "--data=drive",
+        f"--data_dir={tmp_path / 'data'}",
+        f"--out_dir={tmp_path / 'out'}",
+    ]
+    words += ["--benchmarks=segmentation", "--repeats=1"]
+    shown = " ".join(succeeded("evaluate", *words).split())
+    report = json.loads((tmp_path / "out" / "report" / "report.json").read_text())
+    assert report["segmentation"].keys() == {"unavailable"}
+    page = (tmp_path / "out" / "report" / "report.html").read_text(encoding="utf-8")
+    for text in (report["segmentation"]["unavailable"], shown, " ".join(page.split())):
+        assert "nothing to test on" in text and "--holdout=5" in text
+    assert "0.000" not in shown
+
+    def untrained(folder, samples, steps, seed, name):
+        tf.keras.utils.set_random_seed(seed)
+        return unet(3, 1, 4), {"seconds": 1.0}
+
+    monkeypatch.setattr(segmenter, "train", untrained)
+    succeeded("evaluate", *words, "--holdout=2")
+    mended = json.loads((tmp_path / "out" / "report" / "report.json").read_text())
+    assert mended["segmentation"]["test_images"] == 2 and mended["segmentation"]["real_pairs"] == 4
+    assert mended["real"]["test_split"] == "2 groups held out of the training images"
+
+
+def test_evaluate_the_shared_folder_alone_holds_out_what_its_manifest_says(original, clinic, tmp_path):
+    shutil.copytree(original.out / "synthetic", tmp_path / "set")
+    path = tmp_path / "set" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["real"]["holdout"] = 3
+    path.write_text(json.dumps(manifest))
+    words = [f"--synthetic_dir={tmp_path / 'set'}", f"--data={clinic / 'eyes'}", f"--data_dir={tmp_path / 'private'}"]
+    assert "7 training samples" in succeeded("evaluate", *words, f"--out_dir={tmp_path / 'out'}", "--dry_run")
+    assert "8 training samples" in succeeded("evaluate", *words, "--holdout=2", "--dry_run")
