@@ -104,7 +104,7 @@ def define(script, values):
             "segmentation,distribution,copies",
             "which to run, comma separated",
         )
-        add("Evaluation", flags.DEFINE_integer, "unet_steps", 400, "training steps of each U-Net", lower_bound=1)
+        add("Evaluation", flags.DEFINE_integer, "unet_steps", 300, "training steps of each U-Net", lower_bound=1)
         add(
             "Evaluation",
             flags.DEFINE_integer,
