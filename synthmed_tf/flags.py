@@ -224,15 +224,20 @@ def apply_preset(settings, presets):
 def steps_and_epochs(settings, count):
     """(steps, epochs as float) of a run over `count` images, whichever of the two was given.
 
+    A preset's batch that is larger than the set is made as large as the set, in `settings` too.
+
     Raises:
-      InputError: fewer images than a batch, unless each is warped anew.
+      InputError: fewer images than the batch that the user gave, unless each is warped anew.
     """
     batch = settings["batch_size"]
     if count < batch and not settings.get("warp", True):
-        raise InputError(
-            f"--batch_size={batch}: the training split of {settings['data']} has {count} images, fewer than a batch; give "
-            f"--batch_size={count} or less"
-        )
+        if "batch_size" in settings["given"]:
+            raise InputError(
+                f"--batch_size={batch}: the training split of {settings['data']} has {count} images, fewer than a batch; "
+                f"give --batch_size={count} or less"
+            )
+        print(f"batches of {count}, as there are no more training images (the preset has {batch})")
+        batch = settings["batch_size"] = count
     steps = settings["steps"] or -(-settings["epochs"] * count // batch)
     return steps, steps * batch / count
 

@@ -10,7 +10,7 @@ from synthmed_tf import flags
 from synthmed_tf.sample import InputError
 
 SCRIPTS = ("train_stage1", "train_stage2", "evaluate")
-SHARED = {"data", "data_dir", "out_dir", "seed", "precision", "overwrite", "dry_run"}  # DESIGN § 2
+SHARED = {"data", "data_dir", "out_dir", "seed", "precision", "overwrite", "dry_run"}
 
 
 def parse(*words, script="train_stage1"):
@@ -147,14 +147,13 @@ def test_steps_or_epochs_given_replace_either_of_the_preset():
 
 
 @pytest.mark.parametrize(("script", "preset"), [("train_stage1", "paper"), ("train_stage2", "authors2017")])
-def test_fewer_images_than_a_batch_only_where_each_is_warped_anew(script, preset):
-    with pytest.raises(InputError, match="--batch_size=32: .*drive has 20 images, .*--batch_size=20 or less"):
-        flags.steps_and_epochs(resolved(f"--preset={preset}", script=script), 20)
-    assert (
-        flags.steps_and_epochs(resolved(f"--preset={preset}", "--batch_size=20", "--steps=2", script=script), 20)[0]
-        == 2
-    )
-    assert flags.steps_and_epochs(resolved("--steps=2", script=script), 3)[0] == 2
+def test_fewer_images_than_a_batch(script, preset, capsys):
+    settings = resolved(f"--preset={preset}", "--steps=5", script=script)
+    assert settings["batch_size"] == 32 and flags.steps_and_epochs(settings, 32) == (5, 5.0)
+    assert flags.steps_and_epochs(settings, 31) == (5, 5.0) and settings["batch_size"] == 31
+    assert "batches of 31" in capsys.readouterr().out
+    with pytest.raises(InputError, match="31 images.*--batch_size=31 or less"):
+        flags.steps_and_epochs(resolved(f"--preset={preset}", "--steps=5", "--batch_size=32", script=script), 31)
 
 
 def test_dcgan_in_the_small_data_preset_has_the_papers_latent_size():

@@ -8,7 +8,7 @@ CONVOLUTIONS = (tf.keras.layers.Conv2D, tf.keras.layers.Conv2DTranspose)  # the 
 NORMS = (
     tf.keras.layers.BatchNormalization, tf.keras.layers.GroupNormalization, layers.BatchStatisticsNormalization
 )
-# generator, from the table of DESIGN § 5: (kernel, stride, channels) down, then up; layers with a norm
+# generator, (kernel, stride, channels) down, then up; layers with a norm
 GENERATORS = {
     "pix2pix": (
         256,

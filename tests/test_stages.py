@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from synthmed_tf import flags, images, losses
 from synthmed_tf.datasets import phantom
+from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.networks import layers, selfmod
 from synthmed_tf.sample import Sample
 from synthmed_tf.training import segmenter, stage1, stage2
@@ -166,22 +167,22 @@ def test_fields_at_half_size_are_means_and_come_back():
 
 
 def test_masks_of_halved_fields_keep_the_area_and_stay_whole():
-    masks = np.stack([phantom.fundus(index).mask[16:272, 12:268] for index in range(3)])[:, ::2, ::2]
+    masks = np.stack([crop_sample(phantom.fundus(index), (128, 128)).mask for index in range(3)])
     fields = np.stack([images.signed_distance_field(mask, 4.0) for mask in masks])
     found = stage1.Stage1(None, None, None, 2).masks(stage1.reduce(fields, 2))
     assert found.dtype == np.uint8 and found.shape == masks.shape
-    assert abs(found.mean() / masks.mean() - 1) < 0.1
+    assert abs(found.mean() / masks.mean() - 1) < 0.03
     plain = (stage1.enlarge(stage1.reduce(fields, 2), 2).numpy() > 0).astype(np.uint8)
     for mask, ridges, beads in zip(masks, found, plain, strict=True):
         pieces = [ndimage.label(each[..., 0], np.ones([3, 3]))[1] for each in (ridges, beads)]
-        assert pieces[0] < 0.5 * pieces[1]
+        assert pieces[0] < 0.25 * pieces[1]
         assert 2 * (ridges & mask).sum() / (ridges.sum() + mask.sum()) > 0.7
 
 
 @pytest.mark.parametrize(
     ("words", "stride", "latent"),
     [
-        ([], 2, 64), (["--image_size=64"], 1, 64), (["--image_size=144x128"], 1, 64), (["--image_size=128x160"], 2, 64),
+        (["--image_size=64"], 2, 64), (["--image_size=144x128"], 2, 64), (["--model=dcgan", "--image_size=144x128"], 1, 100), (["--image_size=128x160"], 2, 64),
         (["--preset=paper", "--image_size=64"], 1, 100), (["--model=dcgan"], 2, 100),
     ],
 )  # fmt: skip

@@ -27,7 +27,9 @@ def intensity_histograms(images, fields_of_view=None):
 
 
 def kl_divergence(p, q, smoothing=SMOOTHING):
-    """KL(p || q) = sum_i p_i ln(p_i / q_i), in nats (P1 section 9). P1's order: p is the real set, q the synthetic one.
+    """KL(p || q) = sum_i p_i ln(p_i / q_i), in nats (P1 section 9).
+
+    Used with p the real set and q the synthetic one; P1 does not say which is which.
 
     Both histograms are scaled to sum 1, `smoothing` is added to every bin, and they are scaled to sum 1 again.
 

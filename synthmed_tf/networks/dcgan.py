@@ -26,7 +26,7 @@ def depth(image_size):
 
 def _channels(image_size):
     """Channels of the generator from the base up, without the image: 1024, 512, 256, 128 at 64 pixels."""
-    return [min(64 * 2**k, MAX_CHANNELS) for k in range(depth(image_size), 0, -1)]  # DESIGN: 4x4x(64 2^k)
+    return [min(64 * 2**k, MAX_CHANNELS) for k in range(depth(image_size), 0, -1)]  # Radford et al. 2016, fig. 1: 4x4x(64 2^k)
 
 
 def generator(image_size, channels=1, latent=100, name="generator"):

@@ -23,7 +23,7 @@ def write(report_dir, real_dir, synthetic_dir):
     figures of an earlier run that hold some are deleted, and real_dir is not opened.
 
     Args:
-      report_dir: folder that holds report.json (DESIGN section 4).
+      report_dir: folder that holds report.json.
       real_dir: records of the real set, training split included.
       synthetic_dir: records of the synthetic set.
 

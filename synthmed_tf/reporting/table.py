@@ -12,7 +12,7 @@ def text(report):
     """The headline of a report as plain text of at most 100 columns, ASCII where the name of the data set is.
 
     Args:
-      report: dict, the content of report.json (DESIGN section 4). Sections may be missing or {"unavailable": why}.
+      report: dict, the content of report.json. Sections may be missing or {"unavailable": why}.
     """
     lines = [f"{name(report)}: {sizes(report)}", ""]
     lines += _useful(section(report, "segmentation")) + [""]

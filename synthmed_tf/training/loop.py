@@ -328,6 +328,7 @@ class _Log:
 def picture_grid(images, columns=8):
     """[count, height, width, channels] uint8 -> one picture with `columns` images a row and 2 pixels between them."""
     count, height, width, channels = images.shape
+    columns = min(columns, count)
     rows = -(-count // columns)
     sheet = np.full([rows * (height + 2) - 2, columns * (width + 2) - 2, channels], 128, np.uint8)
     for index, image in enumerate(images):

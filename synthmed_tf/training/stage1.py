@@ -22,7 +22,7 @@ class Stage1:
       generator: z [batch, latent] -> field [batch, height / stride, width / stride, 1] in (-1, 1); positive inside the mask.
       averaged: the generator whose weights are the running average; None where the preset has none.
       discriminator: field -> logit [batch, 1].
-      stride: a distance field is smooth, so small_data makes it at half the size (2) where that leaves 64 pixels.
+      stride: a distance field is smooth, so small_data makes it at half the size (2) where the network allows it.
     """
 
     generator: tf.keras.Model
@@ -45,9 +45,9 @@ class Stage1:
 def build(settings):
     """Builds the networks that `settings` ask for: model, image_size, half_size, latent, average."""
     network = {"dcgan": dcgan, "selfmod": selfmod}[settings["model"]]
-    stride = (
-        2 if settings["half_size"] and all(side % 32 == 0 and side >= 128 for side in settings["image_size"]) else 1
-    )
+    smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8)}[settings["model"]]
+    fits = all(side // 2 >= smallest and side // 2 % multiple == 0 for side in settings["image_size"])
+    stride = 2 if settings["half_size"] and fits else 1
     size = tuple(side // stride for side in settings["image_size"])
 
     def generator():
@@ -169,7 +169,7 @@ def make_step(networks, optimizers, settings, replicas=1):
     """The training step: (step number, [batch, height, width, 2] from real_fields) -> losses.
 
     One update of the discriminator (cross entropy; with R1 every R1_EVERY steps where settings["r1"] > 0) and one of the
-    generator (non-saturating), both on the same fake masks, as DCGAN's code does.
+    generator (non-saturating), both on the same fake masks (Radford et al. 2016 leave it open).
     """
     generator, discriminator = networks.generator, networks.discriminator
     seed, latent, r1 = settings["seed"], settings["latent"], settings["r1"]
