@@ -22,7 +22,7 @@ STAGE1_PRESETS = {
 }  # fmt: skip
 
 STAGE2_PRESETS = {
-    "small_data": dict(batch_size=4, steps=1000, optimizer="adam", learning_rate=2e-4, beta1=0.5, l1=100.0, warp=True, jitter=0),
+    "small_data": dict(batch_size=4, steps=1500, optimizer="adam", learning_rate=1e-3, beta1=0.5, l1=100.0, warp=True, jitter=0),
     # Costa et al. 2017 § 3.3 and their code: 100 epochs, batch 1.
     "vess2ret": dict(batch_size=1, epochs=100, optimizer="adam", learning_rate=2e-4, beta1=0.5, l1=100.0, warp=False, jitter=0),
     # Isola et al. 2017 appendix 6.2: 200 epochs, batch 1, load 286 and crop 256, mirror.
@@ -32,7 +32,6 @@ STAGE2_PRESETS = {
 }  # fmt: skip
 
 _PRIVATE = {"data_dir", "out_dir", "report_dir", "synthetic_dir", "given", "prepared", "overwrite", "dry_run"}
-_DATA_FOLDER_HELP = "folder that holds the data sets as downloaded; private"
 
 
 _KINDS = {"string": "TEXT", "int": "N", "comma separated list of strings": "A,B,..."}
@@ -42,107 +41,73 @@ def define(script, values):
     """Registers the flags of one script in `values`, an absl FlagValues; returns {group title: [flag names]} for the help."""
     groups = {}
 
-    def add(group, kind, name, default, text, **options):
-        kind(name=name, default=default, help=text, flag_values=values, **options)
-        groups.setdefault(group, []).append(name)
+    def group(title):
+        def add(kind, name, default, text, **options):
+            kind(name=name, default=default, help=text, flag_values=values, **options)
+            groups.setdefault(title, []).append(name)
 
-    trains = script in ("train_stage1", "train_stage2")
-    add("Data", flags.DEFINE_string, "data", None if script == "evaluate" else "drive",
-        "phantom (built in), drive, chase_db1, bubil, or the path of a folder with images/ and masks/"
-        + ("; taken from the synthetic set's manifest if not given" if script == "evaluate" else ""))  # fmt: skip
-    add("Data", flags.DEFINE_string, "data_dir", "data", _DATA_FOLDER_HELP)
-    add("Data", flags.DEFINE_string, "out_dir", "out", "folder for all results; the three scripts chain through it")
-    if script != "train_stage2":
-        add("Data", flags.DEFINE_string, "image_size", None,
-            "pixels, as N or HEIGHTxWIDTH, multiples of 16 from 64 up; default 128"
-            + (" or what the synthetic set has" if script == "evaluate" else ""))  # fmt: skip
-        add("Data", flags.DEFINE_integer, "holdout", 0 if script == "train_stage1" else None, "hold out N groups of the training "
-            "images as test images instead of the official ones (for DRIVE, whose test labels may be missing)", lower_bound=0)  # fmt: skip
-        add(
-            "Data",
-            flags.DEFINE_boolean,
-            "skip_bad_files",
-            False,
-            "leave out unreadable files, with a counted warning, instead of stopping",
-        )
-    if trains:
-        presets = STAGE1_PRESETS if script == "train_stage1" else STAGE2_PRESETS
-        if script == "train_stage1":
-            add("Model", flags.DEFINE_enum, "model", None, "selfmod: z enters every layer (small_data's choice); "
-                "dcgan: Radford et al. 2016 (paper's choice)", enum_values=["selfmod", "dcgan"])  # fmt: skip
-        add("Model", flags.DEFINE_enum, "preset", "small_data", "defaults for all that follows; see README § Presets",
-            enum_values=list(presets))  # fmt: skip
-        add("Training", flags.DEFINE_integer, "steps", None, "training steps in all; a larger number goes on from a finished run",
-            lower_bound=1)  # fmt: skip
-        add(
-            "Training",
-            flags.DEFINE_integer,
-            "epochs",
-            None,
-            "the same in passes over the training images; not both",
-            lower_bound=1,
-        )
-        add(
-            "Training",
-            flags.DEFINE_integer,
-            "batch_size",
-            None,
-            "images a step; the preset's if not given",
-            lower_bound=1,
-        )
-        add("Training", flags.DEFINE_integer, "num_samples", 200 if script == "train_stage1" else None,
-            "how many masks to make" if script == "train_stage1" else "how many pairs to write; default: one for each stage-1 mask",
-            lower_bound=1)  # fmt: skip
-    if script == "evaluate":
-        add("Evaluation", flags.DEFINE_string, "synthetic_dir", None, "the OUT_DIR of the other two scripts, a synthetic set itself, "
-            "or a TFDS folder of another program; default OUT_DIR")  # fmt: skip
-        add("Evaluation", flags.DEFINE_string, "report_dir", None, "where the report goes; default OUT_DIR/report")
-        add(
-            "Evaluation",
-            flags.DEFINE_list,
-            "benchmarks",
-            "segmentation,distribution,copies",
-            "which to run, comma separated",
-        )
-        add("Evaluation", flags.DEFINE_integer, "unet_steps", 300, "training steps of each U-Net", lower_bound=1)
-        add(
-            "Evaluation",
-            flags.DEFINE_integer,
-            "repeats",
-            3,
-            "U-Nets trained for each arm, each from its own seed",
-            lower_bound=1,
-        )
-        add(
-            "Evaluation",
-            flags.DEFINE_boolean,
-            "real_images",
-            True,
-            "show pictures of real images in the report, which is private then",
-        )
-    add(
-        "Run",
-        flags.DEFINE_integer,
-        "seed",
-        0,
-        "the whole run is a function of it",
-        lower_bound=0,
-        upper_bound=2**31 - 1,
-    )
-    add("Run", flags.DEFINE_enum, "precision", "auto", "auto: bfloat16 where the hardware computes in it, else float32",
-        enum_values=["auto", "float32", "mixed_bfloat16"])  # fmt: skip
-    if trains:
-        add("Run", flags.DEFINE_enum, "strategy", "default", "mirrored: split each batch over all GPUs",
-            enum_values=["default", "mirrored"])  # fmt: skip
-    add(
-        "Run",
-        flags.DEFINE_boolean,
-        "overwrite",
-        False,
-        "throw away what is in this script's output folders and start again",
-    )
-    add("Run", flags.DEFINE_boolean, "dry_run", False, "print settings, data, parameter counts and steps, and stop")
-    add("Run", flags.DEFINE_boolean, "help", False, "show this", short_name="h")
+        return add
+
+    number, word, switch, choice = flags.DEFINE_integer, flags.DEFINE_string, flags.DEFINE_boolean, flags.DEFINE_enum
+    first, second, evaluates = (script == name for name in ("train_stage1", "train_stage2", "evaluate"))
+
+    add = group("Data")
+    sets = "phantom (built in), drive, chase_db1, bubil, or the path of a folder with images/ and masks/"
+    if evaluates:
+        add(word, "data", None, f"the real set: {sets}; not needed for a set made by these scripts")
+    else:
+        add(word, "data", "drive", sets)
+    add(word, "data_dir", "data", "folder that holds the data sets as downloaded; private")
+    add(word, "out_dir", "out", "folder for all results; the three scripts chain through it")
+    if first:
+        add(word, "image_size", None, "pixels, as N or HEIGHTxWIDTH, multiples of 16 from 64 up; default 128")
+    if first or evaluates:
+        text = "hold out N groups of training images as test images (for DRIVE, whose test labels may be missing)"
+        add(number, "holdout", None if evaluates else 0, text, lower_bound=0)
+        add(switch, "skip_bad_files", False, "leave out unreadable files, with a counted warning, instead of stopping")
+
+    add = group("Model")
+    if first:
+        text = "selfmod: z enters every layer (small_data's choice); dcgan: Radford et al. 2016 (paper's choice)"
+        add(choice, "model", None, text, enum_values=["selfmod", "dcgan"])
+    if not evaluates:
+        presets = list(STAGE1_PRESETS if first else STAGE2_PRESETS)
+        text = "defaults for all that follows; see README, Presets"
+        add(choice, "preset", "small_data", text, enum_values=presets)
+
+    add = group("Training")
+    if not evaluates:
+        text = "training steps in all; a larger number goes on from a finished run"
+        add(number, "steps", None, text, lower_bound=1)
+        add(number, "epochs", None, "the same in passes over the training images; not both", lower_bound=1)
+        add(number, "batch_size", None, "images a step; the preset's if not given", lower_bound=1)
+    if first:
+        add(number, "num_samples", 200, "how many masks to make", lower_bound=1)
+    if second:
+        text = "how many pairs to write; default: one for each mask of stage 1"
+        add(number, "num_samples", None, text, lower_bound=1)
+
+    add = group("Evaluation")
+    if evaluates:
+        text = "the OUT_DIR of the other two scripts, a synthetic set, or a TFDS folder of another program; default OUT_DIR"
+        add(word, "synthetic_dir", None, text)
+        add(word, "report_dir", None, "where the report goes; default OUT_DIR/report")
+        add(flags.DEFINE_list, "benchmarks", "segmentation,distribution,copies", "which to run, comma separated")
+        add(number, "unet_steps", 300, "training steps of each U-Net", lower_bound=1)
+        add(number, "repeats", 3, "U-Nets trained for each arm, each from its own seed", lower_bound=1)
+        add(switch, "real_images", True, "show pictures of real images in the report, which is private then")
+
+    add = group("Run")
+    add(number, "seed", 0, "the whole run is a function of it", lower_bound=0, upper_bound=2**31 - 1)
+    precisions = ["auto", "float32", "mixed_bfloat16"]
+    text = "auto: bfloat16 where the hardware computes in it, else float32"
+    add(choice, "precision", "auto", text, enum_values=precisions)
+    if not evaluates:
+        text = "mirrored: split each batch over all GPUs"
+        add(choice, "strategy", "default", text, enum_values=["default", "mirrored"])
+    add(switch, "overwrite", False, "throw away what is in this script's output folders and start again")
+    add(switch, "dry_run", False, "print settings, data, parameter counts and steps, and stop")
+    add(switch, "help", False, "show this", short_name="h")
     return groups
 
 
@@ -191,6 +156,8 @@ def parse(script, doc, argv):
     settings["given"] = {name for name in settings if values[name].present}
     if settings.get("image_size"):
         settings["image_size"] = image_size(settings["image_size"])
+    if settings["data"] and os.sep in settings["data"]:
+        settings["data"] = os.path.abspath(settings["data"])  # however it was spelt, the same set
     if settings.get("steps") and settings.get("epochs"):
         raise InputError("--steps and --epochs say the same thing twice: give one of them")
     return settings
@@ -250,13 +217,16 @@ def read_settings(folder):
     """
     path = Path(folder) / "flags.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"{path}: not there; run train_stage1.py and then train_stage2.py with the same --out_dir first"
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); run that script again with --overwrite") from None
+    if not isinstance(settings, dict):
+        raise InputError(f"{path}: holds no settings; run that script again with --overwrite")
+    return settings
 
 
 def shareable(settings):

@@ -21,6 +21,8 @@ SAVE_EVERY = 250  # steps between checkpoints
 GRID_EVERY = 250  # steps between pictures of samples
 AVERAGE_EVERY = 10  # steps between two updates of the averaged weights; decay ** 10 then is the same average
 
+_REMEDY = "stopped, with the checkpoint of step {} kept. Try --overwrite with --precision=float32 or another --seed"
+
 # What may differ when a command is run again: how far to go and where things lie, not what is computed.
 _FREE_TO_CHANGE = {"steps", "epochs", "num_samples", "data_dir", "out_dir"}
 
@@ -186,8 +188,7 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
             losses = {key: float(value) for key, value in losses.items()}
             if not all(math.isfinite(value) for value in losses.values()):
                 raise InputError(
-                    f"{folder}: step {index + 1}: a loss is not finite ({_words(losses)}); stopped, with the checkpoint of step "
-                    f"{_step_of(manager)} kept. Try --overwrite with --precision=float32 or another --seed"
+                    f"{folder}: step {index + 1}: a loss is not finite ({_words(losses)}); {_REMEDY.format(_step_of(manager))}"
                 )
             log.add(index + 1, losses, bar)
             bar.update()
@@ -196,6 +197,10 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
             if grid and ((index + 1) % GRID_EVERY == 0 or done):
                 log.picture(index + 1, grid())
             if (index + 1) % SAVE_EVERY == 0 or done or interruption.signal:
+                if not _is_finite(state):  # the losses are from before the update
+                    raise InputError(
+                        f"{folder}: step {index + 1}: weights are not finite; {_REMEDY.format(_step_of(manager))}"
+                    )
                 log.flush()
                 _save(manager, index + 1, folder)
                 write_json(clock, round(time.monotonic() - began, 1))
@@ -206,11 +211,20 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
     return {"step": steps, "seconds": time.monotonic() - began, "checkpoint": manager.latest_checkpoint}
 
 
+def _is_finite(state):
+    models = [model for model in state.values() if isinstance(model, tf.keras.Model)]
+    return all(bool(tf.reduce_all(tf.math.is_finite(weight))) for model in models for weight in model.weights)
+
+
 def _run(strategy, step, index, arrays):
     number = tf.constant(index, tf.int64)
     if strategy.num_replicas_in_sync == 1:
         return step(number, *arrays)
     count = strategy.num_replicas_in_sync
+    if len(arrays[0]) % count:
+        raise InputError(
+            f"--batch_size={len(arrays[0])}: must be a multiple of the {count} GPUs, or give --strategy=default"
+        )
     parts = tuple(
         strategy.experimental_distribute_values_from_function(
             lambda context, array=array: array[context.replica_id_in_sync_group :: count]
