@@ -29,7 +29,7 @@ FIND_PYTHON := for python in $(PYTHONS); do \
 demo: $(VENV)/.installed
 	$(BIN)/python train_stage1.py --data=phantom --out_dir=$(DEMO) --image_size=$(DEMO_SIZE) --steps=$(DEMO_STAGE1_STEPS) \
 		--batch_size=$(DEMO_STAGE1_BATCH) --num_samples=$(DEMO_SAMPLES)
-	$(BIN)/python train_stage2.py --data=phantom --out_dir=$(DEMO) --image_size=$(DEMO_SIZE) --steps=$(DEMO_STAGE2_STEPS)
+	$(BIN)/python train_stage2.py --data=phantom --out_dir=$(DEMO) --steps=$(DEMO_STAGE2_STEPS)
 	$(BIN)/python evaluate.py --synthetic_dir=$(DEMO) --unet_steps=$(DEMO_UNET_STEPS) --repeats=$(DEMO_REPEATS)
 
 test: $(VENV)/.installed-for-tests
