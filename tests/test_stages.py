@@ -280,7 +280,7 @@ def tiny_stage2():
     return stage2.Stage2(generator, discriminator, False)
 
 
-STAGE2 = {"seed": 4, "warp": False, "jitter": 0, "l1": 10.0}
+STAGE2 = {"seed": 4, "warp": False, "jitter": 0, "l1": 10.0, "colours": False}
 
 
 def by_hand(networks, photograph, mask, l1_weight):
@@ -322,6 +322,37 @@ def test_warped_pairs_stay_pairs_and_are_black_outside_the_field_of_view(inside)
     stack = np.tile(np.float32([0.5, 0.2, -0.3, 0.8, inside]), [2, 8, 8, 1])
     photograph = stack[..., :3] if inside else np.full([2, 8, 8, 3], -1.0)
     check_step(tiny_stage2(), STAGE2 | {"warp": True}, stack, photograph, np.full([2, 8, 8], 1.0 if inside else -1.0))
+
+
+def test_colours_are_mean_and_deviation_inside_the_field_of_view():
+    photographs = RNG.normal(size=[2, 8, 8, 3]).astype(np.float32)
+    inside = (RNG.random([2, 8, 8, 1]) < 0.6).astype(np.float32)
+    found = stage2.colours_of(photographs, inside).numpy()
+    for index in range(2):
+        pixels = photographs[index][inside[index, ..., 0] > 0]
+        np.testing.assert_allclose(found[index, 0, 0], [*pixels.mean(0), *pixels.std(0)], atol=1e-5)
+    assert (stage2.colours_of(photographs, 0 * inside).numpy() == 0).all()
+
+
+def test_the_generator_is_told_the_real_colours_in_training_and_drawn_ones_when_sampling():
+    told = []
+
+    class Generator:
+        def __call__(self, inputs, training):
+            told.append(np.array(inputs[0]))
+            return tf.zeros([1, 8, 8, 3])
+
+    mean = np.array([0.1, -0.1, -0.3, 0.2, 0.1, 0.1])
+    networks = stage2.Stage2(Generator(), None, False, (mean, 0.05 * np.eye(6)))
+    for index in range(300):
+        stage2.translate(networks, np.ones([1, 8, 8, 1]), [7, index])
+    stage2.translate(networks, np.ones([1, 8, 8, 1]), [7, 0])
+    told = np.concatenate(told)
+    assert told.shape == (301, 8, 8, 7) and (told[..., 0] == 1).all() and (told == told[:, :1, :1]).all()
+    drawn = told[:300, 0, 0, 1:]
+    assert (told[300] == told[0]).all() and len(np.unique(drawn[:, 0])) > 250
+    np.testing.assert_allclose(drawn.mean(0), mean, atol=0.02)
+    assert abs(drawn - mean).max() <= 0.1 + 1e-6 and drawn.std(0).min() > 0.03
 
 
 def test_jittered_pairs_stay_pairs():

@@ -39,14 +39,7 @@ def train_stage1(folder, real, steps):
 
 
 def train_stage2(folder, real, steps):
-    settings = {
-        **flags.STAGE2_PRESETS["small_data"],
-        **SETTINGS,
-        "preset": "pix2pix",
-        "jitter": 30,
-        "warp": False,
-        "batch_size": 1,
-    }
+    settings = {**flags.STAGE2_PRESETS["pix2pix"], **SETTINGS, "preset": "pix2pix"}
     networks, _ = stage2.train(folder / "stage2", real, settings, steps)
     pairs = synthesis.pairs(networks, real[:2], settings, True)
     records.write(folder / "pairs", "pairs", pairs, source="test")

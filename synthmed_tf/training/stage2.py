@@ -17,21 +17,25 @@ class Stage2:
     """The networks of stage 2.
 
     Attributes:
-      generator: [mask [batch, height, width, 1] in {-1, 1}, seed [2] int32] -> photograph [batch, height, width, c] in (-1, 1).
+      generator: [mask [batch, height, width, 1] in {-1, 1}, seed [1, 2] int32] -> photograph [batch, height, width, c] in
+        (-1, 1). Where it is told the colours, they follow the mask as 2c constant planes.
       discriminator: mask and photograph, in one tensor of 1 + c channels -> logits [batch, rows, columns, 1], one a patch.
+      colours: (mean [2c], factor [2c, 2c]) of the normal distribution of the real photographs' colours, where the generator
+        is told the colours (see `colours_of`); None where it is not.
       training_at_test_time: whether photographs are made with dropout and batch statistics on, as Isola et al. 2017 do.
     """
 
     generator: tf.keras.Model
     discriminator: tf.keras.Model
     training_at_test_time: bool
+    colours: tuple | None = None
 
 
 def build(settings, channels):
     """Builds the preset's networks for photographs of `channels` channels."""
     size, preset = settings["image_size"], settings["preset"]
     return Stage2(
-        pix2pix.generator(size, in_channels=1, out_channels=channels, preset=preset),
+        pix2pix.generator(size, 1 + 2 * channels * settings["colours"], channels, preset),
         pix2pix.discriminator(size, in_channels=1, out_channels=channels, preset=preset),
         pix2pix.TRAINING_AT_TEST_TIME[preset],
     )
@@ -60,6 +64,10 @@ def train(folder, real, settings, steps, strategy=None):
     with strategy.scope():
         networks = build(settings, pairs.shape[-1] - 2)
         optimizers = [make_optimizer(settings, model) for model in (networks.generator, networks.discriminator)]
+    if settings["colours"]:
+        known = colours_of(pairs[..., :-2], pairs[..., -1:]).numpy()[:, 0, 0]
+        spread = np.cov(known, rowvar=False) if len(known) > 1 else np.zeros([known.shape[1]] * 2)
+        networks.colours = known.mean(0), np.linalg.cholesky(spread + 1e-6 * np.eye(len(spread)))
     step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
 
     def batch(index):
@@ -69,7 +77,7 @@ def train(folder, real, settings, steps, strategy=None):
     def grid():
         some = pairs[np.linspace(0, len(pairs) - 1, GRID).astype(int)]
         masks, photographs = np.sign(some[..., -2:-1]), some[..., :-2]
-        fakes = np.concatenate([translate(networks, mask[None] > 0, [seed, 0]) for mask in masks])
+        fakes = np.concatenate([translate(networks, mask[None] > 0, [seed, i]) for i, mask in enumerate(masks)])
         shown = np.concatenate([np.repeat(to_uint8(masks), photographs.shape[-1], -1), fakes, to_uint8(photographs)])
         return loop.picture_grid(shown, GRID)
 
@@ -103,12 +111,16 @@ def translate(networks, masks, seed):
     Args:
       networks: Stage2.
       masks: [1, height, width, 1] bool or {0, 1}; one at a time, so that batch statistics are its own.
-      seed: [2] ints; dropout is a function of it.
+      seed: [2] ints; dropout and colours are a function of it.
 
     Returns:
       [1, height, width, channels] uint8.
     """
     condition = np.where(masks, np.float32(1), np.float32(-1))
+    if networks.colours is not None:
+        mean, factor = networks.colours
+        normal = np.clip(tf.random.stateless_normal([len(mean)], seed).numpy(), -2, 2)  # no colours far from all real ones
+        condition = with_colours(condition, (mean + factor @ normal).astype(np.float32)[None, None, None])
     return to_uint8(
         networks.generator([condition, tf.constant([seed], tf.int32)], training=networks.training_at_test_time).numpy()
     )
@@ -117,6 +129,31 @@ def translate(networks, masks, seed):
 def to_uint8(values):
     """[-1, 1] float -> 0..255 uint8, rounded."""
     return np.clip(np.rint((np.asarray(values, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+def colours_of(photographs, inside):
+    """Mean and standard deviation of each channel inside the field of view.
+
+    Small_data's generator is told them: a mask does not say how bright an eye is, and while the brightness is wrong by more than
+    the vessels' contrast, the sign of every pixel's error, which is L1's gradient, says nothing about vessels. When sampling,
+    colours are drawn from the normal distribution fitted to the real ones, so the set varies in colour too.
+
+    Args:
+      photographs: [batch, height, width, c] float32. inside: [batch, height, width, 1] in {0, 1}.
+
+    Returns:
+      [batch, 1, 1, 2c] float32.
+    """
+    count = tf.reduce_sum(inside, [1, 2], keepdims=True)
+    mean = tf.math.divide_no_nan(tf.reduce_sum(photographs * inside, [1, 2], keepdims=True), count)
+    squares = tf.reduce_sum(tf.square(photographs - mean) * inside, [1, 2], keepdims=True)
+    return tf.concat([mean, tf.sqrt(tf.math.divide_no_nan(squares, count))], -1)
+
+
+def with_colours(masks, colours):
+    """Masks [batch, height, width, 1] and colours [batch, 1, 1, 2c] -> [batch, height, width, 1 + 2c]."""
+    planes = tf.broadcast_to(colours, [*tf.unstack(tf.shape(masks))[:3], colours.shape[-1]])
+    return tf.concat([masks, planes], -1)
 
 
 def make_optimizer(settings, model):
@@ -142,8 +179,8 @@ def make_step(networks, optimizers, settings, replicas=1):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         key = tf.random.experimental.stateless_fold_in([seed, tf.cast(number, tf.int32)], replica)
         key_augment, key_dropout = tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
+        inside = stack[..., -1:]
         if settings["warp"]:
-            inside = stack[..., -1:]
             stack = augment.random_warp(stack, key_augment, rotation=20.0, elastic=0.008, flip=(True, True))
             photograph = tf.where(inside > 0, stack[..., :-2], -1.0)
             mask = tf.where((stack[..., -2:-1] > 0) & (inside > 0), 1.0, -1.0)
@@ -151,8 +188,9 @@ def make_step(networks, optimizers, settings, replicas=1):
             stack = augment.jitter_and_mirror(stack, key_augment, jitter)
             photograph, mask = stack[..., :-2], tf.where(stack[..., -2:-1] > 0, 1.0, -1.0)
 
+        condition = with_colours(mask, colours_of(photograph, inside)) if settings["colours"] else mask
         with tf.GradientTape(persistent=True) as tape:
-            fake = generator([mask, key_dropout[None]], training=True)
+            fake = generator([condition, key_dropout[None]], training=True)
             real_logits = discriminator(tf.concat([mask, photograph], -1), training=True)
             fake_logits = discriminator(tf.concat([mask, fake], -1), training=True)
             d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / 2
