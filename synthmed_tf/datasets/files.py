@@ -44,6 +44,7 @@ class Entry(NamedTuple):
 
 
 def is_system_file(name):
+    """Whether a file is one that operating systems leave behind and nobody means as an image."""
     return name.startswith(".") or name.lower() in _SYSTEM_FILES
 
 
@@ -209,4 +210,5 @@ def _read(file):
 
 
 def has_image_suffix(name):
+    """Whether a file's name ends like one of images.IMAGE_SUFFIXES."""
     return name.lower().endswith(IMAGE_SUFFIXES)

@@ -157,6 +157,7 @@ def with_colours(masks, colours):
 
 
 def make_optimizer(settings, model):
+    """The preset's optimiser, built for the variables of `model`."""
     if settings["optimizer"] == "rmsprop":
         optimizer = tf.keras.optimizers.RMSprop(settings["learning_rate"], jit_compile=False)
     else:
