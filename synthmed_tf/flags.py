@@ -14,11 +14,11 @@ from synthmed_tf.sample import InputError
 
 STAGE1_PRESETS = {
     # What makes 20 to 400 masks work: distance fields, canonical orientation, warped real masks, z at every layer, R1.
-    "small_data": dict(model="selfmod", latent=64, batch_size=16, steps=2000, learning_rate=8e-4, beta1=0.0, beta2=0.99,
-                       discriminator_rate=1.0, r1=1.0, average=0.99, field_scale=4.0, half_size=True, warp=True),
+    "small_data": dict(model="selfmod", latent=64, batch_size=16, steps=3000, learning_rate=1.2e-3, rate_decay=1000, beta1=0.0, beta2=0.99,
+                       r1=3.0, average=0.995, field_scale=3.0, half_size=True, warp=True),
     # Radford et al. 2016 § 4, as P1 (z 100) and P2 § 3.1 (batch 32) use it.
-    "paper": dict(model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, beta1=0.5, beta2=0.999,
-                  discriminator_rate=1.0, r1=0.0, average=0.0, field_scale=0.0, half_size=False, warp=False),
+    "paper": dict(model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999,
+                  r1=0.0, average=0.0, field_scale=0.0, half_size=False, warp=False),
 }  # fmt: skip
 
 STAGE2_PRESETS = {
@@ -93,7 +93,7 @@ def define(script, values):
         add(word, "synthetic_dir", None, text)
         add(word, "report_dir", None, "where the report goes; default OUT_DIR/report")
         add(flags.DEFINE_list, "benchmarks", "segmentation,distribution,copies", "which to run, comma separated")
-        add(number, "unet_steps", 300, "training steps of each U-Net", lower_bound=1)
+        add(number, "unet_steps", 600, "training steps of each U-Net", lower_bound=1)
         add(number, "repeats", 3, "U-Nets trained for each arm, each from its own seed", lower_bound=1)
         add(switch, "real_images", True, "show pictures of real images in the report, which is private then")
 

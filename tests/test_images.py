@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
+from skimage.morphology import skeletonize
 
 from synthmed_tf import images
 from synthmed_tf.images import Box
@@ -138,6 +139,42 @@ def test_distance_field_and_back():
         field = images.signed_distance_field(mask, 3.0)
         assert field.shape == mask.shape and np.abs(field).max() < 1
         assert (images.mask_from_field(field) == mask).all()
+
+
+def test_wall_and_centreline_of_a_bar():
+    mask = np.zeros([9, 40, 1], np.uint8)
+    mask[3:6, 4:36] = 1  # three pixels thick: the middle row is the centreline
+    fields = images.wall_and_centreline(mask, 2.0)
+    assert fields.dtype == np.float32 and fields.shape == (9, 40, 2)
+    np.testing.assert_array_equal(fields[..., :1], images.signed_distance_field(mask, 2.0))
+    expected = 2 * np.exp(-((np.array([4, 3, 2, 1, 0, 1, 2, 3, 4]) / images.CENTRELINE_WIDTH) ** 2)) - 1
+    np.testing.assert_allclose(fields[:, 20, 1], expected, atol=1e-6)
+    assert (images.mask_from_wall_and_centreline(fields) == mask).all()
+
+
+def test_a_vessel_that_dips_below_the_wall_goes_on_along_its_centreline():
+    mask = np.zeros([9, 40, 1], np.uint8)
+    mask[4, 4:36] = 1
+    fields = images.wall_and_centreline(mask, 2.0)
+    fields[:, 18:22, 0] -= 0.5
+    assert not images.mask_from_field(fields)[4, 18:22, 0].any()
+    assert (images.mask_from_wall_and_centreline(fields) == mask).all()
+
+
+def test_area_to_length_of_bars_and_of_nothing():
+    masks = np.zeros([2, 9, 40, 1], np.uint8)
+    masks[0, 4, 4:36] = 1
+    masks[1, 4, 4:12] = 1
+    assert images.area_to_length(masks) == 1
+    masks[1, 3:6, 4:12] = 1
+    assert images.area_to_length(masks) == (32 + 24) / (32 + skeletonize(masks[1, ..., 0] > 0).sum())
+    assert images.area_to_length(0 * masks) == 0
+
+
+def test_wall_and_centreline_of_nothing():
+    empty = np.zeros([8, 8, 1], np.uint8)
+    fields = images.wall_and_centreline(empty, 2.0)
+    assert (fields < -0.99).all() and (images.mask_from_wall_and_centreline(fields) == empty).all()
 
 
 # ---------------------------------------------------------------- field of view

@@ -12,6 +12,7 @@ from synthmed_tf.training import loop
 R1_EVERY = (
     8  # steps between two R1 penalties, each weighted that much more (Karras et al. 2020 § 3.1, lazy regularisation)
 )
+CALIBRATION_SAMPLES = 32
 
 
 @dataclasses.dataclass
@@ -19,16 +20,20 @@ class Stage1:
     """The networks of stage 1 and how masks are put to them.
 
     Attributes:
-      generator: z [batch, latent] -> field [batch, height / stride, width / stride, 1] in (-1, 1); positive inside the mask.
+      generator: z [batch, latent] -> fields [batch, height / stride, width / stride, channels] in (-1, 1).
       averaged: the generator whose weights are the running average; None where the preset has none.
-      discriminator: field -> logit [batch, 1].
-      stride: a distance field is smooth, so small_data makes it at half the size (2) where the network allows it.
+      discriminator: fields -> logit [batch, 1].
+      stride: fields are smooth, so small_data makes them at half the size (2) where the network allows it.
+      channels: 1, positive inside the mask (paper); 2, as images.wall_and_centreline makes them (small_data).
+      wall: what the first of 2 fields exceeds inside the mask; see `calibrate`.
     """
 
     generator: tf.keras.Model
     averaged: tf.keras.Model | None
     discriminator: tf.keras.Model
     stride: int
+    channels: int
+    wall: float = 0.0
 
     @property
     def sampler(self):
@@ -37,9 +42,10 @@ class Stage1:
 
     def masks(self, fields):
         """Fields as the generator makes them -> masks [batch, height, width, 1] uint8 in {0, 1}."""
-        if self.stride == 1:
-            return images.mask_from_field(np.asarray(fields))
-        return np.stack([images.mask_from_ridges(field) for field in enlarge(fields, self.stride).numpy()])
+        fields = enlarge(fields, self.stride).numpy()
+        if self.channels == 1:
+            return images.mask_from_field(fields)
+        return np.stack([images.mask_from_wall_and_centreline(field, self.wall) for field in fields])
 
 
 def build(settings):
@@ -49,22 +55,48 @@ def build(settings):
     fits = all(side // 2 >= smallest and side // 2 % multiple == 0 for side in settings["image_size"])
     stride = 2 if settings["half_size"] and fits else 1
     size = tuple(side // stride for side in settings["image_size"])
+    channels = 2 if settings["field_scale"] else 1
 
     def generator():
-        return network.generator(size, channels=1, latent=settings["latent"])
+        return network.generator(size, channels, latent=settings["latent"])
 
     return Stage1(
-        generator(), generator() if settings["average"] else None, network.discriminator(size, channels=1), stride
+        generator(), generator() if settings["average"] else None, network.discriminator(size, channels), stride, channels
     )
 
 
+def calibrate(networks, real_masks, settings):
+    """Sets `networks.wall` so that generated vessels are on average as thick as real ones.
+
+    Vessels are one or two pixels wide at usual sizes, so a field that is wrong by a tenth makes them twice as thick. The wall
+    is where CALIBRATION_SAMPLES generated masks have, over all of them, the real training masks' ratio of area to length.
+
+    Args:
+      networks: Stage1 with 2 channels; with one, nothing is done.
+      real_masks: [count, height, width, 1] in {0, 1}, of the training set.
+      settings: of the training; seed, latent.
+    """
+    if networks.channels == 1:
+        return
+    wanted = images.area_to_length(real_masks)
+    z = tf.random.stateless_normal([CALIBRATION_SAMPLES, settings["latent"]], [settings["seed"], -3])
+    fields = networks.sampler(z, training=False)
+    low, high = -0.5, 0.5
+    for _ in range(10):
+        networks.wall = (low + high) / 2
+        is_thicker = images.area_to_length(networks.masks(fields)) > wanted
+        low, high = (networks.wall, high) if is_thicker else (low, networks.wall)
+
+
 def enlarge(fields, stride):
-    """[batch, height, width, 1] -> `stride` times the size, bicubic."""
+    """[batch, height, width, c] -> `stride` times the size, bicubic."""
+    if stride == 1:
+        return tf.convert_to_tensor(fields)
     return tf.image.resize(fields, [side * stride for side in fields.shape[1:3]], method="bicubic")
 
 
 def reduce(fields, stride):
-    """[batch, height, width, 1] -> means over stride x stride pixels."""
+    """[batch, height, width, c] -> means over stride x stride pixels."""
     return tf.nn.avg_pool2d(fields, stride, stride, "VALID") if stride > 1 else fields
 
 
@@ -87,17 +119,11 @@ def train(folder, real, settings, steps, strategy=None):
     strategy = strategy or tf.distribute.get_strategy()
     batch_size, seed, latent = settings["batch_size"], settings["seed"], settings["latent"]
     fields = real_fields(real, settings)
+    real_masks = np.stack([sample.mask for sample in real])
     tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():
         networks = build(settings)
-        optimizers = [
-            tf.keras.optimizers.Adam(
-                settings["learning_rate"] * factor, settings["beta1"], settings["beta2"], jit_compile=False
-            )
-            for factor in (1.0, settings["discriminator_rate"])
-        ]
-        for optimizer, model in zip(optimizers, (networks.generator, networks.discriminator), strict=True):
-            optimizer.build(model.trainable_variables)
+        optimizers = [make_optimizer(settings, model) for model in (networks.generator, networks.discriminator)]
     step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
 
     def batch(index):
@@ -113,6 +139,7 @@ def train(folder, real, settings, steps, strategy=None):
     }
 
     def grid():
+        calibrate(networks, real_masks, settings)
         return loop.picture_grid(networks.masks(networks.sampler(fixed, training=False)) * np.uint8(255))
 
     average = (networks.generator, networks.averaged, settings["average"]) if networks.averaged else None
@@ -128,17 +155,18 @@ def train(folder, real, settings, steps, strategy=None):
         name="stage 1",
         strategy=strategy,
     )
+    calibrate(networks, real_masks, settings)
     return networks, result
 
 
 def real_fields(real, settings):
     """The masks as stage 1 sees them, with their fields of view.
 
-    With field_scale, each is the signed distance field tanh(d / field_scale); without, -1 and 1. With warp (small_data),
+    With field_scale, each mask is images.wall_and_centreline's two fields; without, one of -1 and 1. With warp (small_data),
     eyes are all turned so that the side with the thicker vessels, where the optic disc is, is on the left.
 
     Returns:
-      [count, height, width, 2] float32: the field in [-1, 1]; the field of view in {0, 1}.
+      [count, height, width, channels + 1] float32: the fields in [-1, 1]; the field of view in {0, 1}.
     """
     fields = []
     for sample in real:
@@ -147,7 +175,7 @@ def real_fields(real, settings):
         if settings["warp"] and sample.field_of_view is not None and disc_is_right(mask):
             mask, inside = mask[:, ::-1], inside[:, ::-1]
         scale = settings["field_scale"]
-        field = images.signed_distance_field(mask, scale) if scale else mask * 2.0 - 1
+        field = images.wall_and_centreline(mask, scale) if scale else mask * 2.0 - 1
         fields.append(np.concatenate([field, inside], -1, dtype=np.float32))
     return np.stack(fields)
 
@@ -165,8 +193,23 @@ def disc_is_right(mask):
     return float((thickness.sum(0) * columns).sum()) > 0
 
 
+def make_optimizer(settings, model):
+    """Adam with the preset's settings, built for the variables of `model`.
+
+    With rate_decay = n > 0 the rate is learning_rate / (1 + step / n): a fast start, and an end at which the masks of two
+    neighbouring checkpoints are alike. It does not depend on the number of steps, so a longer run is the continuation of a
+    shorter one.
+    """
+    rate, decay = settings["learning_rate"], settings["rate_decay"]
+    if decay:
+        rate = tf.keras.optimizers.schedules.InverseTimeDecay(rate, decay, 1.0)
+    optimizer = tf.keras.optimizers.Adam(rate, settings["beta1"], settings["beta2"], jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
 def make_step(networks, optimizers, settings, replicas=1):
-    """The training step: (step number, [batch, height, width, 2] from real_fields) -> losses.
+    """The training step: (step number, [batch, height, width, channels + 1] from real_fields) -> losses.
 
     One update of the discriminator (cross entropy; with R1 every R1_EVERY steps where settings["r1"] > 0) and one of the
     generator (non-saturating), both on the same fake masks (Radford et al. 2016 leave it open).
@@ -179,7 +222,7 @@ def make_step(networks, optimizers, settings, replicas=1):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         key = tf.random.experimental.stateless_fold_in([seed, tf.cast(number, tf.int32)], replica)
         key_z, key_warp = tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
-        real, inside = stack[..., :1], stack[..., 1:]
+        real, inside = stack[..., :-1], stack[..., -1:]
         if settings["warp"]:
             real = augment.random_warp(real, key_warp, flip=(True, False))
         real = reduce(tf.where(inside > 0, real, -1.0), networks.stride)
