@@ -86,6 +86,7 @@ def made_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
         "segmentation": {
             "image_size": list(size), "steps": 400, "repeats": 3, "unet": {"levels": 3, "width": 16, "parameters": 482_000},
             "test_images": 8, "synthetic_pairs": 12, "real_pairs": 8, "arms": arms(), "ratio": 0.9625,
+            "agreement": arms(-0.1)["real"],
             "thresholds": {arm: [0.41, 0.44, 0.46] for arm in ARMS}, "seconds": {arm: [61.0, 62.0, 63.0] for arm in ARMS},
             "native": {"arms": arms(-0.03), "second_observer": human},
         },
@@ -150,6 +151,7 @@ def test_the_page_says_what_the_numbers_say_and_needs_no_other_file(made, page_o
     grey = report["distribution"]["kl_intensity"]["synthetic_vs_real"]["grey"]
     assert f"KL divergence of {grey:.3g}" in text and "4.759" in text and "4.212e-04" in text
     assert "0.8205" in text and "0.9816" in text and "second person" in text and "0.788" in text
+    assert "synthetic images with F1 0.702 ± 0.002, those of the real test images with 0.802 ± 0.002" in text
     assert "macro" in text and "0.8877" in text and "0.8988" in text
     for name in segmentation.CONVENTIONS:
         assert words.CONVENTION_NAMES[name] in text
@@ -289,6 +291,7 @@ def test_the_terminal_table_is_plain_and_narrow(made):
     assert max(map(len, lines)) <= 100 and "\n".join(lines).isascii()
     by_name = {line.split("  ")[1].strip() if line.startswith("  ") else line[:10].strip(): line for line in lines}
     assert "0.802 +/- 0.002" in by_name["real"] and "0.772 +/- 0.002" in by_name["synthetic"]
+    assert "0.702 +/- 0.002" in by_name["agreement"]
     assert "0.788" in by_name["a second person"] and "(" not in by_name["both"]
     long = copy.deepcopy(made[0])
     long["real"]["name"] = "x" * 300

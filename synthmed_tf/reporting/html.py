@@ -172,6 +172,7 @@ def _context(report, drawn):
         "segmentation": segmentation,
         "score_tables": words.score_tables(segmentation),
         "unet": words.unet(segmentation),
+        "agreement": words.agreement(segmentation, structure),
         "literature": words.literature(segmentation),
         "macro": words.macro(segmentation),
         "distribution": distribution,

@@ -92,7 +92,11 @@ def _useful(segmentation):
         ]
         lines.append(row.format("a second person", *cells))
     ratio = f"  synthetic / real   {number(segmentation.get('ratio'))}"
-    return lines + [f"{ratio}   (P1 on DRIVE: {P1_F1['synthetic']} / {P1_F1['real']} = 0.988)"]
+    lines.append(f"{ratio}   (P1 on DRIVE: {P1_F1['synthetic']} / {P1_F1['real']} = 0.988)")
+    if agreement := segmentation.get("agreement"):
+        found = mean_sd(agreement["f1"]["fov_pooled"])
+        lines.append(f"  agreement          {found}   (learned from real, tested on the synthetic pairs: F1)")
+    return lines
 
 
 def _faithful(distribution):

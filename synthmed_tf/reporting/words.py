@@ -124,6 +124,22 @@ def unet(segmentation):
     )
 
 
+def agreement(segmentation, structure):
+    """Whether the synthetic photographs show what their masks say, None where it was not measured."""
+    scores = segmentation.get("agreement")
+    if not scores:
+        return None
+    f1, missed, extra = (scores[metric]["fov_pooled"] for metric in ("f1", "sensitivity", "specificity"))
+    real = table.score(segmentation["arms"], "real")
+    return (
+        f"Do the synthetic images show what their masks say? The networks that learned from real pairs find the {structure}s of the "
+        f"synthetic images with F1 {table.mean_sd(f1, sign='±')}, those of the real test images with {table.mean_sd(real, sign='±')}. "
+        f"A lower number for the synthetic ones would mean {structure}s that are missing or faint (sensitivity "
+        f"{table.mean_sd(missed, sign='±')}) or painted where the mask has none (specificity {table.mean_sd(extra, sign='±')}); "
+        f"a much higher one, that they are drawn more plainly than in real images."
+    )
+
+
 def literature(segmentation):
     """[(who, F1, AUC-ROC)] at native resolution in the field of view: ours first, then the human, then the published ones."""
     native = segmentation.get("native") or {}

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, recall_score
+
+from synthmed_tf.evaluation import segmentation
+from synthmed_tf.sample import Sample
+from synthmed_tf.training import segmenter
+
+RNG = np.random.default_rng(0)
+
+
+class Trained:
+    """Stands for a U-Net: remembers what it learned from."""
+
+    def __init__(self, samples):
+        self.ids = {sample.id[0] for sample in samples}
+
+    def count_params(self):
+        return 1
+
+
+def made(prefix, count):
+    """Photographs whose first channel says, not without errors, where the vessels are."""
+    masks = (RNG.random([count, 16, 16, 1]) < 0.3).astype(np.uint8)
+    images = np.where(RNG.random([count, 16, 16, 3]) < 0.8, masks, 1 - masks) * np.uint8(200)
+    view = np.ones([16, 16, 1], np.uint8)
+    view[:3] = 0
+    return [Sample(f"{prefix}{i}", images[i], masks[i], view) for i in range(count)]
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    arms = []
+
+    def train(folder, samples, steps, seed, name):
+        arms.append((name, seed))
+        return Trained(samples), {"seconds": 1.0}
+
+    def predict(model, samples):
+        for sample in samples:  # one that learned from synthetic pairs sees nothing
+            seen = sample.image[..., 0] / 255 if "r" in model.ids else np.zeros([16, 16])
+            yield seen * sample.field_of_view[..., 0]
+
+    monkeypatch.setattr(segmenter, "train", train)
+    monkeypatch.setattr(segmenter, "predict", predict)
+    return arms
+
+
+def test_arms_ratio_and_agreement_by_scikit_learn(trained, tmp_path):
+    real, synthetic, test = made("r", 4), made("s", 6), made("t", 3)
+    report = segmentation.benchmark(tmp_path, real, synthetic, test, (16, 16), steps=5, repeats=2, seed=3)
+    assert [seed for _, seed in trained] == [3, 3, 3, 4, 4, 4]
+
+    def flat(samples):
+        inside = np.stack([sample.field_of_view for sample in samples]) > 0
+        truth, found = (np.stack(values)[inside] for values in zip(*((s.mask, s.image[..., :1] > 100) for s in samples)))
+        return truth, found
+
+    for samples, scores in ((test, report["arms"]["real"]), (synthetic, report["agreement"])):
+        assert scores["f1"]["fov_pooled"]["runs"] == pytest.approx([f1_score(*flat(samples))] * 2)
+        assert scores["sensitivity"]["fov_pooled"]["mean"] == pytest.approx(recall_score(*flat(samples)))
+    assert report["arms"]["synthetic"]["f1"]["fov_pooled"]["mean"] != report["arms"]["real"]["f1"]["fov_pooled"]["mean"]
+    assert report["ratio"] == pytest.approx(
+        report["arms"]["synthetic"]["f1"]["fov_pooled"]["mean"] / report["arms"]["real"]["f1"]["fov_pooled"]["mean"]
+    )
