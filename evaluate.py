@@ -19,6 +19,7 @@ NOTHING_TO_TEST_ON = (
     "The test images of {} have no masks, so there is nothing to test on. Hold out training images in their place: run "
     "train_stage1.py with --holdout=5 and another --out_dir, and then the other two scripts with that --out_dir."
 )
+NO_MASKS = "The synthetic set has no masks, so nothing can learn to find them from it, and there are none to compare."
 BENCHMARKS = ("segmentation", "distribution", "copies")
 
 
@@ -57,12 +58,13 @@ def main(settings):
 
     began = time.monotonic()
     synthetic = records.Records(folder)
-    synthesis.require(synthetic, "image", "mask")
-    size = synthetic[0].mask.shape[:2]
+    synthesis.require(synthetic, "image")
+    size = synthetic[0].image.shape[:2]
     options = {"holdout": settings["holdout"], "skip_bad_files": settings["skip_bad_files"]}
     prepared = prepare(settings["data"], settings["data_dir"], size, out_dir=Path(settings["out_dir"]), **options)
     real = records.Records(prepared, "train")
-    synthesis.require(real, "image", "mask")
+    has_masks = "mask" in synthetic.features
+    synthesis.require(real, "image", *["mask"] * has_masks)
     if synthetic[0].image.shape[2:] != real[0].image.shape[2:]:
         raise InputError(
             f"{folder}: {synthetic[0].image.shape[2]} channels, the real set {prepared} has {real[0].image.shape[2]}"
@@ -86,6 +88,10 @@ def main(settings):
         }
         if "distribution" in settings["benchmarks"]:
             report["distribution"] = distribution.intensity(real, synthetic, settings["seed"])
+        if not has_masks:
+            missing = set(settings["benchmarks"]) & {"segmentation", "copies"}
+            report |= {name: {"unavailable": NO_MASKS} for name in missing}
+            settings["benchmarks"] = set(settings["benchmarks"]) - missing
         if "copies" in settings["benchmarks"]:
             held_out = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
             report["copies"] = privacy.nearest_training_masks(real, synthetic, held_out)

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Stage 1: noise -> geometry. Trains a GAN on the masks of a real set and makes synthetic masks.
 
+With --target=image, the single-GAN baseline: noise -> photograph at once, and OUT_DIR/synthetic is written here.
+
     train_stage1.py --data=drive                     the real set in data/drive; results in out/stage1
     train_stage1.py --data=/my/set --image_size=256  any folder with images/ and masks/
     train_stage1.py --data=drive --num_samples=1000  more masks from the model that is there
+    train_stage1.py --data=drive --target=image --out_dir=out/single
 
-Run again, it goes on where it stopped; done, it says so. Next: train_stage2.py.
+Run again, it goes on where it stopped; done, it says so. Next: train_stage2.py (with --target=image: evaluate.py).
 """
 
 from pathlib import Path
@@ -31,36 +34,44 @@ def main(settings):
         skip_bad_files=settings["skip_bad_files"],
     )  # fmt: skip
     real = records.Records(prepared, "train")
-    synthesis.require(real, "mask")
+    target = settings["target"]
+    synthesis.require(real, target)
     steps, epochs = flags.steps_and_epochs(settings, len(real))
     strategy, settings["precision"] = loop.set_up(settings["precision"], settings["strategy"])
     settings["prepared"] = prepared.name
 
     if settings["dry_run"]:
-        networks = stage1.build(settings)
+        networks = stage1.build(settings, real.manifest["channels"])
         flags.print_plan(
             settings, real, steps, epochs, generator=networks.generator, discriminator=networks.discriminator
         )
         return
 
     with loop.claim(folder, settings, settings["overwrite"]):
-        print(f"stage 1: {len(real)} masks of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {folder}")
+        print(f"stage 1: {len(real)} {target}s of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {folder}")
         networks, result = stage1.train(folder, real, settings, steps, strategy)
-        count, masks = settings["num_samples"], folder / "masks"
+        count = settings["num_samples"]
+        made = folder / "masks" if target == "mask" else out / "synthetic"
         digest = synthesis.checkpoint_sha256(result["checkpoint"])
-        if synthesis.is_current(masks, count, checkpoint_sha256=digest):
-            print(f"already done: {count} masks in {masks}. A larger --steps or --num_samples goes on from here")
+        if synthesis.is_current(made, count, checkpoint_sha256=digest) and (target == "mask" or (made / "png").is_dir()):
+            print(f"already done: {count} {target}s in {made}. A larger --steps or --num_samples goes on from here")
             return
-        samples = tqdm(synthesis.masks(networks, settings, count), "masks", count)
+        with_view = target == "image" and "field_of_view" in real.features
+        samples = synthesis.from_noise(networks, settings, count, with_field_of_view=with_view)
         extra = {
             "command": flags.command("train_stage1", settings),
+            "commands": [flags.command("train_stage1", settings)],
             "flags": flags.shareable(settings),
             "steps": result["step"],
             "checkpoint_sha256": digest,
             "real": synthesis.describe_real(real.manifest),
         }
-        records.write(masks, f"{real.manifest['name']}_masks", samples, source="stage 1", extra=extra)
-        print(f"{count} masks in {masks}, samples of the training in {folder / 'samples'}. Next: train_stage2.py")
+        name = f"{real.manifest['name']}_{'masks' if target == 'mask' else 'synthetic'}"
+        records.write(made, name, tqdm(samples, f"{target}s", count), source=f"stage 1, {target}s", extra=extra)
+        if target == "image":
+            synthesis.write_png(made / "png", records.Records(made))
+        following = "train_stage2.py" if target == "mask" else f"evaluate.py --synthetic_dir={out}"
+        print(f"{count} {target}s in {made}, samples of the training in {folder / 'samples'}. Next: {following}")
 
 
 if __name__ == "__main__":

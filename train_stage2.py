@@ -27,6 +27,11 @@ def main(settings):
     from synthmed_tf.training import loop, stage2
 
     first = flags.read_settings(out / "stage1")
+    if first.get("target") == "image":
+        raise InputError(
+            f"{out / 'stage1'}: its GAN makes photographs at once (--target=image), so there is nothing to paint; run "
+            f"evaluate.py --synthetic_dir={out}, or train_stage1.py with another --out_dir"
+        )
     if not (out / "stage1" / "masks").is_dir():
         raise InputError(f"{out / 'stage1' / 'masks'}: not there; run train_stage1.py again, it goes on where it stopped")
     masks = records.Records(out / "stage1" / "masks")

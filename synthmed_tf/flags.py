@@ -69,6 +69,8 @@ def define(script, values):
     add = group("Model")
     if first:
         text = "selfmod: z enters every layer (small_data's choice); dcgan: Radford et al. 2016 (paper's choice)"
+        text = "mask: geometry, which stage 2 paints; image: a single GAN makes the photograph at once and stage 2 is left out"
+        add(choice, "target", "mask", text, enum_values=["mask", "image"])
         add(choice, "model", None, text, enum_values=["selfmod", "dcgan"])
     if not evaluates:
         presets = list(STAGE1_PRESETS if first else STAGE2_PRESETS)
@@ -185,6 +187,8 @@ def apply_preset(settings, presets):
         preset.pop("steps", None), preset.pop("epochs", None)
     if settings.get("model") == "dcgan" and preset.get("model") == "selfmod":
         preset["latent"] = 100  # P1's DCGAN (Radford et al. 2016 § 4)
+    if settings.get("target") == "image":
+        preset |= {"half_size": False, "field_scale": 0.0}  # photographs are no smooth fields
     return settings | {name: value for name, value in preset.items() if settings.get(name) is None}
 
 

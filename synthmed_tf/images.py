@@ -282,6 +282,11 @@ def _grow(taken, rank, full, seed, count):
                     heapq.heappush(heap, (-int(rank[y, x]), y, x))
 
 
+def to_uint8(values):
+    """[-1, 1] float -> 0..255 uint8, rounded."""
+    return np.clip(np.rint((np.asarray(values, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
 def uncrop(values, box, native_shape):
     """Puts a map of a cropped and resized image back into the native frame, the inverse of `crop_resize`.
 

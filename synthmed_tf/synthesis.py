@@ -18,18 +18,19 @@ from synthmed_tf.training import stage2
 CHUNK = 16  # masks made at once, aligned to the index, so that sample i has the same bits whoever makes it
 
 
-def masks(networks, settings, count, start=0):
-    """Masks number `start` to `count` - 1 from a trained stage 1.
+def from_noise(networks, settings, count, start=0, with_field_of_view=False):
+    """Masks, or photographs, number `start` to `count` - 1 from a trained stage 1.
 
     Args:
       networks: stage1.Stage1.
       settings: of the training; latent, seed, warp.
       count: how many there are in all.
       start: the first one wanted.
+      with_field_of_view: estimate each photograph's field of view from the photograph itself.
 
     Yields:
-      Sample with a mask [height, width, 1]; a function of (seed, index) alone. With warp the generator knows eyes turned one
-      way only, and half of the masks are mirrored back.
+      Sample with a mask or an image, whichever networks.target says; a function of (seed, index) alone. With warp the
+      generator of masks knows eyes turned one way only, and half of the masks are mirrored back.
     """
     seed, latent = settings["seed"], settings["latent"]
 
@@ -44,12 +45,14 @@ def masks(networks, settings, count, start=0):
 
     for first in range(start // CHUNK * CHUNK, count, CHUNK):
         fields, mirrored = make(tf.range(first, first + CHUNK))
-        made = networks.masks(fields)
+        made = networks.pictures(fields)
         for index in range(max(first, start), min(first + CHUNK, count)):
-            mask = made[index - first]
-            if settings["warp"] and mirrored[index - first]:
-                mask = np.ascontiguousarray(mask[:, ::-1])
-            yield Sample(id=f"synthetic-{index:06d}", mask=mask, seed=seed)
+            picture = made[index - first]
+            if networks.target == "mask" and settings["warp"] and mirrored[index - first]:
+                picture = np.ascontiguousarray(picture[:, ::-1])
+            view = images.estimate_field_of_view(picture) if with_field_of_view else None
+            parts = {networks.target: picture, "field_of_view": view}
+            yield Sample(id=f"synthetic-{index:06d}", **parts, seed=seed)
 
 
 def pairs(networks, mask_samples, settings, with_field_of_view):
@@ -57,7 +60,7 @@ def pairs(networks, mask_samples, settings, with_field_of_view):
 
     Args:
       networks: stage2.Stage2.
-      mask_samples: iterable of Samples from `masks`, from index 0 on.
+      mask_samples: iterable of Samples from `from_noise`, from index 0 on.
       settings: of the training; seed.
       with_field_of_view: estimate each photograph's field of view from the photograph itself (no real one is ever copied).
 
@@ -71,7 +74,7 @@ def pairs(networks, mask_samples, settings, with_field_of_view):
 
 
 def write_png(folder, samples):
-    """Writes images/, masks/ and index.csv under `folder`, for people and for other tools; whole or not at all.
+    """Writes images/, masks/ where there are any, and index.csv under `folder`, for people and for other tools; all or nothing.
 
     Args:
       folder: pathlib.Path; replaced.
@@ -83,15 +86,18 @@ def write_png(folder, samples):
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        (temporary / "images").mkdir(parents=True)
-        (temporary / "masks").mkdir()
+        kinds = {"image": "images", "mask": "masks"}
+        kinds = {part: kind for part, kind in kinds.items() if getattr(samples[0], part) is not None}
+        for kind in kinds.values():
+            (temporary / kind).mkdir(parents=True)
         with open(temporary / "index.csv", "w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
-            table.writerow(["id", "image", "mask", "seed"])
+            table.writerow(["id", *kinds, "seed"])
             for sample in tqdm(samples, desc="PNG files", unit="pair", disable=len(samples) < 500):
-                for kind, pixels in (("images", sample.image), ("masks", sample.mask * np.uint8(255))):
+                for part, kind in kinds.items():
+                    pixels = getattr(sample, part) * np.uint8(255 if part == "mask" else 1)
                     Image.fromarray(np.squeeze(pixels)).save(temporary / kind / f"{sample.id}.png")
-                table.writerow([sample.id, f"images/{sample.id}.png", f"masks/{sample.id}.png", sample.seed])
+                table.writerow([sample.id, *(f"{kind}/{sample.id}.png" for kind in kinds.values()), sample.seed])
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     except OSError as error:

@@ -199,6 +199,25 @@ def test_three_commands_make_masks_pairs_and_a_report(original):
     assert str(out / "report" / "report.html") in original.printed[2] and "F1" in original.printed[2]
 
 
+def test_a_single_gan_makes_photographs_at_once_and_is_evaluated_as_far_as_it_goes(clinic, tmp_path):
+    out = tmp_path / "single"
+    data = [f"--data={clinic / 'eyes'}", f"--data_dir={clinic / 'private'}", f"--out_dir={out}"]
+    command = [*data, "--target=image", "--image_size=64", "--batch_size=2", "--steps=2", "--num_samples=3"]
+    assert f"Next: evaluate.py --synthetic_dir={out}" in succeeded("train_stage1", *command)
+    made = samples(out / "synthetic")
+    assert [sample.id for sample in made] == [f"synthetic-{i:06d}" for i in range(3)]
+    for sample in made:
+        assert sample.image.shape == (64, 64, 3) and sample.mask is None and sample.field_of_view is not None
+        assert (np.asarray(Image.open(out / "synthetic" / "png" / "images" / f"{sample.id}.png")) == sample.image).all()
+    assert not (out / "synthetic" / "png" / "masks").exists() and not (out / "stage1" / "masks").exists()
+    assert "already done" in succeeded("train_stage1", *command)
+    refused("train_stage2", *data, says=["--target=image", "nothing to paint"])
+    printed = succeeded("evaluate", f"--synthetic_dir={out}", "--unet_steps=2", "--repeats=1")
+    report = json.loads((out / "report" / "report.json").read_text())
+    assert "has no masks" in report["segmentation"]["unavailable"] and "has no masks" in report["copies"]["unavailable"]
+    assert report["distribution"]["kl_intensity"]["synthetic_vs_real"]["grey"] > 0 and "has no masks" in printed
+
+
 def test_the_manifest_of_the_synthetic_set_says_what_made_it(original):
     manifest = records.read_manifest(original.out / "synthetic")
     first, second = manifest["commands"]

@@ -133,7 +133,7 @@ def real_masks():
 
 
 def test_real_fields_of_the_papers_preset_are_the_masks_in_minus_one_and_one():
-    fields = stage1.real_fields(real_masks(), {"warp": False, "field_scale": 0.0})
+    fields = stage1.real_fields(real_masks(), {"target": "mask", "warp": False, "field_scale": 0.0})
     assert fields.shape == (2, 64, 64, 2) and fields.dtype == np.float32
     for field, sample in zip(fields, real_masks(), strict=True):
         assert (field[..., :1] == np.where(sample.mask, 1, -1)).all()
@@ -141,13 +141,21 @@ def test_real_fields_of_the_papers_preset_are_the_masks_in_minus_one_and_one():
 
 
 def test_real_fields_of_small_data_are_distances_and_all_discs_are_on_the_left():
-    first, second = stage1.real_fields(real_masks(), {"warp": True, "field_scale": 4.0})
+    first, second = stage1.real_fields(real_masks(), {"target": "mask", "warp": True, "field_scale": 4.0})
     mask, inside = real_masks()[0].mask[:, ::-1], real_masks()[0].field_of_view[:, ::-1]  # turned
     assert first.shape == (64, 64, 3) and (first[..., -1:] == inside).all() and ((first[..., :1] > 0) == (mask > 0)).all()
     assert np.abs(first[..., :2]).max() <= 1
     assert ((second[..., :1] > 0) == (real_masks()[1].mask > 0)).all()  # not turned: already on the left
     row = 64 // 2
     assert first[0, 63, 0] < -0.99 and 0 < first[row, 60, 0] < first[row, 5, 0]  # deeper inside where it is thicker
+
+
+def test_real_fields_of_photographs_are_their_pixels():
+    photograph = RNG.integers(0, 256, [16, 16, 3], dtype=np.uint8)
+    fields = stage1.real_fields([Sample("a", image=photograph)], {"target": "image", "warp": True, "field_scale": 0.0})
+    assert fields.shape == (1, 16, 16, 4) and (fields[..., 3] == 1).all() and np.abs(fields[..., :3]).max() <= 1
+    networks = stage1.Stage1("image", None, None, None, 1, 3)
+    assert (networks.pictures(fields[..., :3])[0] == photograph).all()
 
 
 def test_disc_is_right():
@@ -170,8 +178,8 @@ def test_masks_of_halved_fields_keep_the_area_and_stay_whole():
     masks = np.stack([crop_sample(phantom.fundus(index), (128, 128)).mask for index in range(3)])
     fields = np.stack([images.wall_and_centreline(mask, 4.0) for mask in masks])
     halved = stage1.reduce(fields, 2)
-    found = stage1.Stage1(None, None, None, 2, 2).masks(halved)
-    beads = stage1.Stage1(None, None, None, 2, 1).masks(halved[..., :1])  # the distance field alone
+    found = stage1.Stage1("mask", None, None, None, 2, 2).masks(halved)
+    beads = stage1.Stage1("mask", None, None, None, 2, 1).masks(halved[..., :1])  # the distance field alone
     assert found.dtype == np.uint8 and found.shape == masks.shape
     assert abs(found.mean() / masks.mean() - 1) < 0.1
     for mask, whole, broken in zip(masks, found, beads, strict=True):
@@ -187,9 +195,9 @@ def test_calibrated_masks_are_as_thick_as_real_ones():
     thick[..., 0] += 0.25  # every wall a pixel too far out
     z = tf.keras.Input([3])
     chosen = tf.keras.layers.Lambda(lambda z: tf.gather(tf.constant(thick), tf.cast(tf.abs(z[:, 0]) * 10, tf.int32) % 4))(z)
-    networks = stage1.Stage1(tf.keras.Model(z, chosen), None, None, 1, 2)
+    networks = stage1.Stage1("mask", tf.keras.Model(z, chosen), None, None, 1, 2)
     before = images.area_to_length(networks.masks(thick))
-    stage1.calibrate(networks, real, {"seed": 0, "latent": 3})
+    stage1.calibrate(networks, [Sample(str(i), mask=mask) for i, mask in enumerate(real)], {"seed": 0, "latent": 3})
     wanted = images.area_to_length(real)
     assert before > 1.3 * wanted and abs(images.area_to_length(networks.masks(thick)) / wanted - 1) < 0.1
     assert 0.1 < networks.wall < 0.4
@@ -223,10 +231,10 @@ def tiny_stage1(size, stride=1):
     generator = tf.keras.Model(z, tf.keras.layers.Reshape([*size, 1])(tf.tanh(flat)))
     initial = tf.keras.initializers.RandomNormal(0, 0.3, seed=1)
     logit = tf.keras.layers.Dense(1, kernel_initializer=initial)(tf.keras.layers.Flatten()(field))
-    return stage1.Stage1(generator, None, tf.keras.Model(field, logit), stride, channels=1)
+    return stage1.Stage1("mask", generator, None, tf.keras.Model(field, logit), stride, channels=1)
 
 
-SETTINGS = {"seed": 4, "latent": 2, "r1": 0.0, "warp": False}
+SETTINGS = {"target": "mask", "seed": 4, "latent": 2, "r1": 0.0, "warp": False}
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -384,7 +392,7 @@ def test_real_pairs_and_translation():
     pair = stage2.real_pairs([Sample("a", image, wedge(), inside)])[0]
     np.testing.assert_allclose(pair[..., :3], image / 127.5 - 1, atol=1e-6)
     assert ((pair[..., 3:4] > 0) == (wedge() > 0)).all() and (pair[..., 4:] == inside).all()
-    assert (stage2.to_uint8(pair[..., :3]) == image).all()
+    assert (images.to_uint8(pair[..., :3]) == image).all()
     grey = stage2.real_pairs([Sample("a", deep, wedge())])[0]
     np.testing.assert_allclose(grey[..., :1], deep / 32767.5 - 1, atol=1e-6)
     assert grey.shape == (64, 64, 3) and (grey[..., 2] == 1).all()

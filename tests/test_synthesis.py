@@ -19,7 +19,7 @@ SETTINGS = {"seed": 3, "latent": 64, "warp": False}
 def stage1_of(function, stride=1):
     """Stage 1 whose generator is a function of z [batch, 64]."""
     z = tf.keras.Input([64])
-    return stage1.Stage1(tf.keras.Model(z, function(z)), None, None, stride, channels=1)
+    return stage1.Stage1("mask", tf.keras.Model(z, function(z)), None, None, stride, channels=1)
 
 
 def as_noise(z):
@@ -27,7 +27,7 @@ def as_noise(z):
 
 
 def made(networks, count, start=0, **settings):
-    return list(synthesis.masks(networks, SETTINGS | settings, count, start))
+    return list(synthesis.from_noise(networks, SETTINGS | settings, count, start))
 
 
 def pixels(samples):

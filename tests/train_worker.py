@@ -34,7 +34,7 @@ def samples(count=6):
 def train_stage1(folder, real, steps):
     settings = {**flags.STAGE1_PRESETS["small_data"], **SETTINGS, "batch_size": 4}
     networks, _ = stage1.train(folder / "stage1", real, settings, steps)
-    records.write(folder / "masks", "masks", synthesis.masks(networks, settings, 5), source="test")
+    records.write(folder / "masks", "masks", synthesis.from_noise(networks, settings, 5), source="test")
     return [networks.generator, networks.averaged, networks.discriminator]
 
 

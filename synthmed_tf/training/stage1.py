@@ -1,4 +1,4 @@
-"""Stage 1: noise -> geometry. A GAN on masks (P1 § Stage-I GAN; Radford et al. 2016)."""
+"""Stage 1: noise -> geometry, a GAN on masks (P1 § Stage-I GAN; Radford et al. 2016); or, as a baseline, noise -> photograph."""
 
 import dataclasses
 
@@ -17,17 +17,20 @@ CALIBRATION_SAMPLES = 32
 
 @dataclasses.dataclass
 class Stage1:
-    """The networks of stage 1 and how masks are put to them.
+    """The networks of stage 1 and how masks, or photographs, are put to them.
 
     Attributes:
+      target: "mask", or "image" for a single GAN that makes the photograph at once (P1 figure 7).
       generator: z [batch, latent] -> fields [batch, height / stride, width / stride, channels] in (-1, 1).
       averaged: the generator whose weights are the running average; None where the preset has none.
       discriminator: fields -> logit [batch, 1].
       stride: fields are smooth, so small_data makes them at half the size (2) where the network allows it.
-      channels: 1, positive inside the mask (paper); 2, as images.wall_and_centreline makes them (small_data).
+      channels: of a mask 1, positive inside (paper), or 2, as images.wall_and_centreline makes them (small_data); of a
+        photograph its own.
       wall: what the first of 2 fields exceeds inside the mask; see `calibrate`.
     """
 
+    target: str
     generator: tf.keras.Model
     averaged: tf.keras.Model | None
     discriminator: tf.keras.Model
@@ -40,6 +43,10 @@ class Stage1:
         """The generator that makes samples."""
         return self.averaged or self.generator
 
+    def pictures(self, fields):
+        """Fields as the generator makes them -> masks in {0, 1}, or photographs; uint8 [batch, height, width, channels]."""
+        return self.masks(fields) if self.target == "mask" else images.to_uint8(fields)
+
     def masks(self, fields):
         """Fields as the generator makes them -> masks [batch, height, width, 1] uint8 in {0, 1}."""
         fields = enlarge(fields, self.stride).numpy()
@@ -48,37 +55,37 @@ class Stage1:
         return np.stack([images.mask_from_wall_and_centreline(field, self.wall) for field in fields])
 
 
-def build(settings):
-    """Builds the networks that `settings` ask for: model, image_size, half_size, latent, average."""
+def build(settings, photograph_channels=3):
+    """Builds the networks that `settings` ask for: target, model, image_size, half_size, latent, average."""
     network = {"dcgan": dcgan, "selfmod": selfmod}[settings["model"]]
     smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8)}[settings["model"]]
     fits = all(side // 2 >= smallest and side // 2 % multiple == 0 for side in settings["image_size"])
     stride = 2 if settings["half_size"] and fits else 1
     size = tuple(side // stride for side in settings["image_size"])
-    channels = 2 if settings["field_scale"] else 1
+    channels = {"mask": 2 if settings["field_scale"] else 1, "image": photograph_channels}[settings["target"]]
 
     def generator():
         return network.generator(size, channels, latent=settings["latent"])
 
     return Stage1(
-        generator(), generator() if settings["average"] else None, network.discriminator(size, channels), stride, channels
+        settings["target"], generator(), generator() if settings["average"] else None, network.discriminator(size, channels), stride, channels
     )
 
 
-def calibrate(networks, real_masks, settings):
+def calibrate(networks, real, settings):
     """Sets `networks.wall` so that generated vessels are on average as thick as real ones.
 
     Vessels are one or two pixels wide at usual sizes, so a field that is wrong by a tenth makes them twice as thick. The wall
     is where CALIBRATION_SAMPLES generated masks have, over all of them, the real training masks' ratio of area to length.
 
     Args:
-      networks: Stage1 with 2 channels; with one, nothing is done.
-      real_masks: [count, height, width, 1] in {0, 1}, of the training set.
+      networks: Stage1 that makes wall and centreline; with others, nothing is done.
+      real: sequence of Samples, the training set.
       settings: of the training; seed, latent.
     """
-    if networks.channels == 1:
+    if networks.target != "mask" or networks.channels == 1:
         return
-    wanted = images.area_to_length(real_masks)
+    wanted = images.area_to_length([sample.mask for sample in real])
     z = tf.random.stateless_normal([CALIBRATION_SAMPLES, settings["latent"]], [settings["seed"], -3])
     fields = networks.sampler(z, training=False)
     low, high = -0.5, 0.5
@@ -101,11 +108,11 @@ def reduce(fields, stride):
 
 
 def train(folder, real, settings, steps, strategy=None):
-    """Trains stage 1 on the masks of `real`, or goes on where it stopped.
+    """Trains stage 1 on the masks of `real`, or on its photographs, or goes on where it stopped.
 
     Args:
       folder: pathlib.Path of the run.
-      real: records.Records of real samples with masks.
+      real: records.Records of real samples with what settings["target"] says.
       settings: resolved flags and preset; see flags.STAGE1_PRESETS.
       steps: steps in all.
       strategy: tf.distribute strategy.
@@ -119,10 +126,9 @@ def train(folder, real, settings, steps, strategy=None):
     strategy = strategy or tf.distribute.get_strategy()
     batch_size, seed, latent = settings["batch_size"], settings["seed"], settings["latent"]
     fields = real_fields(real, settings)
-    real_masks = np.stack([sample.mask for sample in real])
     tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():
-        networks = build(settings)
+        networks = build(settings, fields.shape[-1] - 1)
         optimizers = [make_optimizer(settings, model) for model in (networks.generator, networks.discriminator)]
     step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
 
@@ -139,8 +145,9 @@ def train(folder, real, settings, steps, strategy=None):
     }
 
     def grid():
-        calibrate(networks, real_masks, settings)
-        return loop.picture_grid(networks.masks(networks.sampler(fixed, training=False)) * np.uint8(255))
+        calibrate(networks, real, settings)
+        pictures = networks.pictures(networks.sampler(fixed, training=False))
+        return loop.picture_grid(pictures * np.uint8(255) if networks.target == "mask" else pictures)
 
     average = (networks.generator, networks.averaged, settings["average"]) if networks.averaged else None
     result = loop.fit(
@@ -155,12 +162,12 @@ def train(folder, real, settings, steps, strategy=None):
         name="stage 1",
         strategy=strategy,
     )
-    calibrate(networks, real_masks, settings)
+    calibrate(networks, real, settings)
     return networks, result
 
 
 def real_fields(real, settings):
-    """The masks as stage 1 sees them, with their fields of view.
+    """The masks, or photographs in [-1, 1], as stage 1 sees them, with their fields of view.
 
     With field_scale, each mask is images.wall_and_centreline's two fields; without, one of -1 and 1. With warp (small_data),
     eyes are all turned so that the side with the thicker vessels, where the optic disc is, is on the left.
@@ -170,8 +177,14 @@ def real_fields(real, settings):
     """
     fields = []
     for sample in real:
+        inside = sample.field_of_view
+        if settings["target"] == "image":
+            photograph = sample.image / (np.iinfo(sample.image.dtype).max / 2) - 1
+            inside = np.ones_like(photograph[..., :1]) if inside is None else inside
+            fields.append(np.concatenate([photograph, inside], -1, dtype=np.float32))
+            continue
         mask = sample.mask
-        inside = np.ones_like(mask) if sample.field_of_view is None else sample.field_of_view
+        inside = np.ones_like(mask) if inside is None else inside
         if settings["warp"] and sample.field_of_view is not None and disc_is_right(mask):
             mask, inside = mask[:, ::-1], inside[:, ::-1]
         scale = settings["field_scale"]
@@ -224,7 +237,7 @@ def make_step(networks, optimizers, settings, replicas=1):
         key_z, key_warp = tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
         real, inside = stack[..., :-1], stack[..., -1:]
         if settings["warp"]:
-            real = augment.random_warp(real, key_warp, flip=(True, False))
+            real = augment.random_warp(real, key_warp, flip=(True, settings["target"] == "image"))
         real = reduce(tf.where(inside > 0, real, -1.0), networks.stride)
         z = tf.random.stateless_normal([tf.shape(real)[0], latent], key_z)
 

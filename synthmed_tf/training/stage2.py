@@ -78,7 +78,7 @@ def train(folder, real, settings, steps, strategy=None):
         some = pairs[np.linspace(0, len(pairs) - 1, GRID).astype(int)]
         masks, photographs = np.sign(some[..., -2:-1]), some[..., :-2]
         fakes = np.concatenate([translate(networks, mask[None] > 0, [seed, i]) for i, mask in enumerate(masks)])
-        shown = np.concatenate([np.repeat(to_uint8(masks), photographs.shape[-1], -1), fakes, to_uint8(photographs)])
+        shown = np.concatenate([np.repeat(images.to_uint8(masks), photographs.shape[-1], -1), fakes, images.to_uint8(photographs)])
         return loop.picture_grid(shown, GRID)
 
     state = {
@@ -121,14 +121,9 @@ def translate(networks, masks, seed):
         mean, factor = networks.colours
         normal = np.clip(tf.random.stateless_normal([len(mean)], seed).numpy(), -2, 2)  # no colours far from all real ones
         condition = with_colours(condition, (mean + factor @ normal).astype(np.float32)[None, None, None])
-    return to_uint8(
+    return images.to_uint8(
         networks.generator([condition, tf.constant([seed], tf.int32)], training=networks.training_at_test_time).numpy()
     )
-
-
-def to_uint8(values):
-    """[-1, 1] float -> 0..255 uint8, rounded."""
-    return np.clip(np.rint((np.asarray(values, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
 def colours_of(photographs, inside):
