@@ -15,7 +15,7 @@ from synthmed_tf.sample import InputError
 
 
 def main(settings):
-    datasets.check(settings["data"], settings["data_dir"])
+    datasets.check(settings["data"], settings["data_dir"], needs_masks=True)
     settings = flags.apply_preset(settings, flags.STAGE2_PRESETS)
     out = Path(settings["out_dir"])
     folder = out / "stage2"

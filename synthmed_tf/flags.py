@@ -52,7 +52,7 @@ def define(script, values):
     first, second, evaluates = (script == name for name in ("train_stage1", "train_stage2", "evaluate"))
 
     add = group("Data")
-    sets = "phantom (built in), drive, chase_db1, bubil, or the path of a folder with images/ and masks/"
+    sets = "phantom (built in), drive, chase_db1, bubil, idrid, messidor, or the path of a folder with images/ and masks/"
     if evaluates:
         add(word, "data", None, f"the real set: {sets}; not needed for a set made by these scripts")
     else:

@@ -8,20 +8,27 @@ from pathlib import Path
 
 import numpy as np
 
-from synthmed_tf.datasets import bubil, chase_db1, drive, folder, phantom
+from synthmed_tf.datasets import bubil, chase_db1, drive, folder, idrid, messidor, phantom
 from synthmed_tf.datasets.files import read_entry
 from synthmed_tf.images import UnreadableImage
 from synthmed_tf.sample import InputError
 
-DATASETS = {"phantom": phantom, "drive": drive, "chase_db1": chase_db1, "bubil": bubil}
+DATASETS = {
+    "phantom": phantom,
+    "drive": drive,
+    "chase_db1": chase_db1,
+    "bubil": bubil,
+    "idrid": idrid,
+    "messidor": messidor,
+}
 
 
 def load(data, data_dir, *, holdout=0, skip_bad_files=False, seed=0):
     """Loads a data set, one Sample at a time, at native resolution.
 
     The split is the official one. Sets without (bubil, a folder without train/ and test/): every fifth group in sorted
-    order, the 5th, 10th, ..., is test. The test split comes first: a training sample whose image or mask is in it is
-    left out, and so is an exact repeat of a pair; a warning at the end counts them.
+    order, the 5th, 10th, ..., is test; messidor is all train. The test split comes first: a training sample whose image
+    or mask is in it is left out, and so is an exact repeat of a pair; a warning at the end counts them.
 
     Args:
       data: a name in DATASETS, or the path of a folder (see folder.py).
@@ -32,7 +39,8 @@ def load(data, data_dir, *, holdout=0, skip_bad_files=False, seed=0):
       seed: draws the held-out groups; used by holdout alone. All commands of one experiment must give the same.
 
     Returns:
-      Iterator[Sample]. Ids are unique. Official test images without labels have mask None.
+      Iterator[Sample]. Ids are unique. Official test images without masks, and all of idrid and messidor, have mask
+      None.
 
     Raises:
       InputError: what `check` raises, now; unreadable files, mask of another size or of more than two levels, images of
@@ -43,29 +51,36 @@ def load(data, data_dir, *, holdout=0, skip_bad_files=False, seed=0):
     return _load(split_entries(data, data_dir, holdout, seed), data, skip_bad_files)
 
 
-def check(data, data_dir):
-    """Checks that a data set is there and has the right layout; decodes nothing.
+def check(data, data_dir, *, needs_masks=False):
+    """Checks that a data set is there and has the right layout; decodes no image.
 
     Raises:
-      InputError: saying where to get it and what to put where.
+      InputError: saying where to get it and what to put where; with needs_masks also a set that has none.
     """
     if data == "phantom":
         phantom.check(data_dir)
-    else:
-        list_entries(data, data_dir)
+        return
+    entries = list_entries(data, data_dir)
+    if needs_masks and all(entry.mask is None for entry in entries):
+        raise InputError(
+            f"--data={data}: its images have no masks, which this stage learns from; allowed are sets with masks, such "
+            "as drive, chase_db1 or a folder with images/ and masks/; give one of them"
+        )
 
 
 def fingerprint(data, data_dir):
-    """12 hexadecimal digits that change when a file of the set comes, goes, or changes size or time."""
+    """12 hexadecimal digits that change when an image or mask comes, goes, changes size or time, or a label changes."""
     if data == "phantom":
         facts = [f"{phantom.VERSION} {phantom.COUNT}"]
     else:
         root = Path(data_dir) if data in DATASETS else Path(data)
         fields = ("image", "mask", "field_of_view", "second_mask")
-        files = [getattr(entry, field) for entry in list_entries(data, data_dir) for field in fields]
+        entries = list_entries(data, data_dir)
+        files = [getattr(entry, field) for entry in entries for field in fields]
         paths = {file.path for file in files if file}
         stats = {os.path.relpath(path, root): path.stat() for path in paths}
         facts = [f"{name} {stats[name].st_size} {stats[name].st_mtime_ns}" for name in sorted(stats)]
+        facts += [f"{entry.id} {entry.label}" for entry in entries if entry.label is not None]
     text = "\n".join([data if data in DATASETS else "folder", *facts])
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
 

@@ -1,5 +1,6 @@
 """What the loaders share: where the files of a sample lie (on disk or in a zip), and how they become a Sample."""
 
+import csv
 import functools
 import hashlib
 import io
@@ -39,6 +40,7 @@ class Entry(NamedTuple):
     mask: File | None = None
     field_of_view: File | None = None
     second_mask: File | None = None
+    label: str | None = None
     is_fundus: bool = False  # a field of view that does not ship can be estimated
     is_dark_foreground: bool = False  # the lower of a mask's two levels is the foreground
 
@@ -195,7 +197,63 @@ def read_entry(entry, split):
             )
     if masks["field_of_view"] is None and entry.is_fundus:
         masks["field_of_view"] = estimate_field_of_view(image)
-    return Sample(id=entry.id, image=image, group=entry.group, split=split, **masks)
+    return Sample(id=entry.id, image=image, group=entry.group, label=entry.label, split=split, **masks)
+
+
+def read_grades(tables, images, highest, left_out=()):
+    """Reads the diabetic-retinopathy grades of photographs from CSV files, one row a photograph.
+
+    Args:
+      tables: Files, separated by commas or semicolons, with the columns "Image name" and "Retinopathy grade"; further
+        columns and empty rows do not matter, and names may end like an image file or not.
+      images: {stem: File} of the photographs.
+      highest: the highest grade there is.
+      left_out: stems whose rows do not matter.
+
+    Returns:
+      dict: stem -> "0" ... str(highest), for all of `images`.
+
+    Raises:
+      InputError: not such a table, another grade, a photograph graded twice or not at all, a grade without photograph.
+    """
+    grades = {}
+    for table in tables:
+        try:
+            with table.open() as stream:
+                text = stream.read().decode("utf-8-sig", errors="replace")  # names and grades are ASCII
+            reader = csv.reader(io.StringIO(text), delimiter=";" if ";" in text.partition("\n")[0] else ",")
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+        except (OSError, csv.Error) as error:
+            raise InputError(f"{table.name}: cannot be read as a table ({error}); save it as CSV again") from error
+        header = [cell.lower() for cell in rows[0][1]] if rows else []
+        if not {"image name", "retinopathy grade"} <= set(header):
+            raise InputError(
+                f"{table.name}: no columns 'Image name' and 'Retinopathy grade' in its first line; allowed is a CSV "
+                "file that has them; save it as CSV again"
+            )
+        for line, cells in rows[1:]:
+            row = dict(zip(header, cells))
+            name, grade = row.get("image name", ""), row.get("retinopathy grade", "")
+            stem = name.rsplit(".", 1)[0] if has_image_suffix(name) else name
+            if not any(cells) or stem in left_out:
+                continue
+            where = f"{table.name}: line {line}"
+            if grade not in map(str, range(highest + 1)):
+                raise InputError(f"{where}: retinopathy grade {grade!r}, allowed are 0 to {highest}; mend it")
+            if stem in grades:
+                raise InputError(
+                    f"{where}: grades {stem} for the second time; allowed is one grade an image; remove one"
+                )
+            if stem not in images:
+                raise InputError(f"{where}: grades {stem!r}, but no such image is there; add it, or remove the line")
+            grades[stem] = grade
+    lacking = sorted(set(images) - set(grades))
+    if lacking:
+        raise InputError(
+            f"{images[lacking[0]].name}: has no grade in {tables[0].name}{' and so on' if len(tables) > 1 else ''} "
+            f"({len(lacking)} of {len(images)} images have none); add its line, or remove it"
+        )
+    return grades
 
 
 def _read(file):

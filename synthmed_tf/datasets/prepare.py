@@ -32,7 +32,8 @@ def prepare(data, data_dir, size, *, out_dir, holdout=0, skip_bad_files=False, o
     Returns:
       Path of the records: data_dir/prepared/NAME-HxW-HASH with the splits train and test. Its manifest
       has, beyond the usual, data, data_dir, fingerprint, holdout, fields_of_view ("as shipped", "estimated" or "none")
-      and test_split (how it was made; a test split without masks is left out, and test_split says so).
+      and test_split (how it was made; a test split that lacks the masks of the training split is left out,
+      and test_split says so). Samples of sets without masks have none; class names are in sorted order.
 
     Raises:
       InputError: what `datasets.load` raises, no training image, or neither folder can be written.
@@ -51,13 +52,20 @@ def prepare(data, data_dir, size, *, out_dir, holdout=0, skip_bad_files=False, o
         place = places[1]
         print(f"{data_dir} cannot be written, so the prepared data go to {place}; they are as private", flush=True)
 
-    counts, extra = _describe(data, data_dir, holdout, seed)
+    counts, class_names, extra = _describe(data, data_dir, holdout, seed)
     extra |= {"data": str(data), "data_dir": str(data_dir), "fingerprint": fingerprint, "holdout": holdout}
     source = f"{data}; fields of view: {extra['fields_of_view']}; test split: {extra['test_split']}"
     samples = datasets.load(data, data_dir, holdout=holdout, skip_bad_files=skip_bad_files, seed=seed)
     progress = tqdm(samples, desc=f"preparing {name}", unit="image", total=sum(counts.values()))
     wanted = (sample for sample in progress if counts.get(sample.split))
-    records.write(place, name, (crop_sample(sample, size) for sample in wanted), source=source, extra=extra)
+    records.write(
+        place,
+        name,
+        (crop_sample(sample, size) for sample in wanted),
+        source=source,
+        extra=extra,
+        class_names=class_names,
+    )
     return place
 
 
@@ -83,7 +91,7 @@ def crop_sample(sample, size):
 
 
 def _describe(data, data_dir, holdout, seed):
-    """({split: number of images to be written}, manifest entries), from the list of files alone.
+    """({split: number of images to be written}, labels or None, manifest entries), from the list of files alone.
 
     Raises:
       InputError: no training image, or some samples with and some without a field of view.
@@ -92,7 +100,7 @@ def _describe(data, data_dir, holdout, seed):
         half = datasets.phantom.COUNT // 2
         counts = {"train": half - holdout, "test": holdout or half}
         test = f"{holdout} groups held out of the training images" if holdout else "official"
-        return counts, {"fields_of_view": "as shipped", "test_split": test}
+        return counts, None, {"fields_of_view": "as shipped", "test_split": test}
     entries = datasets.split_entries(data, data_dir, holdout, seed)
     by_split = {split: [entry for entry in entries if entry.split == split] for split in ("train", "test")}
     counts = {split: len(by_split[split]) for split in by_split}
@@ -112,12 +120,12 @@ def _describe(data, data_dir, holdout, seed):
             if entries[0].is_fundus
             else "none"
         )
-    unlabelled = any(entry.mask is None for entry in by_split["test"])
+    lacks_masks = {split: any(entry.mask is None for entry in by_split[split]) for split in by_split}
     if holdout:
         test = f"{holdout} groups held out of the training images"
     elif not counts["test"]:
         test = "none"
-    elif unlabelled:
+    elif lacks_masks["test"] and not lacks_masks["train"]:
         test = (
             f"left out: its {counts['test']} images have no masks; --holdout=N holds out training images in their place"
         )
@@ -125,7 +133,8 @@ def _describe(data, data_dir, holdout, seed):
     else:
         has_split = datasets.list_entries(data, data_dir)[0].split is not None
         test = ("official" if data in datasets.DATASETS else "the folder's own") if has_split else "every fifth group"
-    return counts, {"fields_of_view": fields, "test_split": test}
+    labels = sorted({entry.label for entry in entries if entry.label is not None})
+    return counts, labels or None, {"fields_of_view": fields, "test_split": test}
 
 
 def _is_prepared(place):
