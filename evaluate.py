@@ -20,7 +20,7 @@ NOTHING_TO_TEST_ON = (
     "train_stage1.py with --holdout=5 and another --out_dir, and then the other two scripts with that --out_dir."
 )
 NO_MASKS = "The synthetic set has no masks, so nothing can learn to find them from it, and there are none to compare."
-BENCHMARKS = ("segmentation", "distribution", "copies")
+BENCHMARKS = ("segmentation", "distribution", "morphology", "copies")
 
 
 def main(settings):
@@ -52,7 +52,7 @@ def main(settings):
 
     from synthmed_tf import synthesis
     from synthmed_tf.datasets.prepare import prepare
-    from synthmed_tf.evaluation import distribution, privacy, segmentation
+    from synthmed_tf.evaluation import distribution, morphology, privacy, segmentation
     from synthmed_tf.reporting import html, table
     from synthmed_tf.training import loop, segmenter
 
@@ -89,11 +89,15 @@ def main(settings):
         if "distribution" in settings["benchmarks"]:
             report["distribution"] = distribution.intensity(real, synthetic, settings["seed"])
         if not has_masks:
-            missing = set(settings["benchmarks"]) & {"segmentation", "copies"}
+            missing = set(settings["benchmarks"]) & {"segmentation", "morphology", "copies"}
             report |= {name: {"unavailable": NO_MASKS} for name in missing}
             settings["benchmarks"] = set(settings["benchmarks"]) - missing
+        held_out = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
+        if held_out and held_out[0].mask is None:
+            held_out = []
+        if "morphology" in settings["benchmarks"]:
+            report["morphology"] = morphology.shapes(real, synthetic, held_out)
         if "copies" in settings["benchmarks"]:
-            held_out = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
             report["copies"] = privacy.nearest_training_masks(real, synthetic, held_out)
         if "segmentation" in settings["benchmarks"]:
             samples = datasets.load(settings["data"], settings["data_dir"], **options)

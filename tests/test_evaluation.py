@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, recall_score
 
-from synthmed_tf.evaluation import segmentation
+from synthmed_tf.evaluation import morphology, segmentation
+from synthmed_tf.metrics.morphology import statistics
 from synthmed_tf.sample import Sample
 from synthmed_tf.training import segmenter
 
@@ -63,3 +64,17 @@ def test_arms_ratio_and_agreement_by_scikit_learn(trained, tmp_path):
     assert report["ratio"] == pytest.approx(
         report["arms"]["synthetic"]["f1"]["fov_pooled"]["mean"] / report["arms"]["real"]["f1"]["fov_pooled"]["mean"]
     )
+
+
+def test_shapes_are_measured_in_the_fields_of_view_where_all_have_them():
+    training, synthetic, test = made("r", 4), made("s", 6), made("t", 3)
+    inside, whole = (
+        np.mean([statistics(sample.mask, view)["area_fraction"] for sample, view in zip(synthetic, views)])
+        for views in ([sample.field_of_view for sample in synthetic], [None] * 6)
+    )
+    found = morphology.shapes(training, synthetic, test)["area_fraction"]
+    assert found["synthetic"]["mean"] == pytest.approx(inside) and found["floor"] is not None
+    blind = [Sample(sample.id, sample.image, sample.mask) for sample in test]
+    found = morphology.shapes(training, synthetic, blind)["area_fraction"]
+    assert found["synthetic"]["mean"] == pytest.approx(whole) and found["synthetic"]["mean"] < inside
+    assert morphology.shapes(training, synthetic, [])["area_fraction"]["floor"] is None

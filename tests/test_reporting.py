@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from synthmed_tf import records
-from synthmed_tf.metrics import copies, distribution, segmentation
+from synthmed_tf.metrics import copies, distribution, morphology, segmentation
 from synthmed_tf.reporting import figures, html, table, words
 from synthmed_tf.sample import InputError, Sample
 
@@ -98,6 +98,7 @@ def made_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
             "histograms": histograms,
             "smoothing": distribution.SMOOTHING,
         },
+        "morphology": morphology.distances(*([morphology.statistics(s.mask) for s in some] for some in (train, synthetic, test))),
         "copies": {
             "nearest_training_mask": nearest,
             "synthetic_to_training": {"min": float(distance.min()), "median": float(np.median(distance))},

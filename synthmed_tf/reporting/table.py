@@ -16,7 +16,8 @@ def text(report):
     """
     lines = [f"{name(report)}: {sizes(report)}", ""]
     lines += _useful(section(report, "segmentation")) + [""]
-    lines += _faithful(section(report, "distribution")) + [""]
+    lines += _faithful(section(report, "distribution"))
+    lines += _shapes(section(report, "morphology")) + [""]
     lines += _copied(section(report, "copies"))
     return "\n".join(part for line in lines for part in _wrap(_printable(line)))
 
@@ -109,6 +110,21 @@ def _faithful(distribution):
         f"  two halves of the real set {floor}",
         f"  P1 on DRIVE: {P1_KL['synthetic_vs_real']} and {P1_KL['real_vs_real']:.3e}",
     ]
+
+
+def within_floor(morphology):
+    """(statistics whose distance is at most twice its floor, statistics that have both)."""
+    known = [entry for entry in morphology.values() if _is_number(entry["distance"]) and _is_number(entry["floor"])]
+    return sum(entry["distance"] <= 2 * entry["floor"] for entry in known), len(known)
+
+
+def _shapes(morphology):
+    if "unavailable" in morphology:
+        return ["  shapes of masks: " + morphology["unavailable"]]
+    near, known = within_floor(morphology)
+    found = [f"{key} {number(entry['distance'], '.2f')} ({number(entry['floor'], '.2f')})" for key, entry in morphology.items()]
+    verdict = f"{near} of {known} lie within twice their floor" if known else "no floor to compare with"
+    return [f"  shapes of masks, distance in real standard deviations (floor): {', '.join(found)}; {verdict}"]
 
 
 def _copied(copies):

@@ -1,5 +1,6 @@
 """What report.html says about the numbers of report.json: its sentences and the rows of its tables, as plain text."""
 
+from synthmed_tf.metrics.morphology import STATISTICS
 from synthmed_tf.metrics.segmentation import METRICS
 from synthmed_tf.reporting import table
 
@@ -53,6 +54,24 @@ def faithful(distribution):
         f"The grey levels of the synthetic images differ from those of the real ones by a KL divergence of "
         f"{table.number(ours, '.3g')} (0 would be the same distribution); {halves}."
     )
+
+
+def shape_rows(morphology):
+    """[(what is measured, unit, real, synthetic, distance, floor)]."""
+    if "unavailable" in morphology:
+        return []
+    rows = []
+    for name, entry in morphology.items():
+        what, unit = STATISTICS[name]
+        real, synthetic = (table.mean_sd(entry[key], ".3g", "±") for key in ("real", "synthetic"))
+        rows.append((what, unit, real, synthetic, *(table.number(entry[key], ".2f") for key in ("distance", "floor"))))
+    return rows
+
+
+def shapes(morphology):
+    """How many statistics lie near their floor, in one sentence; None where there is nothing to count."""
+    near, known = (0, 0) if "unavailable" in morphology else table.within_floor(morphology)
+    return f"{near} of {known} distances are at most twice their floor." if known else None
 
 
 def copied(copies):
