@@ -13,11 +13,11 @@ from absl import flags
 from synthmed_tf.sample import InputError
 
 STAGE1_PRESETS = {
-    # What makes 20 to 400 masks work: distance fields, canonical orientation, warped real masks, z at every layer, R1.
-    "small_data": dict(model="selfmod", latent=64, batch_size=16, steps=3000, learning_rate=1.2e-3, rate_decay=1000, beta1=0.0, beta2=0.99,
+    # What makes 20 to 400 masks work: fields of walls and centrelines, canonical orientation, warped real masks, z at every layer, R1.
+    "small_data": dict(target="mask", model="selfmod", latent=64, batch_size=16, steps=3000, learning_rate=1.2e-3, rate_decay=1000, beta1=0.0, beta2=0.99,
                        r1=3.0, average=0.995, field_scale=3.0, half_size=True, warp=True),
     # Radford et al. 2016 § 4, as P1 (z 100) and P2 § 3.1 (batch 32) use it.
-    "paper": dict(model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999,
+    "paper": dict(target="mask", model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999,
                   r1=0.0, average=0.0, field_scale=0.0, half_size=False, warp=False),
 }  # fmt: skip
 
@@ -69,8 +69,8 @@ def define(script, values):
     add = group("Model")
     if first:
         text = "selfmod: z enters every layer (small_data's choice); dcgan: Radford et al. 2016 (paper's choice)"
-        text = "mask: geometry, which stage 2 paints; image: a single GAN makes the photograph at once and stage 2 is left out"
-        add(choice, "target", "mask", text, enum_values=["mask", "image"])
+        text = "mask (default): geometry, which stage 2 paints; image: a single GAN makes photographs at once, without stage 2"
+        add(choice, "target", None, text, enum_values=["mask", "image"])
         add(choice, "model", None, text, enum_values=["selfmod", "dcgan"])
     if not evaluates:
         presets = list(STAGE1_PRESETS if first else STAGE2_PRESETS)
