@@ -17,7 +17,7 @@ from synthmed_tf import datasets, flags
 
 
 def main(settings):
-    datasets.check(settings["data"], settings["data_dir"], needs_masks=settings["target"] == "mask")
+    datasets.check(settings["data"], settings["data_dir"], needs_masks=settings["target"] != "image")
     settings = flags.apply_preset(settings, flags.STAGE1_PRESETS)
     settings["image_size"] = settings["image_size"] or (128, 128)
     out = Path(settings["out_dir"])

@@ -1,6 +1,7 @@
 """What all tests share. Nothing here imports TensorFlow, so collection stays quick."""
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports TensorFlow
@@ -16,3 +17,11 @@ def real_data():
     if not folder.is_dir():
         pytest.skip(f"no real data: looked for the folder {folder} (set SYNTHMED_DATA_DIR to where it is)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def in_float32():
+    """After each test the precision policy is what it was: scripts that run within a test set it for the whole process."""
+    yield
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].keras.mixed_precision.set_global_policy("float32")
