@@ -20,7 +20,7 @@ NOTHING_TO_TEST_ON = (
     "train_stage1.py with --holdout=5 and another --out_dir, and then the other two scripts with that --out_dir."
 )
 NO_MASKS = "The synthetic set has no masks, so nothing can learn to find them from it, and there are none to compare."
-BENCHMARKS = ("segmentation", "distribution", "morphology", "copies")
+BENCHMARKS = ("segmentation", "distribution", "fidelity", "morphology", "copies")
 
 
 def main(settings):
@@ -93,8 +93,10 @@ def main(settings):
             report |= {name: {"unavailable": NO_MASKS} for name in missing}
             settings["benchmarks"] = set(settings["benchmarks"]) - missing
         held_out = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
-        if held_out and held_out[0].mask is None:
+        if has_masks and len(held_out) and held_out[0].mask is None:
             held_out = []
+        if "fidelity" in settings["benchmarks"]:
+            report["fidelity"] = distribution.fidelity_and_diversity(real, synthetic, held_out, settings["seed"])
         if "morphology" in settings["benchmarks"]:
             report["morphology"] = morphology.shapes(real, synthetic, held_out)
         if "copies" in settings["benchmarks"]:

@@ -94,7 +94,7 @@ def define(script, values):
         text = "the OUT_DIR of the other two scripts, a synthetic set, or a TFDS folder of another program; default OUT_DIR"
         add(word, "synthetic_dir", None, text)
         add(word, "report_dir", None, "where the report goes; default OUT_DIR/report")
-        add(flags.DEFINE_list, "benchmarks", "segmentation,distribution,morphology,copies", "which to run, comma separated")
+        add(flags.DEFINE_list, "benchmarks", "segmentation,distribution,fidelity,morphology,copies", "which to run, comma separated")
         add(number, "unet_steps", 600, "training steps of each U-Net", lower_bound=1)
         add(number, "repeats", 3, "U-Nets trained for each arm, each from its own seed", lower_bound=1)
         add(switch, "real_images", True, "show pictures of real images in the report, which is private then")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from synthmed_tf import records
-from synthmed_tf.metrics import copies, distribution, morphology, segmentation
+from synthmed_tf.metrics import copies, distribution, fidelity, morphology, segmentation
 from synthmed_tf.reporting import figures, html, table, words
 from synthmed_tf.sample import InputError, Sample
 
@@ -97,6 +97,10 @@ def made_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
             },
             "histograms": histograms,
             "smoothing": distribution.SMOOTHING,
+        },
+        "fidelity": {
+            "photographs": fidelity.compare(*(fidelity.photograph_features([s.image for s in some]) for some in (train, synthetic, test))),
+            "masks": fidelity.compare(*(fidelity.mask_features([s.mask for s in some]) for some in (train, synthetic, test))),
         },
         "morphology": morphology.distances(*([morphology.statistics(s.mask) for s in some] for some in (train, synthetic, test))),
         "copies": {

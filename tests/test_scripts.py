@@ -540,7 +540,7 @@ def test_evaluate_on_what_is_no_data_set(trained, tmp_path):
         "evaluate",
         f"--synthetic_dir={trained.out}",
         "--benchmarks=fame",
-        says=["'fame'", "segmentation, distribution, morphology, copies"],
+        says=["'fame'", "segmentation, distribution, fidelity, morphology, copies"],
     )
     assert contents(tmp_path) == before
     shard = next((trained.out / "synthetic").glob("*.tfrecord-*"))

@@ -1,6 +1,8 @@
-"""Is the synthetic set faithful? Divergence of the pixel intensities beside its real-against-real floor (P1 § Evaluation Metrics)."""
+"""Is the synthetic set faithful? Divergence of intensities (P1 § Evaluation Metrics), fidelity and diversity, with their floors."""
 
-from synthmed_tf.metrics import distribution
+from tqdm import tqdm
+
+from synthmed_tf.metrics import distribution, fidelity
 
 
 def intensity(real, synthetic, seed=0):
@@ -29,6 +31,34 @@ def intensity(real, synthetic, seed=0):
         },
         "smoothing": distribution.SMOOTHING,
     }
+
+
+def fidelity_and_diversity(training, synthetic, test, seed=0):
+    """The "fidelity" part of report.json: metrics.fidelity.compare for photographs, and for masks where the synthetic set has them.
+
+    Args:
+      training, synthetic, test: sequences of Samples; test, the reference, may be empty.
+      seed: of the random subsets.
+    """
+    kinds = ["photographs"] + ["masks"] * (synthetic[0].mask is not None)
+    with tqdm(total=len(kinds) * (len(training) + len(synthetic) + len(test)), desc="features", unit="image") as bar:
+
+        def features(name, samples):
+            def counted(values):
+                for value in values:
+                    bar.update()
+                    yield value
+
+            if name == "masks":
+                return fidelity.mask_features(counted(sample.mask for sample in samples))
+            images, views = _images(samples)
+            return fidelity.photograph_features(counted(images), views)
+
+        figures = {}
+        for name in kinds:
+            held_out = features(name, test) if len(test) else None
+            figures[name] = fidelity.compare(features(name, training), features(name, synthetic), held_out, seed=seed)
+    return figures
 
 
 def _images(samples):

@@ -177,6 +177,8 @@ def _context(report, drawn):
         "macro": words.macro(segmentation),
         "distribution": distribution,
         "kl_rows": words.kl_rows(distribution),
+        "fidelity": table.section(report, "fidelity"),
+        "fidelity_tables": words.fidelity_tables(table.section(report, "fidelity")),
         "morphology": table.section(report, "morphology"),
         "shape_rows": words.shape_rows(table.section(report, "morphology")),
         "shapes": words.shapes(table.section(report, "morphology")),

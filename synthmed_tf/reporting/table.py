@@ -2,6 +2,8 @@
 
 import math
 
+from synthmed_tf.metrics.fidelity import METRICS
+
 ARMS = {"real": "real", "synthetic": "synthetic", "real_and_synthetic": "both"}
 WIDTH = 100  # columns of the terminal table
 P1_F1 = {"synthetic": 0.8877, "real": 0.8988}  # P1 section 10, on DRIVE
@@ -17,6 +19,7 @@ def text(report):
     lines = [f"{name(report)}: {sizes(report)}", ""]
     lines += _useful(section(report, "segmentation")) + [""]
     lines += _faithful(section(report, "distribution"))
+    lines += _fidelity(section(report, "fidelity"))
     lines += _shapes(section(report, "morphology")) + [""]
     lines += _copied(section(report, "copies"))
     return "\n".join(part for line in lines for part in _wrap(_printable(line)))
@@ -110,6 +113,19 @@ def _faithful(distribution):
         f"  two halves of the real set {floor}",
         f"  P1 on DRIVE: {P1_KL['synthetic_vs_real']} and {P1_KL['real_vs_real']:.3e}",
     ]
+
+
+def _fidelity(fidelity):
+    if "unavailable" in fidelity:
+        return ["  fidelity and diversity: " + fidelity["unavailable"]]
+    row = "  {:<20}" + "{:>15}" * len(METRICS)
+    lines = [row.format("synthetic (floor)", *METRICS)]
+    for kind, figures in fidelity.items():
+        means = {metric: [figures[metric][key]["mean"] for key in ("synthetic_vs_real", "real_vs_real")] for metric in METRICS}
+        specs = {metric: ".2g" if metric == "kid" else ".2f" for metric in METRICS}
+        cells = [f"{number(ours, specs[metric])} ({number(floor, specs[metric])})" for metric, (ours, floor) in means.items()]
+        lines.append(row.format(kind, *cells))
+    return lines
 
 
 def within_floor(morphology):

@@ -14,6 +14,13 @@ METRIC_NAMES = {
     "specificity": "specificity",
     "accuracy": "accuracy",
 }
+FIDELITY_NAMES = {
+    "precision": "precision: synthetic images that look real",
+    "density": "density: how deep among the real ones they lie",
+    "recall": "recall: real images that the synthetic set could have made",
+    "coverage": "coverage: real images with a synthetic one nearby",
+    "kid": "KID: distance of the two sets, 0 = none",
+}
 CONVENTION_NAMES = {
     "fov_pooled": "Inside the field of view, all images pooled",
     "fov_per_image": "Inside the field of view, mean of the images",
@@ -54,6 +61,26 @@ def faithful(distribution):
         f"The grey levels of the synthetic images differ from those of the real ones by a KL divergence of "
         f"{table.number(ours, '.3g')} (0 would be the same distribution); {halves}."
     )
+
+
+def fidelity_tables(fidelity):
+    """[(title, protocol in words, [(metric, [synthetic, floor, all synthetic])])], photographs first."""
+    if "unavailable" in fidelity:
+        return []
+    tables = []
+    for name, figures in fidelity.items():
+        protocol, rows = figures["protocol"], []
+        for metric, meaning in FIDELITY_NAMES.items():
+            keys = ("synthetic_vs_real", "real_vs_real", "all_synthetic_vs_real")
+            cells = [table.mean_sd(figures[metric][key], ".3g" if metric == "kid" else ".2f", "±") for key in keys]
+            rows.append((meaning, cells))
+        how = (
+            f"Reference: {protocol['reference']}, {protocol['reference_size']} images. Sets of {protocol['subset_size']} are "
+            f"compared with it, up to {protocol['subsets']} random ones; {protocol['neighbours']} nearest neighbours. "
+            f"{protocol['features']['description']}"
+        )
+        tables.append((name, how, rows))
+    return tables
 
 
 def shape_rows(morphology):
