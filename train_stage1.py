@@ -52,7 +52,7 @@ def main(settings):
         networks, result = stage1.train(folder, real, settings, steps, strategy)
         count = settings["num_samples"]
         made = folder / "masks" if target == "mask" else out / "synthetic"
-        digest = synthesis.checkpoint_sha256(result["checkpoint"])
+        digest = synthesis.checkpoint_sha256(result["sampler"])
         if synthesis.is_current(made, count, checkpoint_sha256=digest) and (target == "mask" or (made / "png").is_dir()):
             print(f"already done: {count} {target}s in {made}. A larger --steps or --num_samples goes on from here")
             return
@@ -63,6 +63,7 @@ def main(settings):
             "commands": [flags.command("train_stage1", settings)],
             "flags": flags.shareable(settings),
             "steps": result["step"],
+            "sampled_step": result["sampled_step"],
             "checkpoint_sha256": digest,
             "real": synthesis.describe_real(real.manifest),
         }
@@ -71,7 +72,7 @@ def main(settings):
         if target == "image":
             synthesis.write_png(made / "png", records.Records(made))
         following = "train_stage2.py" if target == "mask" else f"evaluate.py --synthetic_dir={out}"
-        print(f"{count} {target}s in {made}, samples of the training in {folder / 'samples'}. Next: {following}")
+        print(f"{count} {target}s in {made}, samples of the training in {folder / 'samples'}, by the weights of step {result['sampled_step']}. Next: {following}")
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from synthmed_tf.sample import InputError
 
 STAGE1_PRESETS = {
     # What makes 20 to 400 masks work: fields of walls and centrelines, canonical orientation, warped real masks, z at every layer, R1.
-    "small_data": dict(target="mask", model="selfmod", latent=64, batch_size=16, steps=3000, learning_rate=1.2e-3, rate_decay=1000, beta1=0.0, beta2=0.99,
+    "small_data": dict(target="mask", checkpoint="best", model="selfmod", latent=64, batch_size=16, steps=3000, learning_rate=1.2e-3, rate_decay=1000, beta1=0.0, beta2=0.99,
                        r1=3.0, average=0.995, field_scale=3.0, half_size=True, warp=True),
     # Radford et al. 2016 § 4, as P1 (z 100) and P2 § 3.1 (batch 32) use it.
-    "paper": dict(target="mask", model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999,
+    "paper": dict(target="mask", checkpoint="best", model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999,
                   r1=0.0, average=0.0, field_scale=0.0, half_size=False, warp=False),
 }  # fmt: skip
 
@@ -85,6 +85,8 @@ def define(script, values):
         add(number, "batch_size", None, "images a step; the preset's if not given", lower_bound=1)
     if first:
         add(number, "num_samples", 200, "how many masks to make", lower_bound=1)
+        text = "whose weights make them: best (least distance to the training set's shapes), last, or a number of steps"
+        add(word, "checkpoint", None, text)
     if second:
         text = "how many pairs to write; default: one for each mask of stage 1"
         add(number, "num_samples", None, text, lower_bound=1)
@@ -160,6 +162,8 @@ def parse(script, doc, argv):
         settings["image_size"] = image_size(settings["image_size"])
     if settings["data"] and os.sep in settings["data"]:
         settings["data"] = os.path.abspath(settings["data"])  # however it was spelt, the same set
+    if not re.fullmatch(r"best|last|\d+", settings.get("checkpoint") or "best"):
+        raise InputError(f"--checkpoint={settings['checkpoint']}: give best, last or a number of steps")
     if settings.get("steps") and settings.get("epochs"):
         raise InputError("--steps and --epochs say the same thing twice: give one of them")
     return settings

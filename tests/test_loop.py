@@ -150,6 +150,33 @@ def test_pictures_of_samples(tmp_path):
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["0000004.png", "0000006.png"]
 
 
+def test_the_best_the_last_and_any_kept_weights_can_be_sampled_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_EVERY", 2)
+    monkeypatch.setattr(loop, "GRID_EVERY", 2)
+    monkeypatch.setattr(loop, "SAMPLERS_KEPT", 2)
+    distances = {2: 0.9, 4: 0.3, 6: 0.5, 8: 0.3, 10: 0.7, 12: 0.6, 13: 0.8}
+    sampler = tf.keras.Sequential([tf.keras.Input([1]), tf.keras.layers.Dense(1)])
+    steps = iter(sorted(distances))
+
+    def measure():
+        step = next(steps)
+        sampler.layers[0].kernel.assign([[float(step)]])
+        return {"distance": distances[step]}, "LOW " if step == 12 else ""
+
+    Run(tmp_path).fit(13, measure=measure, sampler=sampler)
+    kept = sorted(int(path.stem.split("-")[1]) for path in (tmp_path / "samplers").glob("*.index"))
+    assert kept == [8, 12, 13]  # the best, of two equals the later one, and the newest
+    for which, step in (("best", 8), ("last", 13), ("12", 12)):
+        found, prefix = loop.restore_sampler(tmp_path, sampler, which)
+        assert found == step and prefix.endswith(f"ckpt-{step}") and float(sampler.layers[0].kernel[0, 0]) == step
+    with pytest.raises(InputError, match="--checkpoint=4: .* of steps 8, 12, 13; give one of those, best or last"):
+        loop.restore_sampler(tmp_path, sampler, "4")
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {line["step"]: line["distance"] for line in lines if "distance" in line} == {10: 0.7, 13: 0.8} | {
+        step: distances[step] for step in (2, 4, 6, 8, 12)
+    }
+
+
 def test_picture_grid_by_hand():
     images = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1) * np.ones([5, 3, 2, 3], np.uint8)
     sheet = loop.picture_grid(images, columns=3)

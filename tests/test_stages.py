@@ -158,6 +158,23 @@ def test_real_fields_of_photographs_are_their_pixels():
     assert (networks.pictures(fields[..., :3])[0] == photograph).all()
 
 
+def test_what_stage_1_is_measured_by_tells_real_masks_from_broken_and_from_repeated_ones():
+    masks = np.stack([crop_sample(phantom.fundus(index), (64, 64)).mask for index in range(24)])
+    real = [Sample(str(i), mask=mask) for i, mask in enumerate(masks[:12])]
+    found = {}
+    broken = masks[12:] * (RNG.random(masks[12:].shape) < 0.8).astype(np.uint8)
+    for name, made in (("real", masks[12:]), ("broken", broken), ("repeated", masks[:1].repeat(12, 0)), ("empty", 0 * masks[:12])):
+        fields = tf.constant(np.tile(made, [6, 1, 1, 1])[: stage1.MEASURED_SAMPLES] * 2.0 - 1, tf.float32)
+        z = tf.keras.Input([3])
+        network = tf.keras.Model(z, tf.keras.layers.Lambda(lambda z, fields=fields: fields + 0 * z[:, :1, None, None])(z))
+        networks = stage1.Stage1("mask", network, None, None, 1, 1)
+        found[name] = stage1.measurement(networks, real, {"target": "mask", "seed": 0, "latent": 3})()
+    distance, diversity = ({name: each[0][key] for name, each in found.items()} for key in ("distance", "diversity"))
+    assert distance["real"] < 0.6 * min(distance["broken"], distance["repeated"], distance["empty"])
+    assert diversity["real"] > 0.9 and diversity["repeated"] == diversity["empty"] == 0
+    assert [name for name, (_, warning) in found.items() if warning] == ["repeated", "empty"]
+
+
 def test_disc_is_right():
     assert stage1.disc_is_right(wedge()) and not stage1.disc_is_right(wedge()[:, ::-1])
     assert not stage1.disc_is_right(np.zeros([64, 64, 1], np.uint8))

@@ -53,7 +53,7 @@ def train_unet(folder, real, steps):
 def main(folder, steps, kill_at, *trainings):
     folder = Path(folder)
     loop.set_up()
-    loop.SAVE_EVERY = 4
+    loop.SAVE_EVERY = loop.GRID_EVERY = 4
     real = list(samples())
     original = records.batch_indices
 

@@ -19,12 +19,13 @@ from synthmed_tf.sample import InputError
 
 SAVE_EVERY = 250  # steps between checkpoints
 GRID_EVERY = 250  # steps between pictures of samples
+SAMPLERS_KEPT = 12  # newest weights that samples can be made with, besides the best
 AVERAGE_EVERY = 10  # steps between two updates of the averaged weights; decay ** 10 then is the same average
 
 _REMEDY = "stopped, with the checkpoint of step {} kept. Try --overwrite with --precision=float32 or another --seed"
 
 # What may differ when a command is run again: how far to go and where things lie, not what is computed.
-_FREE_TO_CHANGE = {"steps", "epochs", "num_samples", "data_dir", "out_dir"}
+_FREE_TO_CHANGE = {"steps", "epochs", "num_samples", "data_dir", "out_dir", "checkpoint"}
 
 
 def set_up(precision="float32", strategy="default"):
@@ -116,7 +117,7 @@ def write_json(path, value):
     os.replace(temporary, path)
 
 
-def fit(folder, step, batch, state, steps, *, images_per_step, average=None, grid=None, name="", strategy=None):
+def fit(folder, step, batch, state, steps, *, images_per_step, average=None, grid=None, measure=None, sampler=None, name="", strategy=None):
     """Trains until `steps` steps are done, from wherever the newest checkpoint in the folder stands.
 
     Killed at any moment and called again, it ends with the same bits, because `step` and `batch` are functions of the step
@@ -131,6 +132,9 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
       images_per_step: real images in a step, for the speed shown.
       average: (model, averaged model, decay per step) or None.
       grid: function () -> [height, width, channels] uint8 picture of samples, or None.
+      measure: function () -> (dict of floats for the log, warning for the progress line or ""), as often as pictures are
+        made; "distance" among the floats is what the best weights have least of. None: nothing is measured.
+      sampler: model whose weights are kept at each measurement, see `restore_sampler`.
       name: shown in the progress line.
       strategy: tf.distribute strategy; the batch is split over its replicas.
 
@@ -176,7 +180,7 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
         mininterval=1 if sys.stderr.isatty() else 20,
     )
     with _Interruption() as interruption, ThreadPoolExecutor(1) as ahead, bar:
-        upcoming = ahead.submit(batch, start)
+        upcoming, warning = ahead.submit(batch, start), ""
         for index in range(start, steps):
             arrays = upcoming.result()
             if index + 1 < steps:
@@ -190,12 +194,17 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
                 raise InputError(
                     f"{folder}: step {index + 1}: a loss is not finite ({_words(losses)}); {_REMEDY.format(_step_of(manager))}"
                 )
-            log.add(index + 1, losses, bar)
-            bar.update()
-            bar.set_postfix_str(f"{_speed(bar, images_per_step)} {_words(losses)}", refresh=False)
             done = index + 1 == steps
-            if grid and ((index + 1) % GRID_EVERY == 0 or done):
+            looks = (index + 1) % GRID_EVERY == 0 or done
+            measured = {}
+            if measure and looks:
+                measured, warning = measure()
+                tf.train.Checkpoint(model=sampler).write(str(folder / "samplers" / f"ckpt-{index + 1}"))
+            if grid and looks:
                 log.picture(index + 1, grid())
+            log.add(index + 1, losses | measured, always=done or bool(measured))
+            bar.update()
+            bar.set_postfix_str(f"{warning}{_speed(bar, images_per_step)} {_words(losses)}", refresh=False)
             if (index + 1) % SAVE_EVERY == 0 or done or interruption.signal:
                 if not _is_finite(state):  # the losses are from before the update
                     raise InputError(
@@ -203,12 +212,58 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
                     )
                 log.flush()
                 _save(manager, index + 1, folder)
+                _forget_samplers(folder)
                 write_json(clock, round(time.monotonic() - began, 1))
             if interruption.signal:
                 bar.close()
                 print(f"stopped at step {index + 1} and saved; the same command goes on from there", file=sys.stderr)
                 raise SystemExit(128 + interruption.signal)
     return {"step": steps, "seconds": time.monotonic() - began, "checkpoint": manager.latest_checkpoint}
+
+
+def restore_sampler(folder, sampler, which="best"):
+    """Gives `sampler` the weights that `fit` kept at one of its measurements.
+
+    Args:
+      folder: of the run.
+      sampler: the model that `fit` was given.
+      which: "best": of the least distance measured; "last"; or a number of steps.
+
+    Returns:
+      (step, prefix of the checkpoint).
+
+    Raises:
+      InputError: no weights were kept at that step; the message names the steps.
+    """
+    distances = _sampler_distances(folder)
+    step = {"last": max(distances, default=""), "best": _best(distances)}.get(which, which)
+    if not str(step).isdigit() or int(step) not in distances:
+        raise InputError(
+            f"--checkpoint={which}: {folder / 'samplers'} holds the weights of steps {', '.join(map(str, sorted(distances)))}; "
+            "give one of those, best or last"
+        )
+    prefix = str(folder / "samplers" / f"ckpt-{int(step)}")
+    tf.train.Checkpoint(model=sampler).read(prefix).assert_existing_objects_matched()
+    return int(step), prefix
+
+
+def _best(distances):
+    return min(distances, key=lambda step: (distances[step], -step), default="")
+
+
+def _sampler_distances(folder):
+    """{step: distance} of the weights that are kept."""
+    kept = {int(path.stem.rsplit("-", 1)[1]) for path in (folder / "samplers").glob("ckpt-*.index")}
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    return {line["step"]: line["distance"] for line in lines if line["step"] in kept and "distance" in line}
+
+
+def _forget_samplers(folder):
+    distances = _sampler_distances(folder)
+    for step in sorted(distances)[:-SAMPLERS_KEPT]:
+        if step != _best(distances):
+            for path in (folder / "samplers").glob(f"ckpt-{step}.*"):
+                path.unlink()
 
 
 def _is_finite(state):
@@ -316,12 +371,12 @@ class _Log:
             self.path.write_text("".join(kept), encoding="utf-8")
         self.events = tf.summary.create_file_writer(str(folder / "events"))
 
-    def add(self, step, losses, bar):
-        if step % 10 and step != bar.total:
+    def add(self, step, values, always):
+        if step % 10 and not always:
             return
-        self.lines.append(json.dumps({"step": step, **{key: round(value, 6) for key, value in losses.items()}}) + "\n")
+        self.lines.append(json.dumps({"step": step, **{key: round(value, 6) for key, value in values.items()}}) + "\n")
         with self.events.as_default(step):
-            for key, value in losses.items():
+            for key, value in values.items():
                 tf.summary.scalar(key, value)
 
     def picture(self, step, image):
