@@ -11,12 +11,10 @@ from synthmed_tf.metrics import fidelity, morphology
 from synthmed_tf.networks import dcgan, selfmod
 from synthmed_tf.training import loop
 
-R1_EVERY = (
-    8  # steps between two R1 penalties, each weighted that much more (Karras et al. 2020 § 3.1, lazy regularisation)
-)
+R1_EVERY = 8  # steps between two R1 penalties, each weighted as much more (lazy regularisation: Karras et al. 2020 § 3.1)
 CALIBRATION_SAMPLES = 32
 MEASURED_SAMPLES = 64
-LOW_DIVERSITY = 0.6  # of the real set's; DRIVE's masks: one picture for every z has 0 to 0.3, sets that vary 0.9 and more
+LOW_DIVERSITY = 0.6  # of the real set's; one picture for every z has 0, masks of DRIVE that vary had 0.9
 
 
 @dataclasses.dataclass
@@ -71,9 +69,8 @@ def build(settings, photograph_channels=3):
     def generator():
         return network.generator(size, channels, latent=settings["latent"])
 
-    return Stage1(
-        settings["target"], generator(), generator() if settings["average"] else None, network.discriminator(size, channels), stride, channels
-    )
+    trained, averaged = generator(), generator() if settings["average"] else None
+    return Stage1(settings["target"], trained, averaged, network.discriminator(size, channels), stride, channels)
 
 
 def calibrate(networks, real, settings):
@@ -122,7 +119,8 @@ def train(folder, real, settings, steps, strategy=None):
       strategy: tf.distribute strategy.
 
     Returns:
-      (Stage1, loop.fit's dict).
+      (Stage1 whose sampler has the weights that settings["checkpoint"] names, loop.fit's dict with two more entries:
+      "sampled_step", the step of those weights, and "sampler", the prefix of their checkpoint).
 
     Raises:
       InputError: what loop.fit raises.
