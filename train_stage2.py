@@ -2,6 +2,8 @@
 """Stage 2: geometry -> photograph. Trains pix2pix on real pairs, translates the masks of stage 1, writes OUT_DIR/synthetic.
 
     train_stage2.py --data=drive                     after train_stage1.py with the same --data and --out_dir
+    train_stage2.py --data=idrid                     after train_stage1.py --data=drive: photographs without masks get theirs
+                                                     from a U-Net that learns from the first set, as in P1
     train_stage2.py --data=drive --preset=pix2pix    Isola et al. 2017 to the letter; also vess2ret, authors2017
 
 Run again, it goes on where it stopped; done, it says so. OUT_DIR/synthetic is the only folder meant to be shared.
@@ -15,7 +17,7 @@ from synthmed_tf.sample import InputError
 
 
 def main(settings):
-    datasets.check(settings["data"], settings["data_dir"], needs_masks=True)
+    datasets.check(settings["data"], settings["data_dir"])
     settings = flags.apply_preset(settings, flags.STAGE2_PRESETS)
     out = Path(settings["out_dir"])
     folder = out / "stage2"
@@ -35,26 +37,28 @@ def main(settings):
     if not (out / "stage1" / "masks").is_dir():
         raise InputError(f"{out / 'stage1' / 'masks'}: not there; run train_stage1.py again, it goes on where it stopped")
     masks = records.Records(out / "stage1" / "masks")
-    if first["data"] != settings["data"]:
+    same = first["data"] == settings["data"]
+    if not same and datasets.has_masks(settings["data"], settings["data_dir"]):
         raise InputError(
             f"{masks.folder}: made from --data={first['data']}, now --data={settings['data']}; give the same to both stages"
         )
     settings["image_size"], settings["holdout"] = tuple(first["image_size"]), first["holdout"]
-    prepared = prepare(
-        settings["data"], settings["data_dir"], settings["image_size"], out_dir=out, holdout=settings["holdout"],
-        skip_bad_files=first["skip_bad_files"],
-    )  # fmt: skip
-    if prepared.name != first["prepared"]:
+    options = {"out_dir": out, "skip_bad_files": first["skip_bad_files"]}
+    drawn = prepare(first["data"], settings["data_dir"], settings["image_size"], holdout=first["holdout"], **options)
+    if drawn.name != first["prepared"]:
         raise InputError(
-            f"{prepared}: the real set has changed since stage 1 ({first['prepared']}); run train_stage1.py --overwrite"
+            f"{drawn}: the real set has changed since stage 1 ({first['prepared']}); run train_stage1.py --overwrite"
         )
     count = settings["num_samples"] or len(masks)
     if count > len(masks):
         raise InputError(
             f"{masks.folder}: {len(masks)} masks, --num_samples={count}; run train_stage1.py --num_samples={count} first"
         )
+    teachers = records.Records(drawn, "train")
+    synthesis.require(teachers, "image", "mask")
+    prepared = drawn if same else prepare(settings["data"], settings["data_dir"], settings["image_size"], **options)
     real = records.Records(prepared, "train")
-    synthesis.require(real, "image", "mask")
+    synthesis.require(real, "image")
     steps, epochs = flags.steps_and_epochs(settings, len(real))
     strategy, settings["precision"] = loop.set_up(settings["precision"], settings["strategy"])
     settings["prepared"] = prepared.name
@@ -68,6 +72,8 @@ def main(settings):
 
     with loop.claim(folder, settings, settings["overwrite"]):
         print(f"stage 2: {len(real)} pairs of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {folder}")
+        if not same:
+            real = synthesis.annotated(folder, real, teachers, settings["seed"])
         networks, result = stage2.train(folder, real, settings, steps, strategy)
         synthetic = out / "synthetic"
         digest = synthesis.checkpoint_sha256(result["checkpoint"])
@@ -89,9 +95,11 @@ def main(settings):
             "stage1": stage1,
             "real": masks.manifest["real"],
         }
+        if not same:
+            extra["photographs"] = synthesis.describe_real(records.read_manifest(prepared))
         records.write(
             synthetic,
-            f"{real.manifest['name']}_synthetic",
+            f"{records.read_manifest(prepared)['name']}_synthetic",
             samples,
             source="synthetic: stage 1, then stage 2",
             extra=extra,

@@ -12,9 +12,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from synthmed_tf import images, records
+from synthmed_tf.metrics import segmentation
 from synthmed_tf.sample import InputError, Sample
-from synthmed_tf.training import stage2
+from synthmed_tf.training import segmenter, stage2
 
+ANNOTATION_STEPS = 2000  # of the U-Net that makes masks for photographs without
 CHUNK = 16  # masks made at once, aligned to the index, so that sample i has the same bits whoever makes it
 
 
@@ -71,6 +73,34 @@ def pairs(networks, mask_samples, settings, with_field_of_view):
         photograph = stage2.translate(networks, sample.mask[None], [settings["seed"], index])[0]
         view = images.estimate_field_of_view(photograph) if with_field_of_view else None
         yield dataclasses.replace(sample, image=photograph, field_of_view=view)
+
+
+def annotated(folder, photographs, teachers, seed):
+    """Photographs without masks -> pairs, by a U-Net that learned from another set (P1 § Data, which did so for MESSIDOR).
+
+    Args:
+      folder: pathlib.Path of stage 2; gets segmenter/, the training of the U-Net, and pairs/.
+      photographs: records.Records without masks.
+      teachers: records.Records with images and masks.
+      seed: of the U-Net's training.
+
+    Returns:
+      records.Records of the pairs: private, as the photographs are.
+    """
+    model, result = segmenter.train(folder / "segmenter", teachers, ANNOTATION_STEPS, seed, name="segmenter")
+    made_by = {"checkpoint_sha256": checkpoint_sha256(result["checkpoint"]), "photographs": photographs.manifest["shards"]}
+    if not is_current(folder / "pairs", len(photographs), **made_by):
+        truth = [s.mask for s in teachers], [s.field_of_view for s in teachers]
+        threshold = segmentation.best_threshold([*segmenter.predict(model, teachers)], *truth)
+        probabilities = zip(photographs, segmenter.predict(model, photographs), strict=True)
+        pairs = (
+            dataclasses.replace(sample, mask=(values >= threshold).astype(np.uint8)[..., None], label=None)
+            for sample, values in tqdm(probabilities, "masks by the segmenter", len(photographs))
+        )
+        name = f"{photographs.manifest['name']}_annotated"
+        source = f"photographs of {photographs.manifest['name']}, masks by a U-Net trained on {teachers.manifest['name']}"
+        records.write(folder / "pairs", name, pairs, source=source, extra=made_by | {"threshold": threshold})
+    return records.Records(folder / "pairs")
 
 
 def write_png(folder, samples):

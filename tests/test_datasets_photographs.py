@@ -333,19 +333,18 @@ def test_prepared_without_masks(tmp_path):
     assert set(manifest["features"]) == {"id", "image", "field_of_view"}
 
 
-@pytest.mark.parametrize("script", ["train_stage1", "train_stage2"])
-def test_scripts_say_at_once_that_there_are_no_masks(tmp_path, script):
+def test_stage_1_says_at_once_that_there_are_no_masks(tmp_path):
     make_idrid(tmp_path / "data" / "idrid")
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, ROOT / f"{script}.py", "--data=idrid"],
+        [sys.executable, ROOT / "train_stage1.py", "--data=idrid"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith(f"{script}: error: --data=idrid: its images have no masks")
+    assert done.stderr.startswith("train_stage1: error: --data=idrid: its images have no masks")
     assert time.perf_counter() - start < 5 and not (tmp_path / "out").exists()  # nothing prepared
 
 

@@ -22,8 +22,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from test_datasets_photographs import make_idrid
 
-from synthmed_tf import flags, records
+from synthmed_tf import flags, records, synthesis
 from synthmed_tf.networks.unet import unet
 from synthmed_tf.training import loop, segmenter, stage1, stage2
 
@@ -216,6 +217,28 @@ def test_a_single_gan_makes_photographs_at_once_and_is_evaluated_as_far_as_it_go
     report = json.loads((out / "report" / "report.json").read_text())
     assert "has no masks" in report["segmentation"]["unavailable"] and "has no masks" in report["copies"]["unavailable"]
     assert report["distribution"]["kl_intensity"]["synthetic_vs_real"]["grey"] > 0 and "has no masks" in printed
+
+
+def test_photographs_without_masks_get_theirs_from_a_segmenter(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(synthesis, "ANNOTATION_STEPS", 2)
+    make_idrid(tmp_path / "private" / "idrid")
+    for stage in ("stage2", "synthetic"):
+        shutil.rmtree(trained.out / stage)
+    command = ["--data=idrid", f"--data_dir={tmp_path / 'private'}", f"--out_dir={trained.out}", "--batch_size=1", "--steps=2"]
+    succeeded("train_stage2", *command)
+    annotated = samples(trained.out / "stage2" / "pairs")
+    prepared = next((tmp_path / "private" / "prepared").glob("idrid-*"))
+    for pair, photograph in zip(annotated, records.Records(prepared, "train"), strict=True):
+        assert (pair.image == photograph.image).all() and pair.mask.shape == (64, 64, 1) and photograph.mask is None
+        assert not pair.mask[pair.field_of_view == 0].any()
+    made = samples(trained.out / "synthetic")
+    masks = samples(trained.out / "stage1" / "masks")
+    assert all((pair.mask == mask.mask).all() for pair, mask in zip(made, masks, strict=True))
+    manifest = records.read_manifest(trained.out / "synthetic")
+    assert manifest["real"]["name"] == "eyes" and manifest["photographs"]["name"] == "idrid"
+    assert not any(b"IDRiD_0" in content for content in contents(trained.out / "synthetic").values())
+    assert "already done" in succeeded("train_stage2", *command)
+    assert "F1" in succeeded("evaluate", f"--synthetic_dir={trained.out}", "--unet_steps=2", "--repeats=1")
 
 
 def test_the_manifest_of_the_synthetic_set_says_what_made_it(original):

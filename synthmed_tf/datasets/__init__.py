@@ -60,12 +60,17 @@ def check(data, data_dir, *, needs_masks=False):
     if data == "phantom":
         phantom.check(data_dir)
         return
-    entries = list_entries(data, data_dir)
-    if needs_masks and all(entry.mask is None for entry in entries):
+    list_entries(data, data_dir)
+    if needs_masks and not has_masks(data, data_dir):
         raise InputError(
             f"--data={data}: its images have no masks, which this stage learns from; allowed are sets with masks, such "
             "as drive, chase_db1 or a folder with images/ and masks/; give one of them"
         )
+
+
+def has_masks(data, data_dir):
+    """Whether any image of a data set has a mask; decodes nothing."""
+    return data == "phantom" or any(entry.mask is not None for entry in list_entries(data, data_dir))
 
 
 def fingerprint(data, data_dir):
