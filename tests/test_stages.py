@@ -175,6 +175,17 @@ def test_what_stage_1_is_measured_by_tells_real_masks_from_broken_and_from_repea
     assert [name for name, (_, warning) in found.items() if warning] == ["repeated", "empty"]
 
 
+@pytest.mark.parametrize("target", ["mask", "image"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_against_one_picture_or_equal_ones_nothing_is_measured(target, count):
+    real = [Sample(str(i), wedge().repeat(3, -1) * np.uint8(9), wedge()) for i in range(count)]
+    z = tf.keras.Input([3])
+    channels = {"mask": 1, "image": 3}[target]
+    network = tf.keras.Model(z, tf.keras.layers.Lambda(lambda z: tf.zeros([tf.shape(z)[0], 64, 64, channels]))(z))
+    networks = stage1.Stage1(target, network, None, None, 1, channels)
+    assert stage1.measurement(networks, real, {"target": target, "seed": 0, "latent": 3})() == ({"distance": 0.0}, "")
+
+
 def test_disc_is_right():
     assert stage1.disc_is_right(wedge()) and not stage1.disc_is_right(wedge()[:, ::-1])
     assert not stage1.disc_is_right(np.zeros([64, 64, 1], np.uint8))

@@ -81,7 +81,7 @@ def calibrate(networks, real, settings):
 
     Args:
       networks: Stage1 that makes wall and centreline; with others, nothing is done.
-      real: sequence of Samples, the training set.
+      real: sequence of Samples of the training set.
       settings: of the training; seed, latent.
     """
     if networks.target != "mask" or networks.channels == 1:
@@ -138,7 +138,9 @@ def train(folder, real, settings, steps, strategy=None):
         chosen = [records.batch_indices(len(fields), 1, seed, index * batch_size + i)[0] for i in range(batch_size)]
         return (fields[chosen],)
 
-    measure = measurement(networks, real, settings)
+    count = min(len(real), MEASURED_SAMPLES)
+    some = [real[index * len(real) // count] for index in range(count)]  # at even steps: enough to measure against
+    measure = measurement(networks, some, settings)
     fixed = tf.random.stateless_normal([16, latent], [seed, -1])
     state = {
         "generator": networks.generator,
@@ -167,7 +169,7 @@ def train(folder, real, settings, steps, strategy=None):
         strategy=strategy,
     )
     result["sampled_step"], result["sampler"] = loop.restore_sampler(folder, networks.sampler, settings["checkpoint"])
-    calibrate(networks, real, settings)
+    calibrate(networks, some, settings)
     return networks, result
 
 
@@ -199,11 +201,12 @@ def real_fields(real, settings):
 
 
 def measurement(networks, real, settings):
-    """Returns the function that loop.fit measures stage 1 with, on MEASURED_SAMPLES samples and the training set.
+    """Returns the function that loop.fit measures stage 1 with, on MEASURED_SAMPLES samples and `real`, of the training set.
 
-    It calibrates them first. "distance" tells the best checkpoint: for masks the mean of metrics.morphology's distances, which neither broken nor
-    repeated masks make small; for photographs KID on metrics.fidelity's features. (P1 and P2 chose by eye.) "diversity" is
-    the mean Bray-Curtis distance between two samples, which for masks is 1 - Dice, over that between two real ones.
+    It calibrates the networks first. "distance" tells the best checkpoint: for masks the mean of metrics.morphology's
+    distances, which neither broken nor repeated masks make small; for photographs KID on metrics.fidelity's features. (P1 and
+    P2 chose by eye.) "diversity" is the mean Bray-Curtis distance between two samples, which for masks is 1 - Dice, over that
+    between two real ones. Where the real ones do not differ, or are one, nothing is measured and every distance is 0.
     """
     part = settings["target"]
     views = [sample.field_of_view for sample in real]
@@ -220,21 +223,23 @@ def measurement(networks, real, settings):
         return float(np.nan_to_num(apart, nan=0.0).mean())  # two empty masks are the same
 
     originals = np.stack([getattr(sample, part) for sample in real])
-    described, varied = describe(originals, views), variety(originals) if len(originals) > 1 else None
+    described = describe(originals, views)
+    varied = variety(originals) if len(real) > 1 else 0.0
 
     def measure():
         calibrate(networks, real, settings)
         made = networks.pictures(networks.sampler(z, training=False))
         found = describe(made, [view] * len(made))
+        if not varied:
+            return {"distance": 0.0}, ""
         if part == "image":
             distance = fidelity.kid(*(fidelity.standardise(each, described) for each in (described, found)))
         else:
             distances = [entry["distance"] for entry in morphology.distances(described, found).values()]
-            distance = np.mean([each for each in distances if each is not None])
-        diversity = variety(made) / varied if varied else None
-        measured = {"distance": round(float(distance), 4)} | ({} if diversity is None else {"diversity": round(diversity, 4)})
-        is_low = diversity is not None and not diversity >= LOW_DIVERSITY
-        return measured, f"LOW DIVERSITY {diversity:.2f} of the real set's " if is_low else ""
+            distance = np.mean([each for each in distances if each is not None] or [0.0])
+        diversity = variety(made) / varied
+        warning = f"LOW DIVERSITY {diversity:.2f} of the real set's " if diversity < LOW_DIVERSITY else ""
+        return {"distance": float(distance), "diversity": diversity}, warning
 
     return measure
 
