@@ -155,6 +155,9 @@ def test_the_page_says_what_the_numbers_say_and_needs_no_other_file(made, page_o
     assert "12 synthetic pairs alone reaches 0.772 ± 0.002, which is 96 % of that, and with both 0.812 ± 0.002" in text
     grey = report["distribution"]["kl_intensity"]["synthetic_vs_real"]["grey"]
     assert f"KL divergence of {grey:.3g}" in text and "4.759" in text and "4.212e-04" in text
+    known = [entry for entry in report["morphology"].values() if None not in (entry["distance"], entry["floor"])]
+    near = sum(entry["distance"] <= 2 * entry["floor"] for entry in known)
+    assert text.count(f"In {near} of {len(known)} measures of shape the masks are at most twice as far") == 2
     assert "0.8205" in text and "0.9816" in text and "second person" in text and "0.788" in text
     assert "synthetic images with F1 0.702 ± 0.002, those of the real test images with 0.802 ± 0.002" in text
     assert "macro" in text and "0.8877" in text and "0.8988" in text

@@ -118,7 +118,7 @@ def _faithful(distribution):
 def _fidelity(fidelity):
     if "unavailable" in fidelity:
         return ["  fidelity and diversity: " + fidelity["unavailable"]]
-    row = "  {:<20}" + "{:>15}" * len(METRICS)
+    row = "  {:<20}" + " {:>14}" * len(METRICS)
     lines = [row.format("synthetic (floor)", *METRICS)]
     for kind, figures in fidelity.items():
         means = {metric: [figures[metric][key]["mean"] for key in ("synthetic_vs_real", "real_vs_real")] for metric in METRICS}

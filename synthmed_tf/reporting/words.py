@@ -46,7 +46,7 @@ def useful(segmentation, structure):
     )
 
 
-def faithful(distribution):
+def faithful(distribution, morphology):
     """The second sentence of the summary."""
     if "unavailable" in distribution:
         return f"How faithful the images are was not measured: {distribution['unavailable']}"
@@ -59,12 +59,12 @@ def faithful(distribution):
     )
     return (
         f"The grey levels of the synthetic images differ from those of the real ones by a KL divergence of "
-        f"{table.number(ours, '.3g')} (0 would be the same distribution); {halves}."
+        f"{table.number(ours, '.3g')} (0 would be the same distribution); {halves}. {shapes(morphology) or ''}".rstrip()
     )
 
 
 def fidelity_tables(fidelity):
-    """[(title, protocol in words, [(metric, [synthetic, floor, all synthetic])])], photographs first."""
+    """[(title, protocol in words, [(metric, [synthetic, floor, all synthetic])])]."""
     if "unavailable" in fidelity:
         return []
     tables = []
@@ -98,7 +98,9 @@ def shape_rows(morphology):
 def shapes(morphology):
     """How many statistics lie near their floor, in one sentence; None where there is nothing to count."""
     near, known = (0, 0) if "unavailable" in morphology else table.within_floor(morphology)
-    return f"{near} of {known} distances are at most twice their floor." if known else None
+    if not known:
+        return None
+    return f"In {near} of {known} measures of shape the masks are at most twice as far from the training masks as real test masks are."
 
 
 def copied(copies):
