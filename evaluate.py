@@ -4,6 +4,7 @@
     evaluate.py --synthetic_dir=out/                      what the other two scripts left in out/
     evaluate.py --synthetic_dir=/tfds/folder --data=drive another program's set against DRIVE
     evaluate.py --synthetic_dir=out/ --noreal_images      a report without pictures of real images
+    evaluate.py --synthetic_dir=out/ --baseline_dir=one/  beside a single GAN's set (train_stage1.py --target=image)
 
 Trains U-Nets on real, on synthetic and on both, and tests them on real test images (paper P1). Run again, it goes on
 where it stopped.
@@ -23,6 +24,17 @@ NO_MASKS = "The synthetic set has no masks, so nothing can learn to find them fr
 BENCHMARKS = ("segmentation", "distribution", "fidelity", "morphology", "copies")
 
 
+def synthetic_set(given):
+    """The folder of the synthetic set in `given`, an OUT_DIR or that folder itself."""
+    folder = given / "synthetic" if (given / "synthetic").is_dir() else given
+    if folder == given and (given / "stage1").is_dir():
+        raise InputError(
+            f"{given / 'synthetic'}: not there; run train_stage2.py (after --target=image train_stage1.py) with the same "
+            "--out_dir first"
+        )
+    return folder
+
+
 def main(settings):
     unknown = set(settings["benchmarks"]) - set(BENCHMARKS)
     if unknown:
@@ -30,11 +42,10 @@ def main(settings):
             f"--benchmarks={','.join(settings['benchmarks'])}: {unknown.pop()!r} is none of {', '.join(BENCHMARKS)}"
         )
     given = Path(settings["synthetic_dir"] or settings["out_dir"])
-    folder = given / "synthetic" if (given / "synthetic").is_dir() else given
+    folder = synthetic_set(given)
+    baseline_folder = synthetic_set(Path(settings["baseline_dir"])) if settings["baseline_dir"] else None
     if folder != given and "out_dir" not in settings["given"]:
         settings["out_dir"] = str(given)
-    if folder == given and (given / "stage1").is_dir():
-        raise InputError(f"{given / 'synthetic'}: not there; run train_stage2.py with the same --out_dir first")
     for name in ("data", "data_dir", "holdout", "skip_bad_files"):
         if name not in settings["given"] and (given / "stage1" / "flags.json").exists():
             settings[name] = flags.read_settings(given / "stage1").get(name, settings[name])
@@ -52,13 +63,14 @@ def main(settings):
 
     from synthmed_tf import synthesis
     from synthmed_tf.datasets.prepare import prepare
-    from synthmed_tf.evaluation import distribution, morphology, privacy, segmentation
+    from synthmed_tf.evaluation import comparison, segmentation
     from synthmed_tf.reporting import html, table
     from synthmed_tf.training import loop, segmenter
 
     began = time.monotonic()
     synthetic = records.Records(folder)
     synthesis.require(synthetic, "image")
+    baseline = comparison.open_baseline(baseline_folder, synthetic) if baseline_folder else None
     size = synthetic[0].image.shape[:2]
     options = {"holdout": settings["holdout"], "skip_bad_files": settings["skip_bad_files"]}
     prepared = prepare(settings["data"], settings["data_dir"], size, out_dir=Path(settings["out_dir"]), **options)
@@ -86,8 +98,6 @@ def main(settings):
             "synthetic": synthetic.manifest,
             "real_images_shown": settings["real_images"],
         }
-        if "distribution" in settings["benchmarks"]:
-            report["distribution"] = distribution.intensity(real, synthetic, settings["seed"])
         if not has_masks:
             missing = set(settings["benchmarks"]) & {"segmentation", "morphology", "copies"}
             report |= {name: {"unavailable": NO_MASKS} for name in missing}
@@ -95,12 +105,10 @@ def main(settings):
         held_out = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
         if has_masks and len(held_out) and held_out[0].mask is None:
             held_out = []
-        if "fidelity" in settings["benchmarks"]:
-            report["fidelity"] = distribution.fidelity_and_diversity(real, synthetic, held_out, settings["seed"])
-        if "morphology" in settings["benchmarks"]:
-            report["morphology"] = morphology.shapes(real, synthetic, held_out)
-        if "copies" in settings["benchmarks"]:
-            report["copies"] = privacy.nearest_training_masks(real, synthetic, held_out)
+        against = {"real": real, "held_out": held_out, "benchmarks": settings["benchmarks"], "seed": settings["seed"]}
+        report |= comparison.measure(synthetic, **against)
+        if baseline is not None:
+            report["baseline"] = {"synthetic": baseline.manifest, **comparison.measure(baseline, **against)}
         if "segmentation" in settings["benchmarks"]:
             samples = datasets.load(settings["data"], settings["data_dir"], **options)
             test = [sample for sample in samples if sample.split == "test" and sample.mask is not None]
@@ -112,7 +120,7 @@ def main(settings):
                 report["segmentation"] = {"unavailable": NOTHING_TO_TEST_ON.format(real.manifest["name"])}
         report["wall_seconds"] = round(time.monotonic() - began, 1)
         loop.write_json(report_dir / "report.json", report)
-        path = html.write(report_dir, prepared, folder)
+        path = html.write(report_dir, prepared, folder, baseline_folder)
         print(table.text(report))
         print(f"\nreport: {path}")
 

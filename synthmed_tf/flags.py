@@ -31,7 +31,7 @@ STAGE2_PRESETS = {
     "authors2017": dict(batch_size=32, epochs=100, optimizer="rmsprop", learning_rate=1e-3, beta1=0.0, l1=1.0, warp=False, jitter=0, colours=False),
 }  # fmt: skip
 
-_PRIVATE = {"data_dir", "out_dir", "report_dir", "synthetic_dir", "given", "prepared", "overwrite", "dry_run"}
+_PRIVATE = {"data_dir", "out_dir", "report_dir", "synthetic_dir", "baseline_dir", "given", "prepared", "overwrite", "dry_run"}
 
 
 _KINDS = {"string": "TEXT", "int": "N", "comma separated list of strings": "A,B,..."}
@@ -95,6 +95,8 @@ def define(script, values):
     if evaluates:
         text = "the OUT_DIR of the other two scripts, a synthetic set, or a TFDS folder of another program; default OUT_DIR"
         add(word, "synthetic_dir", None, text)
+        text = "a second synthetic set to put beside it: the OUT_DIR of train_stage1.py --target=image, or the set itself"
+        add(word, "baseline_dir", None, text)
         add(word, "report_dir", None, "where the report goes; default OUT_DIR/report")
         add(flags.DEFINE_list, "benchmarks", "segmentation,distribution,fidelity,morphology,copies", "which to run, comma separated")
         add(number, "unet_steps", 600, "training steps of each U-Net", lower_bound=1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from synthmed_tf import records
+from synthmed_tf.evaluation import comparison
 from synthmed_tf.metrics import copies, distribution, fidelity, morphology, segmentation
 from synthmed_tf.reporting import figures, html, table, words
 from synthmed_tf.sample import InputError, Sample
@@ -125,9 +126,9 @@ def made(tmp_path_factory):
     return made_report(tmp_path_factory.mktemp("made"))
 
 
-def written(report, folder, real, synthetic):
+def written(report, folder, *records_dirs):
     (folder / "report.json").write_text(json.dumps(report))
-    path = html.write(folder, real, synthetic)
+    path = html.write(folder, *records_dirs)
     assert path == folder / "report.html"
     page = path.read_text(encoding="utf-8")
     text = re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL))
@@ -138,7 +139,7 @@ def written(report, folder, real, synthetic):
 @pytest.fixture(scope="module")
 def page_of_made(made):
     """(page, its text, {figure file: bytes}) of the whole report."""
-    return *written(*made), {file: (made[1] / "figures" / file).read_bytes() for file in html.FIGURE_FILES}
+    return *written(*made), {file.name: file.read_bytes() for file in (made[1] / "figures").iterdir()}
 
 
 def pictures(page):
@@ -186,7 +187,7 @@ def test_every_tag_is_closed_and_every_picture_described(page_of_made):
 
     checker = Checker()
     checker.feed(page_of_made[0])
-    assert checker.open == [] and len(checker.described) == len(html.FIGURE_FILES) and all(checker.described)
+    assert checker.open == [] and len(checker.described) == len(page_of_made[2]) == 4 and all(checker.described)
 
 
 def test_without_real_images_no_picture_and_no_id_of_one_is_left(made, page_of_made):
@@ -232,6 +233,97 @@ def test_what_is_missing_is_said_in_words(made):
     assert "run evaluate.py with --benchmarks=copies" in text and len(pictures(page)) == 1
     lines = table.text(report)
     assert "--holdout=5" in lines and "--benchmarks=distribution" in lines
+
+
+def set_of_numbers(value):
+    """The sections of one set in which every number is `value` and every floor 0.5."""
+    entry, floor = {"mean": value, "sd": 0.01, "runs": [value]}, spread([0.5])
+    kl = {"synthetic_vs_real": {"grey": value}, "real_vs_real": {"grey": floor}}
+    figures = {metric: {"synthetic_vs_real": entry, "real_vs_real": floor} for metric in fidelity.METRICS}
+    return {
+        "distribution": {"kl_intensity": kl},
+        "fidelity": {"photographs": {**figures, "protocol": {"subset_size": 8}}},
+        "morphology": {"end_points": {"distance": value, "floor": 0.5}},
+        "copies": {"synthetic_to_training": {"min": value, "median": value}, "test_to_training": None, "nearest_training_mask": []},
+    }
+
+
+def test_better_goes_by_the_direction_of_each_number():
+    report = set_of_numbers(0.6) | {"baseline": {"synthetic": None} | set_of_numbers(0.4)}
+    higher = {f"{metric} of photographs" for metric in ("precision", "recall", "density", "coverage")}
+    higher |= {"smallest distance to training masks", "median distance to training masks"}
+    lower = {"KL of intensities, grey", "KID of photographs", "distance of shapes, end points"}
+    rows = {row[0]: row[1:] for row in table.shared(report)}
+    assert rows.keys() == higher | lower
+    for name, (direction, ours, theirs, _, verdict) in rows.items():
+        assert (direction, verdict) == (("higher", "better") if name in higher else ("lower", "worse"))
+        assert (ours["mean"], theirs["mean"]) == (0.6, 0.4)
+    lines = " ".join(table.text(report).split())
+    assert "synthetic set better on 6 of 9 shared numbers; not better: KL of intensities, grey 0.6 (baseline 0.4)," in lines
+    turned = report["baseline"] | {"baseline": set_of_numbers(0.6) | {"synthetic": None}}
+    assert all((row[-1] == "worse") == (row[0] in higher) for row in table.shared(turned))
+    same = set_of_numbers(0.6) | {"baseline": {"synthetic": None} | set_of_numbers(0.6)}
+    assert {row[-1] for row in table.shared(same)} == {"equal"}
+    assert "better on 0 of 9" in table.text(same)
+
+
+def test_numbers_that_one_set_lacks_are_not_compared():
+    def compared(theirs):
+        report = set_of_numbers(0.6) | {"baseline": {"synthetic": None} | theirs}
+        return {row[0] for row in table.shared(report)}, table.text(report), words.beside(report)["verdict"]
+
+    names, lines, verdict = compared({"distribution": set_of_numbers(0.7)["distribution"]})
+    assert names == {"KL of intensities, grey"} and lines.endswith("better on 1 of 1 shared numbers")
+    assert "better than the baseline on 1 of the 1" in verdict
+    undefined = set_of_numbers(0.4)["fidelity"]
+    for metric in fidelity.METRICS:  # as fidelity.compare says it of three images
+        undefined["photographs"][metric]["synthetic_vs_real"] = {"mean": None, "sd": None, "runs": []}
+    for nothing in ({}, {"fidelity": undefined}, {"fidelity": {"unavailable": "Too few."}}):
+        names, lines, verdict = compared(nothing)
+        assert names == set() and "no number that both" in lines and "no number that both" in verdict
+
+
+def test_what_makes_the_baseline_another_comparison_is_said():
+    def learned(holdout):
+        return {"real": {"name": "drive", "counts": {"train": 20 - holdout}, "holdout": holdout}}
+
+    def notes(ours, theirs, size=8):
+        report = set_of_numbers(0.6) | {"synthetic": ours, "baseline": {"synthetic": theirs} | set_of_numbers(0.4)}
+        report["baseline"]["fidelity"]["photographs"]["protocol"]["subset_size"] = size
+        found = table.unlike(report)
+        assert all(note in " ".join(table.text(report).split()) for note in found)
+        return found
+
+    assert notes(learned(5), learned(5)) == notes(learned(5), None) == []
+    (note,) = notes(learned(5), learned(0))
+    assert "drive (20 images, holdout 0)" in note and "drive (15 images, holdout 5)" in note
+    (note,) = notes(learned(5), learned(5), size=5)
+    assert "8 of the synthetic set, 5 of the baseline" in note
+
+
+def test_a_baseline_stands_beside_the_set_and_leaves_no_picture_behind(made, tmp_path):
+    report, folder, real, synthetic = made
+    photographs = [Sample(s.id, s.image, None, s.field_of_view, seed=0) for s in made_samples(12, "b", 2)]
+    extra = {"commands": ["train_stage1.py --target=image"]}
+    manifest = records.write(tmp_path / "single", "single", photographs, source="stage 1", extra=extra)
+    sets = [list(records.Records(real, split)) for split in ("train", "test")]
+    benchmarks = ("distribution", "fidelity", "morphology", "copies")
+    measured = comparison.measure(photographs, real=sets[0], held_out=sets[1], benchmarks=benchmarks, seed=0)
+    assert measured.keys() == {"distribution", "fidelity"}
+    report = copy.deepcopy(report) | {"baseline": {"synthetic": manifest, **measured}}
+    for shown in (True, False):
+        page, text = written(report | {"real_images_shown": shown}, folder, real if shown else None, synthetic, tmp_path / "single")
+        picture = (folder / "figures" / "baseline.png").read_bytes()
+        assert picture in pictures(page) and len(pictures(page)) == 4 + shown
+        assert "Beside the baseline" in text and "train_stage1.py --target=image" in text
+        assert re.search(r"better than the baseline on \d of the 9 numbers", text)
+        assert "KL of intensities, red lower" in text and "recall of photographs higher" in text
+        assert "of masks higher" not in text  # the baseline has none
+        assert shown or not re.search(r"\brtrain\d", page)
+    lines = table.text(report)
+    assert max(map(len, lines.splitlines())) <= 100 and lines.isascii() and "of 9 shared numbers" in lines
+    _, text = written(*made)
+    assert "Beside the baseline" not in text and not (folder / "figures" / "baseline.png").exists()
 
 
 def test_nan_in_the_report_is_no_number():

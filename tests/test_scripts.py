@@ -1,6 +1,7 @@
 """The three scripts as a user runs them, most of them in this process: starting TensorFlow takes longer than all they do here."""
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import importlib.util
@@ -217,6 +218,58 @@ def test_a_single_gan_makes_photographs_at_once_and_is_evaluated_as_far_as_it_go
     report = json.loads((out / "report" / "report.json").read_text())
     assert "has no masks" in report["segmentation"]["unavailable"] and "has no masks" in report["copies"]["unavailable"]
     assert report["distribution"]["kl_intensity"]["synthetic_vs_real"]["grey"] > 0 and "has no masks" in printed
+
+
+def test_a_baseline_is_measured_as_the_set_that_it_stands_beside(trained, tmp_path):
+    """Here photographs alone, then the set itself, whose numbers must be the same."""
+    single = tmp_path / "single"
+    command = [*trained.stage1[:2], f"--out_dir={single}", *trained.stage1[3:], "--target=image"]
+    succeeded("train_stage1", *command)
+    words = [f"--synthetic_dir={trained.out}", "--benchmarks=distribution,fidelity,morphology,copies"]
+    before = contents(single)
+
+    def report(*more):
+        printed = succeeded("evaluate", *words, *more)
+        return json.loads((trained.out / "report" / "report.json").read_text()), " ".join(printed.split())
+
+    alone, printed = report()
+    assert "baseline" not in alone and "Baseline" not in printed
+    beside, printed = report(f"--baseline_dir={single}", "--noreal_images")
+    assert beside["baseline"]["synthetic"] == records.read_manifest(single / "synthetic")
+    assert beside["baseline"].keys() == {"synthetic", "distribution", "fidelity"} and contents(single) == before
+    assert beside["command"].startswith("evaluate.py --benchmarks=") and "single" not in beside["command"]
+    assert all(beside[name] == alone[name] for name in ("distribution", "fidelity", "morphology", "copies"))
+    kl = [part["distribution"]["kl_intensity"] for part in (beside, beside["baseline"])]
+    assert kl[0]["real_vs_real"] == kl[1]["real_vs_real"] and kl[0]["synthetic_vs_real"] != kl[1]["synthetic_vs_real"]
+    nearer = sum(value < kl[1]["synthetic_vs_real"][channel] for channel, value in kl[0]["synthetic_vs_real"].items())
+    assert f"better on {nearer} of 4 shared numbers" in printed  # three images are too few for the others
+    assert {path.name for path in (trained.out / "report" / "figures").iterdir()} == {"baseline.png", "examples.png", "intensity.png"}
+    page = (trained.out / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Beside the baseline" in page and STEM not in page and str(single) not in page
+
+    same, printed = report(f"--baseline_dir={trained.out / 'synthetic'}")
+    for name in ("synthetic", "distribution", "fidelity", "morphology", "copies"):
+        assert same["baseline"][name] == same[name]
+    assert "better on 0 of" in printed
+
+
+def test_a_baseline_that_does_not_fit_is_refused(trained, tmp_path):
+    words = [f"--synthetic_dir={trained.out}", "--benchmarks=distribution"]
+    before = contents(trained.out)
+    made = samples(trained.out / "synthetic")
+    for name, change, says in (
+        ("small", lambda image: image[:48, :, :], "48 x 64 pixels with 3 channels"),
+        ("grey", lambda image: image[..., :1], "64 x 64 pixels with 1 channels"),
+    ):
+        others = [dataclasses.replace(s, image=change(s.image), mask=None, field_of_view=None) for s in made]
+        records.write(tmp_path / name, name, others, source="made for a test")
+        says = [tmp_path / name, says, trained.out / "synthetic", "64 x 64 pixels with 3 channels", "--image_size"]
+        refused("evaluate", *words, f"--baseline_dir={tmp_path / name}", says=says)
+    refused("evaluate", *words, f"--baseline_dir={tmp_path / 'nowhere'}", says=["nowhere", "no such folder"])
+    refused("evaluate", *words, f"--baseline_dir={trained.out / 'stage1' / 'masks'}", says=["masks", "have no image"])
+    (tmp_path / "begun" / "stage1").mkdir(parents=True)
+    refused("evaluate", *words, f"--baseline_dir={tmp_path / 'begun'}", says=["begun/synthetic: not there", "train_stage1.py"])
+    assert contents(trained.out) == before
 
 
 def test_photographs_without_masks_get_theirs_from_a_segmenter(trained, tmp_path, monkeypatch):

@@ -34,13 +34,14 @@ def intensity(real, synthetic, seed=0):
 
 
 def fidelity_and_diversity(training, synthetic, test, seed=0):
-    """The "fidelity" part of report.json: metrics.fidelity.compare for photographs, and for masks where the synthetic set has them.
+    """The "fidelity" part of report.json: metrics.fidelity.compare for photographs, and for masks where all sets have them.
 
     Args:
       training, synthetic, test: sequences of Samples; test, the reference, may be empty.
       seed: of the random subsets.
     """
-    kinds = ["photographs"] + ["masks"] * (synthetic[0].mask is not None)
+    has_masks = all(samples[0].mask is not None for samples in (training, synthetic, test) if len(samples))
+    kinds = ["photographs"] + ["masks"] * has_masks
     with tqdm(total=len(kinds) * (len(training) + len(synthetic) + len(test)), desc="features", unit="image") as bar:
 
         def features(name, samples):

@@ -1,4 +1,4 @@
-"""The pictures of a report: P1's figures 3, 4 and 5 from our own run, and the scores as dots. Returns matplotlib Figures.
+"""The pictures of a report: P1's figures 3, 4, 5 and 7 from our own run, and the scores as dots. Returns matplotlib Figures.
 
 Colours are Okabe and Ito's (2008), which colour-blind readers tell apart; line styles and labels say the same in grey print.
 """
@@ -62,14 +62,15 @@ def nearest_masks(triples):
     return figure
 
 
-def examples(real, synthetic):
-    """P1 figure 5: real images with their masks above synthetic ones with theirs.
+def examples(sets):
+    """P1 figures 5 and 7: the images of each set with their masks, one set above the other.
 
     Args:
-      real, synthetic: lists of Sample, either may be empty. Images and masks are shown where the first sample has them.
+      sets: {"real", "synthetic" or "baseline": list of Sample}; all but one may be empty. Images and masks are shown
+        where the first sample has them.
     """
     rows = []  # (label, [pictures])
-    for label, samples in (("real", real), ("synthetic", synthetic)):
+    for label, samples in sets.items():
         if samples and samples[0].image is not None:
             rows.append((f"{label} image", [sample.image for sample in samples]))
         if samples and samples[0].mask is not None:

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -13,10 +14,10 @@ from synthmed_tf.sample import InputError
 
 SCHEMA_VERSION = 1  # of report.json
 EXAMPLES = 5  # real and synthetic pairs shown
-FIGURE_FILES = ("scores.png", "intensity.png", "nearest_masks.png", "examples.png")
+FIGURE_FILES = ("scores.png", "intensity.png", "nearest_masks.png", "examples.png", "baseline.png")
 
 
-def write(report_dir, real_dir, synthetic_dir):
+def write(report_dir, real_dir, synthetic_dir, baseline_dir=None):
     """Draws report_dir/report.html and report_dir/figures/*.png from report_dir/report.json.
 
     Where report.json says "real_images_shown": false, no picture of a real image or mask and no id of one is written,
@@ -26,6 +27,7 @@ def write(report_dir, real_dir, synthetic_dir):
       report_dir: folder that holds report.json.
       real_dir: records of the real set, training split included.
       synthetic_dir: records of the synthetic set.
+      baseline_dir: records of the baseline, where report.json has one.
 
     Returns:
       Path of report.html.
@@ -36,7 +38,7 @@ def write(report_dir, real_dir, synthetic_dir):
     """
     report_dir = Path(report_dir)
     report = _read(report_dir / "report.json")
-    drawn = {file: figures.png(figure) for file, figure in _figures(report, real_dir, synthetic_dir).items()}
+    drawn = {file: figures.png(figure) for file, figure in _figures(report, real_dir, synthetic_dir, baseline_dir).items()}
     page = _template().render(_context(report, drawn))
     try:
         folder = report_dir / "figures"
@@ -74,7 +76,7 @@ def _read(path):
 # ---------------------------------------------------------------- figures
 
 
-def _figures(report, real_dir, synthetic_dir):
+def _figures(report, real_dir, synthetic_dir, baseline_dir):
     """{file name: Figure}, those that the report has the numbers for and may show."""
     shown = bool(report.get("real_images_shown"))
     synthetic = Records(synthetic_dir)
@@ -98,7 +100,12 @@ def _figures(report, real_dir, synthetic_dir):
                 for letter, row in zip("ABCDEF", rows)
             ]
         )
-    drawn["examples.png"] = figures.examples(_spread(real, EXAMPLES), _spread(synthetic, EXAMPLES))
+    ours = _spread(synthetic, EXAMPLES)
+    drawn["examples.png"] = figures.examples({"real": _spread(real, EXAMPLES), "synthetic": ours})
+    if baseline_dir:
+        pair = {"baseline": _spread(Records(baseline_dir), EXAMPLES), "synthetic": ours}
+        photographs = {label: [dataclasses.replace(s, mask=None) for s in samples] for label, samples in pair.items()}
+        drawn["baseline.png"] = figures.examples(photographs)
     return drawn
 
 
@@ -184,6 +191,7 @@ def _context(report, drawn):
         "shapes": words.shapes(table.section(report, "morphology")),
         "copies": copied,
         "copy_rows": words.copy_rows(copied),
+        "baseline": words.beside(report),
         "nearest": list(zip("ABCDEF", _shown_rows(copied))) if shown else [],
         "symmetries": mask_copies.SYMMETRIES,
         "figures": {file: base64.b64encode(content).decode() for file, content in drawn.items()},

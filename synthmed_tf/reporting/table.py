@@ -22,6 +22,7 @@ def text(report):
     lines += _fidelity(section(report, "fidelity"))
     lines += _shapes(section(report, "morphology")) + [""]
     lines += _copied(section(report, "copies"))
+    lines += _baseline(report)
     return "\n".join(part for line in lines for part in _wrap(_printable(line)))
 
 
@@ -158,6 +159,92 @@ def _copied(copies):
     ]
     alike = ", ".join(f"{label} {number(pair['distance']) if pair else 'fewer than two'}" for label, pair in pairs)
     return lines + [f"  {'two most alike':<20}{alike}"]
+
+
+def shared(report):
+    """What the synthetic set and the baseline were both measured by.
+
+    Returns:
+      [(number, "lower" or "higher", synthetic set, baseline, floor, verdict)], the three {"mean", perhaps "sd"} or None,
+      lower or higher being better; the verdict on the synthetic set is by the means: "better", "worse" or "equal".
+      Numbers that are not defined for one of the two sets are left out.
+    """
+    rows, of_set, of_baseline = [], _measures(report), _measures(report["baseline"])
+    for measure, (direction, ours, floor) in of_set.items():
+        theirs = of_baseline[measure][1] if measure in of_baseline else {"mean": None}
+        if _is_number(ours["mean"]) and _is_number(theirs["mean"]):
+            gain = (ours["mean"] - theirs["mean"]) * (1 if direction == "higher" else -1)
+            rows.append((measure, direction, ours, theirs, floor, "better" if gain > 0 else "worse" if gain else "equal"))
+    return rows
+
+
+def unlike(report):
+    """Sentences on what else than quality makes the numbers of the baseline other ones."""
+    found = []
+    learned = [(manifest or {}).get("real") for manifest in (report.get("synthetic"), report["baseline"]["synthetic"])]
+    if all(learned):
+        ours, theirs = (
+            f"{real.get('name')} ({real.get('counts', {}).get('train')} images, holdout {real.get('holdout', 0)})" for real in learned
+        )
+        if ours != theirs:
+            found.append(f"The baseline learned from other real images, {theirs}, than the synthetic set, {ours}.")
+    fidelity, copies = ([_measured(part, key) for part in (report, report["baseline"])] for key in ("fidelity", "copies"))
+    for what, counts, changes in (
+        (
+            "Images compared at a time",
+            [each["photographs"]["protocol"]["subset_size"] for each in fidelity if each],
+            "precision, recall, density and coverage change",
+        ),
+        (
+            "Masks",
+            [len(each["nearest_training_mask"]) for each in copies if each],
+            "the smallest distance and the distances of shapes shrink",
+        ),
+    ):
+        if len(set(counts)) > 1:
+            found.append(f"{what}: {counts[0]} of the synthetic set, {counts[1]} of the baseline; {changes} with that number alone.")
+    return found
+
+
+def _measured(part, key):
+    """A section of the report, {} where it is missing or unavailable."""
+    return {} if "unavailable" in section(part, key) else part[key]
+
+
+def _measures(part):
+    """{number: ("lower" or "higher" is better, {"mean"}, floor {"mean"} or None)} of a report or its baseline."""
+    found = {}
+    if kl := _measured(part, "distribution").get("kl_intensity"):
+        for channel in ("grey", "red", "green", "blue"):
+            ours, floor = {"mean": kl["synthetic_vs_real"].get(channel)}, kl["real_vs_real"].get(channel)
+            found[f"KL of intensities, {channel}"] = ("lower", ours, floor)
+    for kind, figures in _measured(part, "fidelity").items():
+        for metric in METRICS:
+            label, direction = ("KID", "lower") if metric == "kid" else (metric, "higher")
+            found[f"{label} of {kind}"] = (direction, figures[metric]["synthetic_vs_real"], figures[metric]["real_vs_real"])
+    for statistic, entry in _measured(part, "morphology").items():
+        label = f"distance of shapes, {statistic.replace('_', ' ')}"
+        found[label] = ("lower", {"mean": entry["distance"]}, {"mean": entry["floor"]})
+    if copies := _measured(part, "copies"):
+        for key, label in (("min", "smallest"), ("median", "median")):
+            floor = copies["test_to_training"] and {"mean": copies["test_to_training"][key]}
+            found[f"{label} distance to training masks"] = ("higher", {"mean": copies["synthetic_to_training"][key]}, floor)
+    return found
+
+
+def _baseline(report):
+    if not report.get("baseline"):
+        return []
+    rows = shared(report)
+    if not rows:
+        return ["", "Baseline   no number that both sets have; run evaluate.py with --benchmarks=distribution,fidelity"]
+    others = [
+        f"{measure} {number(ours['mean'], '.3g')} (baseline {number(theirs['mean'], '.3g')})"
+        for measure, _, ours, theirs, _, verdict in rows
+        if verdict != "better"
+    ]
+    line = f"Baseline   synthetic set better on {len(rows) - len(others)} of {len(rows)} shared numbers"
+    return ["", f"{line}; not better: {', '.join(others)}" if others else line, *(f"  {note}" for note in unlike(report))]
 
 
 def _is_number(value):

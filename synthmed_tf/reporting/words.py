@@ -265,6 +265,27 @@ def copy_rows(copies):
     return rows
 
 
+def beside(report):
+    """{"verdict", "notes", "rows"} of the section about the baseline, None without one.
+
+    Rows are (number, which is better, synthetic set, baseline, floor, verdict).
+    """
+    if not report.get("baseline"):
+        return None
+    rows = table.shared(report)
+    better = sum(row[-1] == "better" for row in rows)
+    verdict = (
+        f"The synthetic set is better than the baseline on {better} of the {len(rows)} numbers that both have."
+        if rows
+        else "There is no number that both have; run evaluate.py with --benchmarks=distribution,fidelity."
+    )
+    cells = [
+        (name, direction, *("none" if each is None else table.mean_sd(each, ".3g", "±") for each in three), judged)
+        for name, direction, *three, judged in rows
+    ]
+    return {"verdict": verdict, "notes": table.unlike(report), "rows": cells}
+
+
 def duration(seconds):
     """Seconds in words, None where they are not known."""
     if seconds is None:
@@ -283,7 +304,8 @@ def provenance(report, shown):
         }
     left_out = ("shards", "features", "schema_version")
     found = [("This report", [("command", str(report.get("command", "unknown")))])]
-    for title, manifest in (("Synthetic set", synthetic), ("Real set", real)):
+    baseline = [("Baseline", report["baseline"]["synthetic"])] if report.get("baseline") else []
+    for title, manifest in (("Synthetic set", synthetic), *baseline, ("Real set", real)):
         rows = list(_flatten({key: value for key, value in (manifest or {}).items() if key not in left_out}))
         found.append((title, rows or [("manifest", "none: another program made this set")]))
     return found

@@ -1,0 +1,42 @@
+"""A synthetic set against the real ones in all that needs no training, and a second synthetic set to put beside it (P1 figure 7)."""
+
+from synthmed_tf import records, synthesis
+from synthmed_tf.evaluation import distribution, morphology, privacy
+from synthmed_tf.sample import InputError
+
+
+def measure(synthetic, *, real, held_out, benchmarks, seed):
+    """The parts of report.json that need no training: {benchmark: what its own function returns}.
+
+    Args:
+      synthetic: sequence of Samples with an image. Without masks, what compares masks is left out.
+      real: sequence of Samples, those that the generator was trained on; with masks if the synthetic ones have them.
+      held_out: sequence of real Samples that it was not trained on, the same; may be empty.
+      benchmarks: names among "distribution", "fidelity", "morphology", "copies"; others are left out.
+      seed: of the random halves and subsets.
+    """
+    functions = {
+        "distribution": lambda: distribution.intensity(real, synthetic, seed),
+        "fidelity": lambda: distribution.fidelity_and_diversity(real, synthetic, held_out, seed),
+    }
+    if synthetic[0].mask is not None:
+        functions["morphology"] = lambda: morphology.shapes(real, synthetic, held_out)
+        functions["copies"] = lambda: privacy.nearest_training_masks(real, synthetic, held_out)
+    return {name: function() for name, function in functions.items() if name in benchmarks}
+
+
+def open_baseline(folder, synthetic):
+    """records.Records of the baseline in `folder`, whose images are as those of `synthetic`, the Records of the synthetic set.
+
+    Raises:
+      InputError: not a data set, no images, or images of another size or with other channels.
+    """
+    baseline = records.Records(folder)
+    synthesis.require(baseline, "image")
+    theirs, ours = ("{} x {} pixels with {} channels".format(*each[0].image.shape) for each in (baseline, synthetic))
+    if theirs != ours:
+        raise InputError(
+            f"{folder}: images of {theirs}, those of the synthetic set {synthetic.folder} are of {ours}; make the baseline "
+            "again with the same --data and --image_size"
+        )
+    return baseline
