@@ -11,6 +11,7 @@ With --target=image, the single-GAN baseline: noise -> photograph at once, and O
 Run again, it goes on where it stopped; done, it says so. Next: train_stage2.py (with --target=image: evaluate.py).
 """
 
+import warnings
 from pathlib import Path
 
 from synthmed_tf import datasets, flags
@@ -57,8 +58,13 @@ def main(settings):
             print(f"already done: {count} {target}s in {made}. A larger --steps or --num_samples goes on from here")
             return
         with_view = target == "image" and "field_of_view" in real.features
-        samples = synthesis.from_noise(networks, settings, count, with_field_of_view=with_view)
+        tally = {}
+        if target == "mask":
+            samples = synthesis.distinct(synthesis.from_noise(networks, settings, None), real, count, tally)
+        else:
+            samples = synthesis.from_noise(networks, settings, count, with_field_of_view=with_view)
         extra = {
+            "filter": tally,
             "command": flags.command("train_stage1", settings),
             "commands": [flags.command("train_stage1", settings)],
             "flags": flags.shareable(settings),
@@ -69,6 +75,10 @@ def main(settings):
         }
         name = f"{real.manifest['name']}_{'masks' if target == 'mask' else 'synthetic'}"
         records.write(made, name, tqdm(samples, f"{target}s", count), source=f"stage 1, {target}s", extra=extra)
+        if tally:
+            print(f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask or to another one than {tally['threshold']:.3f}, as the nearest two training masks are")
+        if tally.get("too_near"):
+            warnings.warn(f"{tally['too_near']} of {count} masks are kept although they are as near; train for longer, or make fewer")
         if target == "image":
             synthesis.write_png(made / "png", records.Records(made))
         following = "train_stage2.py" if target == "mask" else f"evaluate.py --synthetic_dir={out}"

@@ -74,10 +74,10 @@ def main(settings):
         print(f"stage 2: {len(real)} pairs of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {folder}")
         if not same:
             real = synthesis.annotated(folder, real, teachers, settings["seed"])
-        networks, result = stage2.train(folder, real, settings, steps, strategy)
+        networks, result = stage2.train(folder, real, settings, steps, strategy, masks)
         synthetic = out / "synthetic"
-        digest = synthesis.checkpoint_sha256(result["checkpoint"])
-        stage1 = {key: masks.manifest[key] for key in ("flags", "steps", "checkpoint_sha256")}
+        digest = synthesis.checkpoint_sha256(result["sampler"])
+        stage1 = {key: masks.manifest[key] for key in ("flags", "steps", "sampled_step", "checkpoint_sha256", "filter")}
         if (
             synthesis.is_current(synthetic, count, checkpoint_sha256=digest, stage1=stage1)
             and (synthetic / "png").is_dir()
@@ -91,6 +91,7 @@ def main(settings):
             "commands": [masks.manifest["command"], flags.command("train_stage2", settings)],
             "flags": flags.shareable(settings),
             "steps": result["step"],
+            "sampled_step": result["sampled_step"],
             "checkpoint_sha256": digest,
             "stage1": stage1,
             "real": masks.manifest["real"],

@@ -14,21 +14,21 @@ from synthmed_tf.sample import InputError
 
 STAGE1_PRESETS = {
     # What makes 20 to 400 masks work: fields of walls and centrelines, canonical orientation, warped real masks, z at every layer, R1.
-    "small_data": dict(target="mask", checkpoint="best", model="selfmod", latent=64, batch_size=16, steps=4000, learning_rate=1.2e-3, rate_decay=1000, beta1=0.0, beta2=0.99,
+    "small_data": dict(target="mask", checkpoint="best", model="selfmod", latent=64, batch_size=16, steps=4000, learning_rate=5e-4, rate_decay=3000, grow_every=1500, beta1=0.0, beta2=0.99,
                        r1=3.0, average=0.995, field_scale=3.0, half_size=True, warp=True),
     # Radford et al. 2016 § 4, as P1 (z 100) and P2 § 3.1 (batch 32) use it.
-    "paper": dict(target="mask", checkpoint="best", model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999,
+    "paper": dict(target="mask", checkpoint="best", model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, rate_decay=0, grow_every=0, beta1=0.5, beta2=0.999,
                   r1=0.0, average=0.0, field_scale=0.0, half_size=False, warp=False),
 }  # fmt: skip
 
 STAGE2_PRESETS = {
-    "small_data": dict(batch_size=4, steps=2000, optimizer="adam", learning_rate=4e-4, beta1=0.5, l1=100.0, warp=True, jitter=0, colours=True),
+    "small_data": dict(checkpoint="best", batch_size=4, steps=2000, optimizer="adam", learning_rate=4e-4, beta1=0.5, l1=100.0, warp=True, jitter=0, colours=True),
     # Costa et al. 2017 § 3.3 and their code: 100 epochs, batch 1.
-    "vess2ret": dict(batch_size=1, epochs=100, optimizer="adam", learning_rate=2e-4, beta1=0.5, l1=100.0, warp=False, jitter=0, colours=False),
+    "vess2ret": dict(checkpoint="last", batch_size=1, epochs=100, optimizer="adam", learning_rate=2e-4, beta1=0.5, l1=100.0, warp=False, jitter=0, colours=False),
     # Isola et al. 2017 appendix 6.2: 200 epochs, batch 1, load 286 and crop 256, mirror.
-    "pix2pix": dict(batch_size=1, epochs=200, optimizer="adam", learning_rate=2e-4, beta1=0.5, l1=100.0, warp=False, jitter=30, colours=False),
+    "pix2pix": dict(checkpoint="last", batch_size=1, epochs=200, optimizer="adam", learning_rate=2e-4, beta1=0.5, l1=100.0, warp=False, jitter=30, colours=False),
     # P1's published code: RMSprop 1e-3, L1 weight 1, batch 32, 100 epochs.
-    "authors2017": dict(batch_size=32, epochs=100, optimizer="rmsprop", learning_rate=1e-3, beta1=0.0, l1=1.0, warp=False, jitter=0, colours=False),
+    "authors2017": dict(checkpoint="last", batch_size=32, epochs=100, optimizer="rmsprop", learning_rate=1.2e-3, beta1=0.0, l1=1.0, warp=False, jitter=0, colours=False),
 }  # fmt: skip
 
 _PRIVATE = {"data_dir", "out_dir", "report_dir", "synthetic_dir", "baseline_dir", "given", "prepared", "overwrite", "dry_run"}
@@ -68,9 +68,9 @@ def define(script, values):
 
     add = group("Model")
     if first:
-        text = "selfmod: z enters every layer (small_data's choice); dcgan: Radford et al. 2016 (paper's choice)"
         text = "mask (default): geometry, which stage 2 paints; image: a single GAN makes photographs at once, without stage 2"
         add(choice, "target", None, text, enum_values=["mask", "image"])
+        text = "selfmod: z enters every layer (small_data's choice); dcgan: Radford et al. 2016 (paper's choice)"
         add(choice, "model", None, text, enum_values=["selfmod", "dcgan"])
     if not evaluates:
         presets = list(STAGE1_PRESETS if first else STAGE2_PRESETS)
@@ -85,11 +85,12 @@ def define(script, values):
         add(number, "batch_size", None, "images a step; the preset's if not given", lower_bound=1)
     if first:
         add(number, "num_samples", 200, "how many masks to make", lower_bound=1)
-        text = "whose weights make them: best (least distance to the training set's shapes), last, or a number of steps"
-        add(word, "checkpoint", None, text)
     if second:
         text = "how many pairs to write; default: one for each mask of stage 1"
         add(number, "num_samples", None, text, lower_bound=1)
+    if not evaluates:
+        text = "whose weights make them: best (least distance to the training set, measured while training), last, or a number of steps"
+        add(word, "checkpoint", None, text)
 
     add = group("Evaluation")
     if evaluates:

@@ -57,7 +57,7 @@ def write(folder, name, samples, *, source, extra=None, class_names=None, shard_
       samples: iterable of Sample, splits in any order, read once. The first one sets the features and sizes; ids are
         unique over all splits. `group` and `second_mask` are not written.
       source: where the samples come from, any JSON value; goes into the manifest.
-      extra: dict of further manifest entries (command, flags, checkpoint sha256, ...).
+      extra: dict of further manifest entries (command, flags, checkpoint sha256, ...), as it stands after the last sample.
       class_names: the labels in the order of their index; None: in the order in which they appear.
       shard_bytes: a shard that has reached this size is closed and the next one begun.
 
@@ -70,7 +70,8 @@ def write(folder, name, samples, *, source, extra=None, class_names=None, shard_
     import tensorflow as tf
 
     folder = Path(folder).resolve()
-    source, extra = json.loads(json.dumps([source, extra or {}]))  # fails now, not after the last sample
+    extra = extra or {}
+    json.dumps([source, extra])  # fails now, not after the last sample
     prefix = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "dataset"
     features, first_id, labels, ids, class_counts = None, None, list(class_names or []), set(), {}
     writers, shards = {}, {}  # split -> the open writer; split -> [{"path", "examples", "bytes"}, ...]
@@ -113,7 +114,7 @@ def write(folder, name, samples, *, source, extra=None, class_names=None, shard_
             manifest |= _complete(temporary, prefix, features, labels, shards, class_counts)
             if reserved := sorted(set(manifest) & set(extra)):
                 raise ValueError(f"extra may not set {reserved}")
-            manifest |= extra
+            manifest |= json.loads(json.dumps(extra))
             _write_text(temporary / "manifest.json", json.dumps(manifest, indent=2) + "\n")
             _swap_in(temporary, folder)
     finally:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import hashlib
+import itertools
 import shutil
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from synthmed_tf import images, records
-from synthmed_tf.metrics import segmentation
+from synthmed_tf.metrics import copies, segmentation
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import segmenter, stage2
 
 ANNOTATION_STEPS = 2000  # of the U-Net that makes masks for photographs without
+MOST_TRIES = 10  # candidates for one mask
+MOST_COMPARED = 2000  # real masks, and masks made, that a candidate is compared with
 CHUNK = 16  # masks made at once, aligned to the index, so that sample i has the same bits whoever makes it
 
 
@@ -26,7 +29,7 @@ def from_noise(networks, settings, count, start=0, with_field_of_view=False):
     Args:
       networks: stage1.Stage1.
       settings: of the training; latent, seed, warp.
-      count: how many there are in all.
+      count: how many there are in all; None: endless.
       start: the first one wanted.
       with_field_of_view: estimate each photograph's field of view from the photograph itself.
 
@@ -45,16 +48,70 @@ def from_noise(networks, settings, count, start=0, with_field_of_view=False):
         )
         return networks.sampler(z, training=False), mirrored
 
-    for first in range(start // CHUNK * CHUNK, count, CHUNK):
+    for first in itertools.count(start // CHUNK * CHUNK, CHUNK):
+        if count is not None and first >= count:
+            return
         fields, mirrored = make(tf.range(first, first + CHUNK))
         made = networks.pictures(fields)
-        for index in range(max(first, start), min(first + CHUNK, count)):
+        for index in range(max(first, start), first + CHUNK if count is None else min(first + CHUNK, count)):
             picture = made[index - first]
             if networks.target == "mask" and settings["warp"] and mirrored[index - first]:
                 picture = np.ascontiguousarray(picture[:, ::-1])
             view = images.estimate_field_of_view(picture) if with_field_of_view else None
             parts = {networks.target: picture, "field_of_view": view}
             yield Sample(id=f"synthetic-{index:06d}", **parts, seed=seed)
+
+
+def distinct(candidates, real, count, tally):
+    """Those masks of an endless stream that copy neither a real mask nor one another.
+
+    A candidate is rejected where it lies nearer to a training mask, or to a mask that was passed on before, than the two nearest
+    training masks lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves) with the
+    distance of metrics/copies.py, which suits masks. For each one wanted MOST_TRIES candidates are looked at; if all are
+    rejected, the one that lies farthest from the rest is passed on all the same, so that a generator that makes few different
+    masks ends, and is told of. Mask i is a function of the masks before it: a larger count begins with the same ones.
+
+    Args:
+      candidates: iterator of Samples with a mask; see `from_noise`.
+      real: sequence of training Samples with a mask.
+      count: how many to pass on.
+      tally: dict that gets "threshold" (1 - Dice), "candidates", "rejected" and "too_near" (passed on all the same).
+
+    Yields:
+      Samples, with their ids numbered anew from 0.
+    """
+    looked_at = [real[index * len(real) // min(len(real), MOST_COMPARED)] for index in range(min(len(real), MOST_COMPARED))]
+    known = [sample.mask for sample in looked_at]
+    pair = copies.closest_pair(known)
+    tally |= {"threshold": pair[2] if pair else 0.0, "candidates": 0, "rejected": 0, "too_near": 0}
+    done, tries, best = 0, 0, None
+    while done < count:
+        chunk = list(itertools.islice(candidates, CHUNK))
+        masks = [sample.mask for sample in chunk]
+        nearest = copies.distances(known, masks).min(0)
+        among = copies.distances(masks, masks)
+        for index, sample in enumerate(chunk):
+            tally["candidates"] += 1
+            tries += 1
+            if best is None or nearest[index] > best[0]:
+                best = nearest[index], index, sample
+            if best[0] < tally["threshold"] and tries < MOST_TRIES:
+                continue
+            distance, place, sample = best
+            tally["rejected"] += tries - 1
+            tally["too_near"] += bool(distance < tally["threshold"])
+            if place is not None:
+                nearest = np.minimum(nearest, among[place])
+            else:
+                nearest = np.minimum(nearest, copies.distances([sample.mask], masks)[0])
+            if len(known) < len(looked_at) + MOST_COMPARED:
+                known.append(sample.mask)
+            yield dataclasses.replace(sample, id=f"synthetic-{done:06d}")
+            done, tries, best = done + 1, 0, None
+            if done == count:
+                return
+        if best is not None:
+            best = best[0], None, best[2]  # of an earlier chunk from here on
 
 
 def pairs(networks, mask_samples, settings, with_field_of_view):

@@ -69,3 +69,16 @@ def test_masks_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="no masks"):
         copies.nearest_masks(masks(2), [])
     assert [len(part) for part in copies.nearest_masks([], masks(2))] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 3000, 2**26])
+def test_distances_are_those_of_every_pair(monkeypatch, chunk_bytes):
+    monkeypatch.setattr(copies, "CHUNK_BYTES", chunk_bytes)
+    queries, references = masks(7), masks(5, seed=1)
+    by_hand = [
+        [min(dice(query.ravel(), copies.transform(r, kind).ravel()) for kind in range(8)) for r in references]
+        for query in queries
+    ]
+    np.testing.assert_allclose(copies.distances(queries, list(references)), by_hand, atol=1e-12)
+    np.testing.assert_array_equal(copies.distances(queries, queries), copies.distances(queries, queries).T)
+    assert copies.distances([], references).shape == (0, 5) and copies.distances(queries, []).shape == (7, 0)

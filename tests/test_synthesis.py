@@ -19,7 +19,7 @@ SETTINGS = {"seed": 3, "latent": 64, "warp": False}
 def stage1_of(function, stride=1):
     """Stage 1 whose generator is a function of z [batch, 64]."""
     z = tf.keras.Input([64])
-    return stage1.Stage1("mask", tf.keras.Model(z, function(z)), None, None, stride, channels=1)
+    return stage1.Stage1("mask", tf.keras.Model(z, function(z)), None, None, [], stride, channels=1)
 
 
 def as_noise(z):
@@ -82,6 +82,61 @@ def test_samples_come_from_the_average_where_there_is_one():
     networks = stage1_of(as_noise)
     networks.averaged = stage1_of(lambda z: 0 * as_noise(z) + 1).generator
     assert all(sample.mask.all() for sample in made(networks, 2))
+
+
+# ---------------------------------------------------------------- the filter
+
+
+def dots(*places):
+    """A mask of 16 x 16 with those pixels; none lies on a symmetry's axis, so few pixels tell masks apart."""
+    mask = np.zeros([16, 16, 1], np.uint8)
+    for row, column in places:
+        mask[row, column] = 1
+    return mask
+
+
+def passed(masks, real, count, tally=None):
+    """Masks of a stream, repeated endlessly, that the filter passes on."""
+    candidates = (Sample(f"c{i}", mask=masks[i % len(masks)]) for i in itertools.count())
+    real = [Sample(f"r{i}", mask=mask) for i, mask in enumerate(real)]
+    return list(synthesis.distinct(candidates, real, count, {} if tally is None else tally))
+
+
+REAL = [dots((0, 1), (0, 2)), dots((0, 1), (0, 3))]  # Dice 1/2: the threshold is 1/2
+COPY, NEAR = dots((1, 0), (2, 0)), dots((0, 1), (0, 2), (5, 9))  # turned; with a dot more: distance 1 - 4/5
+FRESH = [dots((3, i), (4, 9 + i), (6, 2 + 2 * i)) for i in range(3)]
+
+
+def test_filter_rejects_copies_of_real_masks_and_of_one_another():
+    tally = {}
+    found = passed([COPY, FRESH[0], FRESH[0][:, ::-1], NEAR, FRESH[1], FRESH[2]], REAL, 3, tally)
+    assert [(sample.mask == fresh).all() for sample, fresh in zip(found, FRESH, strict=True)] == [True] * 3
+    assert [sample.id for sample in found] == [f"synthetic-{i:06d}" for i in range(3)]
+    assert tally == {"threshold": 0.5, "candidates": 6, "rejected": 3, "too_near": 0}
+
+
+def test_filter_ends_with_a_generator_that_makes_one_mask_only():
+    tally = {}
+    found = passed([NEAR], REAL, 4, tally)
+    assert len(found) == 4 and tally["too_near"] == 4
+    assert tally["candidates"] == 4 * synthesis.MOST_TRIES == tally["rejected"] + 4
+
+
+def test_filter_keeps_the_farthest_of_what_it_must_keep():
+    found = passed([COPY] * 7 + [NEAR] + [COPY] * 2, REAL, 1)
+    assert (found[0].mask == NEAR).all()
+
+
+def test_filtered_mask_i_does_not_depend_on_how_many_are_made():
+    rng = np.random.default_rng(0)
+    stream = [dots(*rng.integers(0, 16, [6, 2])) for _ in range(400)]
+    many, few = (passed(stream, stream[:2], count) for count in (40, 17))
+    assert pixels(many)[:17] == pixels(few)
+
+
+def test_without_two_real_masks_to_measure_by_nothing_is_rejected():
+    tally = {}
+    assert len(passed([COPY], [COPY], 3, tally)) == 3 and tally["rejected"] == 0
 
 
 # ---------------------------------------------------------------- pairs

@@ -66,6 +66,24 @@ def nearest_masks(queries, references):
     return index, distance, symmetry
 
 
+def distances(queries, references):
+    """The distance, as in `nearest_masks`, of every query to every reference.
+
+    Args:
+      queries: [n, height, width] or [n, height, width, 1] in {0, 1}, array or list.
+      references: [m, height, width] likewise, of the same height and width.
+
+    Returns:
+      [n, m] float64 in [0, 1].
+    """
+    queries, references = _stack(queries), _stack(references)
+    found = np.full([len(queries), len(references)], np.inf)
+    if len(references):
+        for rows, columns, _, block in _blocks(queries, references):
+            found[rows, columns] = np.minimum(found[rows, columns], block)
+    return found
+
+
 def closest_pair(masks):
     """The two masks of one set that lie nearest to each other, distance and symmetries as in `nearest_masks`.
 
@@ -80,7 +98,7 @@ def closest_pair(masks):
     """
     masks = _stack(masks)
     closest = None
-    for rows, columns, _, distances in _blocks(masks, masks):
+    for rows, columns, _, distances in _blocks(masks, masks, is_triangle=True):
         later = np.arange(columns.start, columns.stop) > np.arange(rows.start, rows.stop)[:, None]
         distances = np.where(later, distances, np.inf)
         first, second = np.unravel_index(distances.argmin(), distances.shape)
@@ -89,7 +107,7 @@ def closest_pair(masks):
     return closest
 
 
-def _blocks(queries, references):
+def _blocks(queries, references, is_triangle=False):
     """Yields (rows, columns, symmetry, distances [rows, columns]) for all blocks and symmetries."""
     if not len(queries):
         return
@@ -101,7 +119,7 @@ def _blocks(queries, references):
         area = block.sum(axis=1, dtype=np.float64)[:, None]
         for kind in kinds:
             for columns in _slices(len(references), size):
-                if queries is references and columns.stop <= rows.start:
+                if is_triangle and columns.stop <= rows.start:
                     continue  # the lower triangle says the same
                 turned = np.stack([transform(mask, kind) for mask in references[columns]])
                 other = turned.reshape(len(turned), -1).astype(np.float32)

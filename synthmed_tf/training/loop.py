@@ -19,7 +19,7 @@ from synthmed_tf.sample import InputError
 
 SAVE_EVERY = 250  # steps between checkpoints
 GRID_EVERY = 250  # steps between pictures of samples
-SAMPLERS_KEPT = 12  # newest weights that samples can be made with, besides the best
+SAMPLERS_KEPT = 6  # newest weights that samples can be made with, besides the best
 AVERAGE_EVERY = 10  # steps between two updates of the averaged weights; decay ** 10 then is the same average
 
 _REMEDY = "stopped, with the checkpoint of step {} kept. Try --overwrite with --precision=float32 or another --seed"

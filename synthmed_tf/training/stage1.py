@@ -12,6 +12,7 @@ from synthmed_tf.networks import dcgan, selfmod
 from synthmed_tf.training import loop
 
 R1_EVERY = 8  # steps between two R1 penalties, each weighted as much more (lazy regularisation: Karras et al. 2020 § 3.1)
+R1_SIDE = 64  # pixels that a preset's r1 is given for; at other sizes in proportion
 CALIBRATION_SAMPLES = 32
 MEASURED_SAMPLES = 64
 LOW_DIVERSITY = 0.6  # of the real set's; one picture for every z has 0, masks of DRIVE that vary had 0.9
@@ -26,7 +27,9 @@ class Stage1:
       generator: z [batch, latent] -> fields [batch, height / stride, width / stride, channels] in (-1, 1).
       averaged: the generator whose weights are the running average; None where the preset has none.
       discriminator: fields -> logit [batch, 1].
-      stride: fields are smooth, so small_data makes them at half the size (2) where the network allows it.
+      levels: [(generator, discriminator)] at growing sizes, the last one being the two above; they share their layers.
+      stride: DCGAN takes 20 times as long at full size as selfmod, so small_data has it make fields, which are smooth, at half
+        the size (2) where that is one of its sizes.
       channels: of a mask 1, positive inside (paper), or 2, as images.wall_and_centreline makes them (small_data); of a
         photograph its own.
       wall: what the first of 2 fields exceeds inside the mask; see `calibrate`.
@@ -36,6 +39,7 @@ class Stage1:
     generator: tf.keras.Model
     averaged: tf.keras.Model | None
     discriminator: tf.keras.Model
+    levels: list
     stride: int
     channels: int
     wall: float = 0.0
@@ -59,18 +63,21 @@ class Stage1:
 
 def build(settings, photograph_channels=3):
     """Builds the networks that `settings` ask for: target, model, image_size, half_size, latent, average."""
-    network = {"dcgan": dcgan, "selfmod": selfmod}[settings["model"]]
-    smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8)}[settings["model"]]
-    fits = all(side // 2 >= smallest and side // 2 % multiple == 0 for side in settings["image_size"])
+    is_dcgan = settings["model"] == "dcgan"
+    fits = is_dcgan and all(side >= 128 and side % 32 == 0 for side in settings["image_size"])
     stride = 2 if settings["half_size"] and fits else 1
     size = tuple(side // stride for side in settings["image_size"])
     channels = {"mask": 2 if settings["field_scale"] else 1, "image": photograph_channels}[settings["target"]]
 
-    def generator():
-        return network.generator(size, channels, latent=settings["latent"])
+    def generators():
+        if is_dcgan:
+            return [dcgan.generator(size, channels, latent=settings["latent"])]
+        return selfmod.generators(size, channels, latent=settings["latent"])
 
-    trained, averaged = generator(), generator() if settings["average"] else None
-    return Stage1(settings["target"], trained, averaged, network.discriminator(size, channels), stride, channels)
+    trained, averaged = generators(), generators()[-1] if settings["average"] else None
+    discriminators = [dcgan.discriminator(size, channels)] if is_dcgan else selfmod.discriminators(size, channels)
+    levels = list(zip(trained, discriminators, strict=True))
+    return Stage1(settings["target"], trained[-1], averaged, discriminators[-1], levels, stride, channels)
 
 
 def calibrate(networks, real, settings):
@@ -276,20 +283,33 @@ def make_step(networks, optimizers, settings, replicas=1):
     """The training step: (step number, [batch, height, width, channels + 1] from real_fields) -> losses.
 
     One update of the discriminator (cross entropy; with R1 every R1_EVERY steps where settings["r1"] > 0) and one of the
-    generator (non-saturating), both on the same fake masks (Radford et al. 2016 leave it open).
+    generator (non-saturating), both on the same fake masks (Radford et al. 2016 leave it open). Where the networks have several
+    levels, they grow every settings["grow_every"] steps.
     """
-    generator, discriminator = networks.generator, networks.discriminator
-    seed, latent, r1 = settings["seed"], settings["latent"], settings["r1"]
+    steps = [make_level_step(networks, level, optimizers, settings, replicas) for level in range(len(networks.levels))]
+    if len(steps) == 1:
+        return steps[0]
+    return lambda number, stack: steps[min(int(number) // settings["grow_every"], len(steps) - 1)](number, stack)
+
+
+def make_level_step(networks, level, optimizers, settings, replicas):
+    """The training step of one level of the networks."""
+    generator, discriminator = networks.levels[level]
+    stride = networks.stride * 2 ** (len(networks.levels) - 1 - level)
+    seed, latent = settings["seed"], settings["latent"]
+    r1 = settings["r1"] * min(generator.output_shape[1:3]) / R1_SIDE
 
     @tf.function
     def step(number, stack):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         key = tf.random.experimental.stateless_fold_in([seed, tf.cast(number, tf.int32)], replica)
         key_z, key_warp = tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
+        stack = tf.concat([tf.where(stack[..., -1:] > 0, stack[..., :-1], -1.0), stack[..., -1:]], -1)
+        stack = reduce(stack, stride)
         real, inside = stack[..., :-1], stack[..., -1:]
         if settings["warp"]:
-            real = augment.random_warp(real, key_warp, flip=(True, settings["target"] == "image"))
-        real = reduce(tf.where(inside > 0, real, -1.0), networks.stride)
+            real = augment.random_warp(real, key_warp, zoom=1.1, flip=(False, settings["target"] == "image"))
+            real = inside * (real + 1) - 1
         z = tf.random.stateless_normal([tf.shape(real)[0], latent], key_z)
 
         with tf.GradientTape(persistent=True) as tape:
@@ -303,13 +323,8 @@ def make_step(networks, optimizers, settings, replicas=1):
 
             def add_penalty():
                 with tf.GradientTape() as outer:
-                    penalty = (
-                        R1_EVERY
-                        * r1
-                        / 2
-                        / replicas
-                        * losses.r1_penalty(lambda x: discriminator(x, training=True), real)
-                    )
+                    penalty = losses.r1_penalty(lambda x: discriminator(x, training=True), real)
+                    penalty *= R1_EVERY * r1 / 2 / replicas
                 more = outer.gradient(penalty, discriminator.trainable_variables)
                 return [a if b is None else a + b for a, b in zip(d_gradients, more, strict=True)]
 
