@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+from scipy import ndimage
 from tqdm import tqdm
 
 from synthmed_tf import images, records
@@ -18,6 +19,7 @@ from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import segmenter, stage2
 
 ANNOTATION_STEPS = 2000  # of the U-Net that makes masks for photographs without
+RIM = 0.02  # of the longer side
 MOST_TRIES = 10  # candidates for one mask
 MOST_COMPARED = 2000  # real masks, and masks made, that a candidate is compared with
 CHUNK = 16  # masks made at once, aligned to the index, so that sample i has the same bits whoever makes it
@@ -151,13 +153,29 @@ def annotated(folder, photographs, teachers, seed):
         threshold = segmentation.best_threshold([*segmenter.predict(model, teachers)], *truth)
         probabilities = zip(photographs, segmenter.predict(model, photographs), strict=True)
         pairs = (
-            dataclasses.replace(sample, mask=(values >= threshold).astype(np.uint8)[..., None], label=None)
+            dataclasses.replace(sample, mask=without_rim(values >= threshold, sample.field_of_view), label=None)
             for sample, values in tqdm(probabilities, "masks by the segmenter", len(photographs))
         )
         name = f"{photographs.manifest['name']}_annotated"
         source = f"photographs of {photographs.manifest['name']}, masks by a U-Net trained on {teachers.manifest['name']}"
         records.write(folder / "pairs", name, pairs, source=source, extra=made_by | {"threshold": threshold})
     return records.Records(folder / "pairs")
+
+
+def without_rim(mask, field_of_view):
+    """The mask less what lies within RIM of the border of the field of view, where a U-Net takes a cut edge for a vessel.
+
+    Args:
+      mask: [height, width] bool.
+      field_of_view: [height, width, 1] in {0, 1}, or None: all of the frame, whose edges are no rim.
+
+    Returns:
+      [height, width, 1] uint8 in {0, 1}.
+    """
+    if field_of_view is not None:
+        inside = np.pad(field_of_view[..., 0], 1)  # beyond the frame it is dark
+        mask = mask & (ndimage.distance_transform_edt(inside)[1:-1, 1:-1] > RIM * max(mask.shape))
+    return mask.astype(np.uint8)[..., None]
 
 
 def write_png(folder, samples):

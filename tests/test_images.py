@@ -147,7 +147,7 @@ def test_wall_and_centreline_of_a_bar():
     fields = images.wall_and_centreline(mask, 2.0)
     assert fields.dtype == np.float32 and fields.shape == (9, 40, 2)
     np.testing.assert_array_equal(fields[..., :1], images.signed_distance_field(mask, 2.0))
-    expected = 2 * np.exp(-((np.array([4, 3, 2, 1, 0, 1, 2, 3, 4]) / images.CENTRELINE_WIDTH) ** 2)) - 1
+    expected = 2 * np.exp(-((np.array([4, 3, 2, 1, 0, 1, 2, 3, 4]) / 1.5) ** 2)) - 1
     np.testing.assert_allclose(fields[:, 20, 1], expected, atol=1e-6)
     assert (images.mask_from_wall_and_centreline(fields) == mask).all()
 

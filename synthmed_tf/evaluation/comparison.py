@@ -5,7 +5,7 @@ from synthmed_tf.evaluation import distribution, morphology, privacy
 from synthmed_tf.sample import InputError
 
 
-def measure(synthetic, *, real, held_out, benchmarks, seed):
+def measure(synthetic, *, real, held_out, benchmarks, seed, photographs=None):
     """The parts of report.json that need no training: {benchmark: what its own function returns}.
 
     Args:
@@ -14,10 +14,12 @@ def measure(synthetic, *, real, held_out, benchmarks, seed):
       held_out: sequence of real Samples that it was not trained on, the same; may be empty.
       benchmarks: names among "distribution", "fidelity", "morphology", "copies"; others are left out.
       seed: of the random halves and subsets.
+      photographs: (real, held_out) to compare the photographs with, where stage 2 learned from another set than stage 1.
     """
+    photographs = photographs or (real, held_out)
     functions = {
-        "distribution": lambda: distribution.intensity(real, synthetic, seed),
-        "fidelity": lambda: distribution.fidelity_and_diversity(real, synthetic, held_out, seed),
+        "distribution": lambda: distribution.intensity(photographs[0], synthetic, seed),
+        "fidelity": lambda: distribution.fidelity_and_diversity(real, synthetic, held_out, seed, photographs),
     }
     if synthetic[0].mask is not None:
         functions["morphology"] = lambda: morphology.shapes(real, synthetic, held_out)

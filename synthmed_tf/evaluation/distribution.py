@@ -33,16 +33,19 @@ def intensity(real, synthetic, seed=0):
     }
 
 
-def fidelity_and_diversity(training, synthetic, test, seed=0):
+def fidelity_and_diversity(training, synthetic, test, seed=0, photographs=None):
     """The "fidelity" part of report.json: metrics.fidelity.compare for photographs, and for masks where all sets have them.
 
     Args:
       training, synthetic, test: sequences of Samples; test, the reference, may be empty.
       seed: of the random subsets.
+      photographs: (training, test) to compare the photographs with, where it is not with those of `training` and `test`.
     """
-    has_masks = all(samples[0].mask is not None for samples in (training, synthetic, test) if len(samples))
-    kinds = ["photographs"] + ["masks"] * has_masks
-    with tqdm(total=len(kinds) * (len(training) + len(synthetic) + len(test)), desc="features", unit="image") as bar:
+    sets = {"photographs": photographs or (training, test)}
+    if all(samples[0].mask is not None for samples in (training, synthetic, test) if len(samples)):
+        sets["masks"] = training, test
+    total = sum(len(synthetic) + len(learned) + len(others) for learned, others in sets.values())
+    with tqdm(total=total, desc="features", unit="image") as bar:
 
         def features(name, samples):
             def counted(values):
@@ -56,9 +59,9 @@ def fidelity_and_diversity(training, synthetic, test, seed=0):
             return fidelity.photograph_features(counted(images), views)
 
         figures = {}
-        for name in kinds:
-            held_out = features(name, test) if len(test) else None
-            figures[name] = fidelity.compare(features(name, training), features(name, synthetic), held_out, seed=seed)
+        for name, (learned, others) in sets.items():
+            held_out = features(name, others) if len(others) else None
+            figures[name] = fidelity.compare(features(name, learned), features(name, synthetic), held_out, seed=seed)
     return figures
 
 

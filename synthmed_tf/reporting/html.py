@@ -175,7 +175,7 @@ def _context(report, drawn):
         "structure": structure,
         "sizes": table.sizes(report),
         "real_images_shown": shown,
-        "summary": [words.useful(segmentation, structure), words.faithful(distribution, table.section(report, "morphology")), words.copied(copied)],
+        "summary": [words.useful(segmentation, structure), words.faithful(distribution, table.section(report, "morphology"), (report.get("photographs") or {}).get("name")), words.copied(copied)],
         "segmentation": segmentation,
         "score_tables": words.score_tables(segmentation),
         "unet": words.unet(segmentation),

@@ -46,8 +46,8 @@ def useful(segmentation, structure):
     )
 
 
-def faithful(distribution, morphology):
-    """The second sentence of the summary."""
+def faithful(distribution, morphology, painted_after=None):
+    """The second sentence of the summary; painted_after: the name of the set that stage 2 learned from, where it is another."""
     if "unavailable" in distribution:
         return f"How faithful the images are was not measured: {distribution['unavailable']}"
     kl = distribution["kl_intensity"]
@@ -58,7 +58,7 @@ def faithful(distribution, morphology):
         else f"two random halves of the real images differ by {table.mean_sd(floor, '.2g', '±')}"
     )
     return (
-        f"The grey levels of the synthetic images differ from those of the real ones by a KL divergence of "
+        f"The grey levels of the synthetic images differ from those of the real ones{f' of {painted_after}' if painted_after else ''} by a KL divergence of "
         f"{table.number(ours, '.3g')} (0 would be the same distribution); {halves}. {shapes(morphology) or ''}".rstrip()
     )
 
@@ -305,7 +305,8 @@ def provenance(report, shown):
     left_out = ("shards", "features", "schema_version")
     found = [("This report", [("command", str(report.get("command", "unknown")))])]
     baseline = [("Baseline", report["baseline"]["synthetic"])] if report.get("baseline") else []
-    for title, manifest in (("Synthetic set", synthetic), *baseline, ("Real set", real)):
+    others = [("Photographs that stage 2 learned from", report["photographs"])] if shown and report.get("photographs") else []
+    for title, manifest in (("Synthetic set", synthetic), *baseline, ("Real set", real), *others):
         rows = list(_flatten({key: value for key, value in (manifest or {}).items() if key not in left_out}))
         found.append((title, rows or [("manifest", "none: another program made this set")]))
     return found

@@ -13,7 +13,9 @@ from synthmed_tf.training import loop
 
 R1_EVERY = 8  # steps between two R1 penalties, each weighted as much more (lazy regularisation: Karras et al. 2020 § 3.1)
 R1_SIDE = 64  # pixels that a preset's r1 is given for; at other sizes in proportion
+FADE = 0.5  # of a level's steps
 CALIBRATION_SAMPLES = 32
+SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # the first batch's share of the moving averages ends as 0.9^24 = 8 %
 MEASURED_SAMPLES = 64
 LOW_DIVERSITY = 0.6  # of the real set's; one picture for every z has 0, masks of DRIVE that vary had 0.9
 
@@ -103,11 +105,24 @@ def calibrate(networks, real, settings):
         low, high = (networks.wall, high) if is_thicker else (low, networks.wall)
 
 
-def enlarge(fields, stride):
-    """[batch, height, width, c] -> `stride` times the size, bicubic."""
+def settle(networks, settings):
+    """Gives the averaged generator's batch norms the statistics that its own weights have.
+
+    Those of the generator as it is trained, or their average, are others, and masks come out foggy (Izmailov et al. 2018,
+    "Averaging Weights Leads to Wider Optima", section 3.2).
+    """
+    if networks.averaged is None:
+        return
+    for index in range(SETTLING_BATCHES):
+        z = tf.random.stateless_normal([SETTLING_BATCH, settings["latent"]], [settings["seed"], -5 - index])
+        networks.averaged(z, training=True)
+
+
+def enlarge(fields, stride, method="bicubic"):
+    """[batch, height, width, c] -> `stride` times the size."""
     if stride == 1:
         return tf.convert_to_tensor(fields)
-    return tf.image.resize(fields, [side * stride for side in fields.shape[1:3]], method="bicubic")
+    return tf.image.resize(fields, [side * stride for side in fields.shape[1:3]], method=method)
 
 
 def reduce(fields, stride):
@@ -183,7 +198,7 @@ def train(folder, real, settings, steps, strategy=None):
 def real_fields(real, settings):
     """The masks, or photographs in [-1, 1], as stage 1 sees them, with their fields of view.
 
-    With field_scale, each mask is images.wall_and_centreline's two fields; without, one of -1 and 1. With warp (small_data),
+    With field_scale, given for 128 pixels, each mask is images.wall_and_centreline's two fields; without, one of -1 and 1. With warp (small_data),
     eyes are all turned so that the side with the thicker vessels, where the optic disc is, is on the left.
 
     Returns:
@@ -201,8 +216,8 @@ def real_fields(real, settings):
         inside = np.ones_like(mask) if inside is None else inside
         if settings["warp"] and sample.field_of_view is not None and disc_is_right(mask):
             mask, inside = mask[:, ::-1], inside[:, ::-1]
-        scale = settings["field_scale"]
-        field = images.wall_and_centreline(mask, scale) if scale else mask * 2.0 - 1
+        scale = settings["field_scale"] * min(mask.shape[:2]) / 128
+        field = images.wall_and_centreline(mask, scale, max(1.5, scale / 3)) if scale else mask * 2.0 - 1
         fields.append(np.concatenate([field, inside], -1, dtype=np.float32))
     return np.stack(fields)
 
@@ -210,7 +225,7 @@ def real_fields(real, settings):
 def measurement(networks, real, settings):
     """Returns the function that loop.fit measures stage 1 with, on MEASURED_SAMPLES samples and `real`, of the training set.
 
-    It calibrates the networks first. "distance" tells the best checkpoint: for masks the mean of metrics.morphology's
+    It settles and calibrates the networks first. "distance" tells the best checkpoint: for masks the mean of metrics.morphology's
     distances, which neither broken nor repeated masks make small; for photographs KID on metrics.fidelity's features. (P1 and
     P2 chose by eye.) "diversity" is the mean Bray-Curtis distance between two samples, which for masks is 1 - Dice, over that
     between two real ones. Where the real ones do not differ, or are one, nothing is measured and every distance is 0.
@@ -234,6 +249,7 @@ def measurement(networks, real, settings):
     varied = variety(originals) if len(real) > 1 else 0.0
 
     def measure():
+        settle(networks, settings)
         calibrate(networks, real, settings)
         made = networks.pictures(networks.sampler(z, training=False))
         found = describe(made, [view] * len(made))
@@ -284,7 +300,8 @@ def make_step(networks, optimizers, settings, replicas=1):
 
     One update of the discriminator (cross entropy; with R1 every R1_EVERY steps where settings["r1"] > 0) and one of the
     generator (non-saturating), both on the same fake masks (Radford et al. 2016 leave it open). Where the networks have several
-    levels, they grow every settings["grow_every"] steps.
+    levels, they grow every settings["grow_every"] steps, and what the smaller size did not show of the real fields is faded in over
+    the first FADE of them (Karras et al. 2018, section 2).
     """
     steps = [make_level_step(networks, level, optimizers, settings, replicas) for level in range(len(networks.levels))]
     if len(steps) == 1:
@@ -310,6 +327,10 @@ def make_level_step(networks, level, optimizers, settings, replicas):
         if settings["warp"]:
             real = augment.random_warp(real, key_warp, zoom=1.1, flip=(False, settings["target"] == "image"))
             real = inside * (real + 1) - 1
+        if level:
+            grown = tf.cast(number - level * settings["grow_every"], tf.float32) / (FADE * settings["grow_every"])
+            coarse = enlarge(reduce(real, 2), 2, "bilinear")
+            real = coarse + tf.minimum(grown, 1.0) * (real - coarse)
         z = tf.random.stateless_normal([tf.shape(real)[0], latent], key_z)
 
         with tf.GradientTape(persistent=True) as tape:
