@@ -300,12 +300,12 @@ def make_step(networks, optimizers, settings, replicas=1):
 
     One update of the discriminator (cross entropy; with R1 every R1_EVERY steps where settings["r1"] > 0) and one of the
     generator (non-saturating), both on the same fake masks (Radford et al. 2016 leave it open). Where the networks have several
-    levels, they grow every settings["grow_every"] steps, and what the smaller size did not show of the real fields is faded in over
+    levels, they grow every settings["grow_every"] steps (0: they have their full size from the start), and what the smaller size did not show of the real fields is faded in over
     the first FADE of them (Karras et al. 2018, section 2).
     """
     steps = [make_level_step(networks, level, optimizers, settings, replicas) for level in range(len(networks.levels))]
-    if len(steps) == 1:
-        return steps[0]
+    if len(steps) == 1 or not settings["grow_every"]:
+        return steps[-1]
     return lambda number, stack: steps[min(int(number) // settings["grow_every"], len(steps) - 1)](number, stack)
 
 
@@ -327,7 +327,7 @@ def make_level_step(networks, level, optimizers, settings, replicas):
         if settings["warp"]:
             real = augment.random_warp(real, key_warp, zoom=1.1, flip=(False, settings["target"] == "image"))
             real = inside * (real + 1) - 1
-        if level:
+        if level and settings["grow_every"]:
             grown = tf.cast(number - level * settings["grow_every"], tf.float32) / (FADE * settings["grow_every"])
             coarse = enlarge(reduce(real, 2), 2, "bilinear")
             real = coarse + tf.minimum(grown, 1.0) * (real - coarse)

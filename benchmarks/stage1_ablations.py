@@ -1,0 +1,83 @@
+"""What each ingredient of small_data's stage 1 adds: the same budget with one of them left out at a time.
+
+    python benchmarks/stage1_ablations.py DATA_DIR OUT_DIR [SIZE] [STEPS] [SEEDS] [NAME ...]
+    for example: data ablations 128 4000 1
+
+Real DRIVE. Prints one row of a table for each: distance of the shapes (mean of metrics/morphology.py's distances to the official
+training masks), coverage and density of the official test masks, both with the floor last, diversity, the closest two of 200 masks,
+the share of 200 that lies nearer to a training mask than every test mask does, and seconds. Goes on where it stopped.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from synthmed_tf import flags, records, synthesis
+from synthmed_tf.datasets.prepare import prepare
+from synthmed_tf.metrics import copies, fidelity, morphology
+from synthmed_tf.training import loop, stage1
+
+MADE = 200
+ABLATIONS = {
+    "all of small_data": {},
+    "no growth": {"grow_every": 0},
+    "masks of -1 and 1, no fields": {"field_scale": 0.0},
+    "no warps, no turning of eyes": {"warp": False},
+    "no R1": {"r1": 0.0},
+    "no running average": {"average": 0.0},
+    "no decay of the rate": {"rate_decay": 0},
+    "weights of the last step": {"checkpoint": "last"},
+    "--model=dcgan": {"model": "dcgan", "latent": 100},
+}
+
+
+def figures(masks, views, real, test):
+    """The columns of the table for some masks: floats."""
+    described = [
+        [morphology.statistics(mask, view) for mask, view in zip(some, of, strict=True)]
+        for some, of in ((masks, views), ([s.mask for s in real], [s.field_of_view for s in real]))
+    ]
+    shapes = [entry["distance"] for entry in morphology.distances(described[1], described[0]).values()]
+    features = [fidelity.mask_features(some) for some in ([s.mask for s in real], masks, [s.mask for s in test])]
+    found = fidelity.compare(*features)
+    training = [sample.mask for sample in real]
+    nearest, control = (copies.nearest_masks(some, training)[1] for some in (masks, [s.mask for s in test]))
+    return {
+        "shapes": float(np.mean([each for each in shapes if each is not None])),
+        "coverage": found["coverage"]["synthetic_vs_real"]["mean"],
+        "density": found["density"]["synthetic_vs_real"]["mean"],
+        "closest two": copies.closest_pair(masks)[2],
+        "copies": float(np.mean(nearest < control.min())),
+    }
+
+
+def main(data_dir, out_dir, size="128", steps="4000", seeds="1", *names):
+    _, precision = loop.set_up("auto")
+    size = int(size), int(size)
+    prepared = prepare("drive", data_dir, size)
+    real, test = list(records.Records(prepared, "train")), list(records.Records(prepared, "test"))
+    view = np.round(np.mean([sample.field_of_view for sample in real], 0)).astype(np.uint8)
+    rows = {}
+    for name in names or ABLATIONS:
+        for seed in range(int(seeds)):
+            settings = {**flags.STAGE1_PRESETS["small_data"], **ABLATIONS[name], "seed": seed, "image_size": size}
+            folder = Path(out_dir) / f"{'_'.join(name.split())}-{size[0]}-{steps}-seed{seed}"
+            with loop.claim(folder, settings | {"precision": precision}):
+                networks, result = stage1.train(folder, real, settings, int(steps))
+            masks = [sample.mask for sample in synthesis.from_noise(networks, settings, MADE)]
+            row = figures(masks, [view] * MADE, real, test)
+            last = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][-1]
+            rows.setdefault(name, []).append(row | {"diversity": last["diversity"], "seconds": result["seconds"]})
+    rows["real test masks"] = [figures([s.mask for s in test], [s.field_of_view for s in test], real, test)]
+    columns = ["shapes", "coverage", "density", "diversity", "closest two", "copies", "seconds"]
+    print("| left out |", " | ".join(columns), "|")
+    print("|---" * (len(columns) + 1) + "|")
+    for name, runs in rows.items():
+        cells = [[run[key] for run in runs if key in run] for key in columns]
+        print(f"| {name} |", " | ".join(f"{np.mean(cell):.3g}" if cell else "" for cell in cells), "|")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
