@@ -13,6 +13,7 @@ from synthmed_tf.training import loop
 
 R1_EVERY = 8  # steps between two R1 penalties, each weighted as much more (lazy regularisation: Karras et al. 2020 § 3.1)
 R1_SIDE = 64  # pixels that a preset's r1 is given for; at other sizes in proportion
+HALVED_FROM = 192  # pixels
 FADE = 0.5  # of a level's steps
 CALIBRATION_SAMPLES = 32
 SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # the first batch's share of the moving averages ends as 0.9^24 = 8 %
@@ -30,8 +31,7 @@ class Stage1:
       averaged: the generator whose weights are the running average; None where the preset has none.
       discriminator: fields -> logit [batch, 1].
       levels: [(generator, discriminator)] at growing sizes, the last one being the two above; they share their layers.
-      stride: DCGAN takes 20 times as long at full size as selfmod, so small_data has it make fields, which are smooth, at half
-        the size (2) where that is one of its sizes.
+      stride: fields are smooth, so small_data makes those of large images at half the size (2).
       channels: of a mask 1, positive inside (paper), or 2, as images.wall_and_centreline makes them (small_data); of a
         photograph its own.
       wall: what the first of 2 fields exceeds inside the mask; see `calibrate`.
@@ -66,8 +66,8 @@ class Stage1:
 def build(settings, photograph_channels=3):
     """Builds the networks that `settings` ask for: target, model, image_size, half_size, latent, average."""
     is_dcgan = settings["model"] == "dcgan"
-    fits = is_dcgan and all(side >= 128 and side % 32 == 0 for side in settings["image_size"])
-    stride = 2 if settings["half_size"] and fits else 1
+    is_large = all(side >= HALVED_FROM and side % 32 == 0 for side in settings["image_size"])
+    stride = 2 if settings["half_size"] and is_large else 1
     size = tuple(side // stride for side in settings["image_size"])
     channels = {"mask": 2 if settings["field_scale"] else 1, "image": photograph_channels}[settings["target"]]
 
@@ -198,7 +198,7 @@ def train(folder, real, settings, steps, strategy=None):
 def real_fields(real, settings):
     """The masks, or photographs in [-1, 1], as stage 1 sees them, with their fields of view.
 
-    With field_scale, given for 128 pixels, each mask is images.wall_and_centreline's two fields; without, one of -1 and 1. With warp (small_data),
+    With field_scale, given for images of 128 pixels or less, each mask is images.wall_and_centreline's two fields; without, one of -1 and 1. With warp (small_data),
     eyes are all turned so that the side with the thicker vessels, where the optic disc is, is on the left.
 
     Returns:
@@ -216,8 +216,8 @@ def real_fields(real, settings):
         inside = np.ones_like(mask) if inside is None else inside
         if settings["warp"] and sample.field_of_view is not None and disc_is_right(mask):
             mask, inside = mask[:, ::-1], inside[:, ::-1]
-        scale = settings["field_scale"] * min(mask.shape[:2]) / 128
-        field = images.wall_and_centreline(mask, scale, max(1.5, scale / 3)) if scale else mask * 2.0 - 1
+        scale = settings["field_scale"] * max(1, min(mask.shape[:2]) / 128)
+        field = images.wall_and_centreline(mask, scale, scale / 2) if scale else mask * 2.0 - 1
         fields.append(np.concatenate([field, inside], -1, dtype=np.float32))
     return np.stack(fields)
 
