@@ -190,6 +190,7 @@ def _context(report, drawn):
         "shape_rows": words.shape_rows(table.section(report, "morphology")),
         "shapes": words.shapes(table.section(report, "morphology")),
         "copies": copied,
+        "filtered": table.filtered(report),
         "copy_rows": words.copy_rows(copied),
         "baseline": words.beside(report),
         "nearest": list(zip("ABCDEF", _shown_rows(copied))) if shown else [],

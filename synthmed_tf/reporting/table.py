@@ -22,6 +22,7 @@ def text(report):
     lines += _fidelity(section(report, "fidelity"))
     lines += _shapes(section(report, "morphology")) + [""]
     lines += _copied(section(report, "copies"))
+    lines += [f"  {line}" for line in filtered(report)]
     lines += _baseline(report)
     return "\n".join(part for line in lines for part in _wrap(_printable(line)))
 
@@ -142,6 +143,18 @@ def _shapes(morphology):
     found = [f"{key} {number(entry['distance'], '.2f')} ({number(entry['floor'], '.2f')})" for key, entry in morphology.items()]
     verdict = f"{near} of {known} lie within twice their floor" if known else "no floor to compare with"
     return [f"  shapes of masks, distance in real standard deviations (floor): {', '.join(found)}; {verdict}"]
+
+
+def filtered(report):
+    """What the filter of stage 1 did to the masks, as a list of no or one sentence."""
+    found = ((report.get("synthetic") or {}).get("stage1") or {}).get("filter")
+    if not found:
+        return []
+    near = f"; {found['too_near']} are there all the same, as there was no better one" if found["too_near"] else ""
+    return [
+        f"Of {found['candidates']} masks made, {found['rejected']} were rejected, as they lie nearer to a training mask or to "
+        f"one another than the nearest two training masks do ({number(found['threshold'])}){near}."
+    ]
 
 
 def _copied(copies):
