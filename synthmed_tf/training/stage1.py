@@ -280,20 +280,23 @@ def make_optimizer(settings, model):
 
 
 def make_step(networks, optimizers, settings, replicas=1):
-    """The training step: (step number, [batch, height, width, channels + 1] from real_fields) -> losses.
+    """The training steps as loop.fit takes them, one a level: the networks grow every settings["grow_every"] steps (0: at once).
+
+    Returns:
+      [(number of its first step, make_level_step's function)].
+    """
+    return [
+        (level * settings["grow_every"], make_level_step(networks, level, optimizers, settings, replicas))
+        for level in range(len(networks.levels))
+    ]
+
+
+def make_level_step(networks, level, optimizers, settings, replicas=1):
+    """The training step of one level: (step number, [batch, height, width, channels + 1] from real_fields) -> losses.
 
     One update of the discriminator (cross entropy; with R1 every R1_EVERY steps where settings["r1"] > 0) and one of the
-    generator (non-saturating), both on the same fake masks (Radford et al. 2016 leave it open). Where the networks have several
-    levels, they grow every settings["grow_every"] steps.
+    generator (non-saturating), both on the same fake masks (Radford et al. 2016 leave it open).
     """
-    steps = [make_level_step(networks, level, optimizers, settings, replicas) for level in range(len(networks.levels))]
-    if len(steps) == 1:
-        return steps[0]
-    return lambda number, stack: steps[min(int(number) // settings["grow_every"], len(steps) - 1)](number, stack)
-
-
-def make_level_step(networks, level, optimizers, settings, replicas):
-    """The training step of one level of the networks."""
     generator, discriminator = networks.levels[level]
     stride = networks.stride * 2 ** (len(networks.levels) - 1 - level)
     seed, latent = settings["seed"], settings["latent"]
