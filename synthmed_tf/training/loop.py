@@ -234,10 +234,12 @@ def restore_sampler(folder, sampler, which="best"):
       (step, prefix of the checkpoint).
 
     Raises:
-      InputError: no weights were kept at that step; the message names the steps.
+      InputError: no weights were kept at that step, the message names the steps; or none at all.
     """
     distances = _sampler_distances(folder)
-    step = {"last": max(distances, default=""), "best": _best(distances)}.get(which, which)
+    if not distances:  # a run of an earlier version
+        raise InputError(f"{folder}: no weights to make samples with were kept; --overwrite starts it again")
+    step = {"last": max(distances), "best": _best(distances)}.get(which, which)
     if not str(step).isdigit() or int(step) not in distances:
         raise InputError(
             f"--checkpoint={which}: {folder / 'samplers'} holds the weights of steps {', '.join(map(str, sorted(distances)))}; "

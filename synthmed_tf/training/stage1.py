@@ -32,7 +32,7 @@ class Stage1:
         the size (2) where that is one of its sizes.
       channels: of a mask 1, positive inside (paper), or 2, as images.wall_and_centreline makes them (small_data); of a
         photograph its own.
-      wall: what the first of 2 fields exceeds inside the mask; see `calibrate`.
+      wall: of images.mask_from_wall_and_centreline; see `calibrate`.
     """
 
     target: str
@@ -42,7 +42,7 @@ class Stage1:
     levels: list
     stride: int
     channels: int
-    wall: float = 0.0
+    wall: float = images.CENTRELINE_WEIGHT / 2
 
     @property
     def sampler(self):
@@ -96,7 +96,7 @@ def calibrate(networks, real, settings):
     wanted = images.area_to_length([sample.mask for sample in real])
     z = tf.random.stateless_normal([CALIBRATION_SAMPLES, settings["latent"]], [settings["seed"], -3])
     fields = networks.sampler(z, training=False)
-    low, high = -0.5, 0.5
+    low, high = -0.5, 0.5 + images.CENTRELINE_WEIGHT
     for _ in range(10):
         networks.wall = (low + high) / 2
         is_thicker = images.area_to_length(networks.masks(fields)) > wanted
