@@ -28,7 +28,7 @@ STAGE2_PRESETS = {
     # Isola et al. 2017 appendix 6.2: 200 epochs, batch 1, load 286 and crop 256, mirror.
     "pix2pix": dict(checkpoint="last", batch_size=1, epochs=200, optimizer="adam", learning_rate=2e-4, beta1=0.5, l1=100.0, warp=False, jitter=30, colours=False),
     # P1's published code: RMSprop 1e-3, L1 weight 1, batch 32, 100 epochs.
-    "authors2017": dict(checkpoint="last", batch_size=32, epochs=100, optimizer="rmsprop", learning_rate=1.2e-3, beta1=0.0, l1=1.0, warp=False, jitter=0, colours=False),
+    "authors2017": dict(checkpoint="last", batch_size=32, epochs=100, optimizer="rmsprop", learning_rate=1e-3, beta1=0.0, l1=1.0, warp=False, jitter=0, colours=False),
 }  # fmt: skip
 
 _PRIVATE = {"data_dir", "out_dir", "report_dir", "synthetic_dir", "baseline_dir", "given", "prepared", "overwrite", "dry_run"}

@@ -135,6 +135,21 @@ def test_numbers_of_the_papers_presets():
         found = resolved(f"--preset={preset}", script="train_stage2")
         assert (found["batch_size"], found["epochs"], found["l1"], found["learning_rate"]) == (batch, epochs, l1, rate)
         assert found["steps"] is None and not found["warp"]
+        assert found["checkpoint"] == "last"  # they chose none by a number
+    assert not paper["grow_every"]
+
+
+@pytest.mark.parametrize("presets", [flags.STAGE1_PRESETS, flags.STAGE2_PRESETS])
+def test_presets_set_the_same_flags(presets):
+    first, *others = ({*preset} - {"steps", "epochs"} for preset in presets.values())
+    assert all(other == first for other in others)
+
+
+@pytest.mark.parametrize("script", SCRIPTS[:2])
+def test_whose_weights_make_samples_can_be_chosen(script):
+    assert resolved(script=script)["checkpoint"] == "best"
+    assert resolved("--checkpoint=500", script=script)["checkpoint"] == "500"
+    assert "checkpoint" not in parse(script="evaluate")
 
 
 def test_steps_or_epochs_given_replace_either_of_the_preset():

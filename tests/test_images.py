@@ -161,6 +161,15 @@ def test_a_vessel_that_dips_below_the_wall_goes_on_along_its_centreline():
     assert (images.mask_from_wall_and_centreline(fields) == mask).all()
 
 
+@pytest.mark.parametrize("wall", [-0.3, 0.0, 0.2, 0.4])
+def test_a_centreline_adds_its_weight_to_the_wall(wall):
+    fields = np.stack(np.meshgrid(np.linspace(-1, 1, 41), np.linspace(-1, -0.01, 37)), -1)  # none above the skeleton's 0
+    expected = fields[..., 0] > wall - images.CENTRELINE_WEIGHT / 2 * (fields[..., 1] + 1)
+    assert (images.mask_from_wall_and_centreline(fields, wall)[..., 0] == expected).mean() > 0.995  # but for rounding
+    nowhere = np.stack([fields[..., 0], np.full_like(fields[..., 0], -1)], -1)  # no centreline: the wall alone
+    assert (images.mask_from_wall_and_centreline(nowhere, wall)[..., 0] == (nowhere[..., 0] > wall)).all()
+
+
 def test_area_to_length_of_bars_and_of_nothing():
     masks = np.zeros([2, 9, 40, 1], np.uint8)
     masks[0, 4, 4:36] = 1

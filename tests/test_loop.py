@@ -1,4 +1,5 @@
 import errno
+import functools
 import json
 import os
 import resource
@@ -175,6 +176,32 @@ def test_the_best_the_last_and_any_kept_weights_can_be_sampled_with(tmp_path, mo
     assert {line["step"]: line["distance"] for line in lines if "distance" in line} == {10: 0.7, 13: 0.8} | {
         step: distances[step] for step in (2, 4, 6, 8, 12)
     }
+
+
+def test_a_run_that_kept_no_weights_to_sample_with_says_so(tmp_path):
+    run = Run(tmp_path)
+    run.fit(4)
+    for which in ("best", "last", "4"):
+        with pytest.raises(InputError, match="no weights to make samples with were kept; --overwrite"):
+            loop.restore_sampler(tmp_path, run.model, which)
+
+
+def test_of_a_list_of_steps_each_is_taken_from_its_first_number_on(tmp_path):
+    for first_numbers, stops, expected in (
+        ([0, 3, 4], [2, 6], [0, 0, 0, 1, 2, 2]),  # goes on with the right one
+        ([0, 0], [2], [1, 1]),
+    ):
+        taken = []
+
+        def step(level, number, images):
+            taken.append((int(number), level))
+            return {"loss": tf.constant(0.0)}
+
+        for stop in stops:
+            run = Run(tmp_path / str(len(expected)))
+            run.step = [(first, functools.partial(step, level)) for level, first in enumerate(first_numbers)]
+            run.fit(stop)
+        assert taken == list(enumerate(expected))
 
 
 def test_picture_grid_by_hand():

@@ -116,14 +116,103 @@ def test_impossible_sizes_are_refused(network, size):
 @pytest.mark.parametrize("size", [(64, 64), (80, 64)])
 def test_selfmod_makes_images_in_range_that_do_not_depend_on_their_neighbours(size):
     tf.keras.utils.set_random_seed(1)
-    generator, discriminator = selfmod.generator(size), selfmod.discriminator(size)
+    (generator,), (discriminator,) = selfmod.generators(size), selfmod.discriminators(size)
     z = tf.random.stateless_normal([3, 64], [1, 2])
     images = generator(z, training=False)
     assert images.shape == (3, *size, 1) and images.dtype == tf.float32
     assert np.abs(images).max() < 1
     np.testing.assert_allclose(generator(z[1:2], training=False)[0], images[1], atol=1e-5)
     assert discriminator(images).shape == (3, 1)
-    assert len(_layers(discriminator, layers.MinibatchStandardDeviation)) == 1
+    submodules = [module for module in discriminator.submodules if isinstance(module, layers.MinibatchStandardDeviation)]
+    assert len(submodules) == 1
+
+
+SIZES = {  # image size: of the levels
+    (64, 64): [(64, 64)],
+    (96, 128): [(96, 128)],
+    (208, 208): [(208, 208)],
+    (128, 128): [(64, 64), (128, 128)],
+    (160, 128): [(80, 64), (160, 128)],
+    (288, 288): [(144, 144), (288, 288)],
+    (256, 256): [(64, 64), (128, 128), (256, 256)],
+    (512, 1024): [(64, 128), (128, 256), (256, 512), (512, 1024)],
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_selfmod_grows_by_doubling_from_64_pixels_on(size):
+    assert selfmod.sizes(size) == SIZES[size]
+
+
+def _selfmod(size):
+    """generators, discriminators, z: with two channels, and batch norm's averages moved from where they start."""
+    tf.keras.utils.set_random_seed(1)
+    generators, discriminators = selfmod.generators(size, 2, latent=5), selfmod.discriminators(size, 2)
+    z = tf.random.stateless_normal([2, 5], [1, 2])
+    generators[-1](z, training=True)
+    return generators, discriminators, z
+
+
+def _bilinear(x):
+    """[batch, h, w, c] -> [batch, 2 h, 2 w, c]: 3/4 of the nearest pixel and 1/4 of the next one, or of itself at the edge."""
+    for axis in (1, 2):
+        before = np.concatenate([np.take(x, [0], axis), np.delete(x, -1, axis)], axis)
+        after = np.concatenate([np.delete(x, 0, axis), np.take(x, [-1], axis)], axis)
+        pair = np.stack([0.25 * before + 0.75 * x, 0.75 * x + 0.25 * after], axis + 1)
+        x = pair.reshape([2 * side if i == axis else side for i, side in enumerate(x.shape)])
+    return x
+
+
+def _logits(generator):
+    """The generator without its tanh."""
+    assert generator.layers[-1].activation is tf.keras.activations.tanh
+    return tf.keras.Model(generator.input, generator.layers[-1].input)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("size", [(256, 256), (128, 192), (160, 128), (96, 128), (208, 208)])
+def test_selfmod_is_the_same_function_before_and_after_it_grows(size, policy):
+    tf.keras.mixed_precision.set_global_policy(policy)  # conftest.py sets it back
+    generators, discriminators, z = _selfmod(size)
+    assert [model.output_shape[1:] for model in generators] == [(*level, 2) for level in selfmod.sizes(size)]
+    assert [model.input_shape for model in discriminators] == [model.output_shape for model in generators]
+    for training in (False, True):
+        drawn = [_logits(model)(z, training=training).numpy() for model in generators]
+        assert np.ptp(drawn[0]) > 0.1 and drawn[0].dtype == np.float32
+        for small, large in zip(drawn, drawn[1:]):
+            np.testing.assert_allclose(large, _bilinear(small), atol=1e-5)
+    image = _noise(2, *size, 2).numpy()
+    reference = discriminators[-1](image).numpy()
+    assert reference.dtype == np.float32 and np.ptp(reference) > 0
+    for model in discriminators[-2::-1]:
+        image = image.reshape(2, image.shape[1] // 2, 2, image.shape[2] // 2, 2, 2).mean((2, 4))
+        np.testing.assert_allclose(model(image), reference, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(128, 192), (96, 128), (208, 208)])
+def test_every_weight_of_selfmod_learns_once_none_of_its_layers_is_0(size):
+    generators, discriminators, z = _selfmod(size)
+    image = _noise(2, *size, 2)
+    for models, inputs in ((generators, z), (discriminators, image)):
+        model = models[-1]
+        weights = model.trainable_variables
+
+        def has_gradient():
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(model(inputs, training=True) ** 2)
+            found = tape.gradient(loss, weights)
+            return [gradient is not None and np.abs(gradient).max() > 0 for gradient in found]
+
+        kernels = [weight for weight in weights if weight.shape.rank > 1]
+        zeros = [weight for weight in kernels if not np.any(weight)]
+        assert len(zeros) == len(models) - 1  # the last layer of each thing new
+        at_first = dict(zip(map(id, weights), has_gradient(), strict=True))
+        assert all(at_first[id(weight)] for weight in zeros)
+        assert all(at_first[id(weight)] for weight in models[0].trainable_variables)
+        assert all(at_first.values()) == (len(models) == 1)
+        for weight in zeros:
+            weight.assign(tf.random.stateless_normal(weight.shape, [0, 0], stddev=0.05))
+        assert all(has_gradient())
 
 
 # --- pix2pix
@@ -257,13 +346,15 @@ def test_mixed_precision_keeps_norms_and_outputs_in_float32():
         models = [dcgan.generator((64, 64)), dcgan.discriminator((64, 64)), unet.unet(width=4)]
         models += [pix2pix.generator((64, 64), preset=preset) for preset in ("vess2ret", "small_data")]
         models += [pix2pix.discriminator((64, 64), preset=preset) for preset in ("pix2pix", "small_data")]
+        models += [*selfmod.generators((128, 128)), *selfmod.discriminators((128, 128))]
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     for model in models:
         assert model.output.dtype == tf.float32
         assert all(layer.compute_dtype == "float32" for layer in _layers(model, NORMS))
         assert all(weight.dtype == tf.float32 for weight in model.weights)
-        assert any(layer.compute_dtype == "bfloat16" for layer in _layers(model, CONVOLUTIONS))
+        convolutions = [module for module in model.submodules if isinstance(module, CONVOLUTIONS)]
+        assert any(layer.compute_dtype == "bfloat16" for layer in convolutions)
 
 
 # --- U-Net
@@ -331,6 +422,15 @@ def test_upsample_convolution_is_nearest_upsampling_then_a_convolution():
     upsampled = tf.keras.layers.UpSampling2D(interpolation="nearest")(x)
     expected = tf.nn.conv2d(upsampled, tf.transpose(layer.kernel, [0, 1, 3, 2]), 1, "SAME")
     np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_space_to_depth_by_hand(dtype):
+    x = np.arange(2 * 4 * 6 * 3, dtype=np.float32).reshape(2, 4, 6, 3)  # small integers, which bfloat16 holds
+    result = layers.SpaceToDepth(dtype=tf.keras.mixed_precision.Policy(dtype))(x)
+    assert result.shape == (2, 2, 3, 12) and result.dtype == ("float32" if dtype == "float32" else "bfloat16")
+    blocks = [x[:, row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    np.testing.assert_array_equal(tf.cast(result, tf.float32), np.concatenate(blocks, -1))
 
 
 def test_crop_like_cuts_bottom_and_right():

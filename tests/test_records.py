@@ -193,6 +193,23 @@ def test_manifest_tells_what_is_there(tmp_path):
         assert subprocess.check_output(["sha256sum", tmp_path / "set" / file], text=True).split()[0] == digest
 
 
+def test_what_the_samples_count_while_they_are_made_is_in_the_manifest(tmp_path):
+    tally = {"made": 0}
+
+    def counted():
+        for sample in make_samples():
+            tally["made"] += 1
+            yield sample
+
+    manifest = records.write(tmp_path / "set", "noise", counted(), source="made", extra={"filter": tally})
+    made, tally["made"] = tally["made"], -1
+    assert made > 1 and manifest["filter"] == {"made": made} == records.read_manifest(tmp_path / "set")["filter"]
+    read = iter(make_samples())
+    with pytest.raises(TypeError):
+        records.write(tmp_path / "other", "noise", read, source="made", extra={"filter": {1, 2}})
+    assert len(list(read)) == made and not (tmp_path / "other").exists()  # refused before the first sample
+
+
 def test_patient_never_reaches_the_disk(tmp_path):
     records.write(tmp_path / "set", "noise", make_samples(), source="made")
     assert not any(b"patient" in data for data in content(tmp_path / "set").values())

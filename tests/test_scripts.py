@@ -303,6 +303,16 @@ def test_the_manifest_of_the_synthetic_set_says_what_made_it(original):
         manifest["steps"] == 2
         and len(manifest["checkpoint_sha256"]) == len(manifest["stage1"]["checkpoint_sha256"]) == 64
     )
+    assert manifest["sampled_step"] == manifest["stage1"]["sampled_step"] == 2
+
+
+def test_what_the_filter_did_is_printed_and_in_both_manifests(original):
+    found = records.read_manifest(original.out / "stage1" / "masks")["filter"]
+    assert found.keys() == {"threshold", "candidates", "rejected", "too_near"}
+    assert 0 < found["threshold"] < 1 and found["candidates"] == found["rejected"] + 3
+    line = f"{found['rejected']} of {found['candidates']} masks rejected: nearer to a training mask or to another one than"
+    assert f"{line} {found['threshold']:.3f}" in original.printed[0]
+    assert records.read_manifest(original.out / "synthetic")["stage1"]["filter"] == found
 
 
 def test_nothing_real_is_in_the_synthetic_set(original, clinic):
@@ -486,6 +496,18 @@ def test_stage_2_wants_stage_1_first_and_of_the_same_data(trained, tmp_path):
     (trained.out / "stage1" / "flags.json").write_text(json.dumps(settings))
     before = contents(trained.out)
     refused("train_stage2", f"--data={other}", *trained.data[1:], says=["has changed since stage 1", "--overwrite"])
+    assert contents(trained.out) == before
+
+
+@pytest.mark.parametrize("missing", ["filter", "sampled_step"])
+def test_masks_of_an_earlier_version_are_refused(trained, missing):
+    path = trained.out / "stage1" / "masks" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest[missing]
+    path.write_text(json.dumps(manifest))
+    before = contents(trained.out)
+    for more in ([], ["--dry_run"], ["--overwrite"]):
+        refused("train_stage2", *trained.stage2, *more, says=["stage1/masks", "earlier version", "train_stage1.py --overwrite"])
     assert contents(trained.out) == before
 
 

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from synthmed_tf import flags, records, synthesis  # noqa: E402
+from synthmed_tf.networks import selfmod  # noqa: E402
 from synthmed_tf.sample import Sample  # noqa: E402
 from synthmed_tf.training import loop, segmenter, stage1, stage2  # noqa: E402
 
@@ -32,9 +33,11 @@ def samples(count=6):
 
 
 def train_stage1(folder, real, steps):
-    settings = {**flags.STAGE1_PRESETS["small_data"], **SETTINGS, "batch_size": 4}
+    settings = {**flags.STAGE1_PRESETS["small_data"], **SETTINGS, "batch_size": 4, "grow_every": 6}
+    selfmod.SMALLEST = 32  # so that it grows once at 64 pixels
     networks, _ = stage1.train(folder / "stage1", real, settings, steps)
     records.write(folder / "masks", "masks", synthesis.from_noise(networks, settings, 5), source="test")
+    assert len(networks.levels) == 2
     return [networks.generator, networks.averaged, networks.discriminator]
 
 

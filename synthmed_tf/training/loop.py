@@ -125,7 +125,8 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
 
     Args:
       folder: pathlib.Path; gets checkpoints/, samples/, events/ and metrics.jsonl.
-      step: function (step number [] int64, *batch) -> dict of scalar float32 losses; a tf.function.
+      step: function (step number [] int64, *batch) -> dict of scalar float32 losses; a tf.function. Or a list of (number of
+        its first step, such a function), since a strategy runs none that chooses one.
       batch: function step number -> tuple of arrays, called in a background thread one step ahead.
       state: dict name -> model or optimiser, all built; what a checkpoint holds.
       steps: total number of steps, not steps from here.
@@ -233,10 +234,12 @@ def restore_sampler(folder, sampler, which="best"):
       (step, prefix of the checkpoint).
 
     Raises:
-      InputError: no weights were kept at that step; the message names the steps.
+      InputError: no weights were kept at that step, the message names the steps; or none at all.
     """
     distances = _sampler_distances(folder)
-    step = {"last": max(distances, default=""), "best": _best(distances)}.get(which, which)
+    if not distances:  # a run of an earlier version
+        raise InputError(f"{folder}: no weights to make samples with were kept; --overwrite starts it again")
+    step = {"last": max(distances), "best": _best(distances)}.get(which, which)
     if not str(step).isdigit() or int(step) not in distances:
         raise InputError(
             f"--checkpoint={which}: {folder / 'samplers'} holds the weights of steps {', '.join(map(str, sorted(distances)))}; "
@@ -272,6 +275,8 @@ def _is_finite(state):
 
 
 def _run(strategy, step, index, arrays):
+    if isinstance(step, list):
+        step = [each for first, each in step if first <= index][-1]
     number = tf.constant(index, tf.int64)
     if strategy.num_replicas_in_sync == 1:
         return step(number, *arrays)

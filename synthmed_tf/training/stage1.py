@@ -34,7 +34,7 @@ class Stage1:
       stride: fields are smooth, so small_data makes those of large images at half the size (2).
       channels: of a mask 1, positive inside (paper), or 2, as images.wall_and_centreline makes them (small_data); of a
         photograph its own.
-      wall: what the first of 2 fields exceeds inside the mask; see `calibrate`.
+      wall: of images.mask_from_wall_and_centreline; see `calibrate`.
     """
 
     target: str
@@ -44,7 +44,7 @@ class Stage1:
     levels: list
     stride: int
     channels: int
-    wall: float = 0.0
+    wall: float = images.CENTRELINE_WEIGHT / 2
 
     @property
     def sampler(self):
@@ -98,7 +98,7 @@ def calibrate(networks, real, settings):
     wanted = images.area_to_length([sample.mask for sample in real])
     z = tf.random.stateless_normal([CALIBRATION_SAMPLES, settings["latent"]], [settings["seed"], -3])
     fields = networks.sampler(z, training=False)
-    low, high = -0.5, 0.5
+    low, high = -0.5, 0.5 + images.CENTRELINE_WEIGHT
     for _ in range(10):
         networks.wall = (low + high) / 2
         is_thicker = images.area_to_length(networks.masks(fields)) > wanted
@@ -296,21 +296,24 @@ def make_optimizer(settings, model):
 
 
 def make_step(networks, optimizers, settings, replicas=1):
-    """The training step: (step number, [batch, height, width, channels + 1] from real_fields) -> losses.
+    """The training steps as loop.fit takes them, one a level: the networks grow every settings["grow_every"] steps (0: at once).
+
+    Returns:
+      [(number of its first step, make_level_step's function)].
+    """
+    return [
+        (level * settings["grow_every"], make_level_step(networks, level, optimizers, settings, replicas))
+        for level in range(len(networks.levels))
+    ]
+
+
+def make_level_step(networks, level, optimizers, settings, replicas=1):
+    """The training step of one level: (step number, [batch, height, width, channels + 1] from real_fields) -> losses.
 
     One update of the discriminator (cross entropy; with R1 every R1_EVERY steps where settings["r1"] > 0) and one of the
-    generator (non-saturating), both on the same fake masks (Radford et al. 2016 leave it open). Where the networks have several
-    levels, they grow every settings["grow_every"] steps (0: they have their full size from the start), and what the smaller size did not show of the real fields is faded in over
-    the first FADE of them (Karras et al. 2018, section 2).
+    generator (non-saturating), both on the same fake masks (Radford et al. 2016 leave it open). What a smaller level did not show
+    of the real fields is faded in over the first FADE of a level's steps (Karras et al. 2018, section 2).
     """
-    steps = [make_level_step(networks, level, optimizers, settings, replicas) for level in range(len(networks.levels))]
-    if len(steps) == 1 or not settings["grow_every"]:
-        return steps[-1]
-    return lambda number, stack: steps[min(int(number) // settings["grow_every"], len(steps) - 1)](number, stack)
-
-
-def make_level_step(networks, level, optimizers, settings, replicas):
-    """The training step of one level of the networks."""
     generator, discriminator = networks.levels[level]
     stride = networks.stride * 2 ** (len(networks.levels) - 1 - level)
     seed, latent = settings["seed"], settings["latent"]
