@@ -14,7 +14,7 @@ from synthmed_tf.sample import InputError
 
 STAGE1_PRESETS = {
     # What makes 20 to 400 masks work: fields of walls and centrelines, canonical orientation, warped real masks, z at every layer, R1.
-    "small_data": dict(target="mask", checkpoint="best", model="selfmod", latent=64, batch_size=16, steps=4000, learning_rate=6e-4, rate_decay=4000, grow_every=2000, beta1=0.0, beta2=0.99,
+    "small_data": dict(target="mask", checkpoint="best", model="selfmod", latent=64, batch_size=16, steps=4000, learning_rate=1.2e-3, rate_decay=1000, grow_every=3000, beta1=0.0, beta2=0.99,
                        r1=3.0, average=0.995, field_scale=3.0, half_size=True, warp=True),
     # Radford et al. 2016 § 4, as P1 (z 100) and P2 § 3.1 (batch 32) use it.
     "paper": dict(target="mask", checkpoint="best", model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, rate_decay=0, grow_every=0, beta1=0.5, beta2=0.999,

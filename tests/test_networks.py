@@ -424,15 +424,6 @@ def test_upsample_convolution_is_nearest_upsampling_then_a_convolution():
     np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_space_to_depth_by_hand(dtype):
-    x = np.arange(2 * 4 * 6 * 3, dtype=np.float32).reshape(2, 4, 6, 3)  # small integers, which bfloat16 holds
-    result = layers.SpaceToDepth(dtype=tf.keras.mixed_precision.Policy(dtype))(x)
-    assert result.shape == (2, 2, 3, 12) and result.dtype == ("float32" if dtype == "float32" else "bfloat16")
-    blocks = [x[:, row::2, column::2] for row in (0, 1) for column in (0, 1)]
-    np.testing.assert_array_equal(tf.cast(result, tf.float32), np.concatenate(blocks, -1))
-
-
 def test_crop_like_cuts_bottom_and_right():
     x = _noise(1, 6, 8, 2)
     np.testing.assert_array_equal(layers.CropLike()([x, tf.zeros([1, 5, 7, 1])]), x[:, :5, :7])

@@ -88,7 +88,7 @@ def test_selfmod_samples_do_not_depend_on_their_neighbours_and_z_enters_every_la
         generator(z, training=True)  # moves the averages
     np.testing.assert_allclose(generator(z[1:2], training=False)[0], generator(z, training=False)[1], atol=1e-5)
     norms = [layer for layer in generator.layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
-    assert len(norms) == 1 + 3 + 3  # after the dense layer, then two for each enlargement but the last, which draws outlines
+    assert len(norms) == 1 + 4 + 3  # after the dense layer, after each of 4 enlargements, after 3 more convolutions
     assert not any(norm.scale or norm.center for norm in norms)
     scales = [layer for layer in generator.layers if isinstance(layer, tf.keras.layers.Dense)]
     assert len(scales) == 2 + 2 * len(norms)  # the style, the first map, and a scale and a shift a norm

@@ -101,13 +101,6 @@ class MinibatchStandardDeviation(tf.keras.layers.Layer):
         return tf.concat([inputs, tf.cast(channel, inputs.dtype)], axis=-1)
 
 
-class SpaceToDepth(tf.keras.layers.Layer):
-    """[batch, 2 h, 2 w, c] -> [batch, h, w, 4 c]: each block of 2 x 2 pixels becomes one of four times the channels."""
-
-    def call(self, inputs):
-        return tf.nn.space_to_depth(inputs, 2)
-
-
 class UpsampleConv2D(tf.keras.layers.Layer):
     """Nearest upsampling by 2, then a 3x3 convolution without bias, as one transposed convolution.
 

@@ -10,10 +10,9 @@ function, and the largest one makes samples at any time.
 import tensorflow as tf
 from tensorflow.keras import layers
 
-from synthmed_tf.networks.layers import MinibatchStandardDeviation, SpaceToDepth, UpsampleConv2D
+from synthmed_tf.networks.layers import MinibatchStandardDeviation, UpsampleConv2D
 
 SMALLEST = 64  # pixels of the shorter side that growth begins with, at least
-OUTLINE_CHANNELS = 8  # at the full size of each level: outlines only, which costs a tenth of a step
 MOST_CHANNELS = 128
 
 
@@ -26,8 +25,8 @@ def sizes(image_size):
 
 
 def _channels(height, width):
-    """Of maps of that size: 128 up to 16 x 16, then 96, 48, 24: what two CPU cores can train."""
-    return {16: MOST_CHANNELS, 32: 96, 64: 48}.get(1 << (max(min(height, width), 16) - 1).bit_length(), 24)
+    """Of maps of that size: 128 up to 8 x 8, then 96, 48, 24, 12: what two CPU cores can train."""
+    return {8: MOST_CHANNELS, 16: 96, 32: 48, 64: 24}.get(1 << (max(min(height, width), 8) - 1).bit_length(), 12)
 
 
 def _halvings(size):
@@ -64,10 +63,13 @@ def generators(image_size, channels=1, latent=64):
     drawn, models = None, []
     while True:
         height, width = 2 * height, 2 * width
+        features = _channels(height, width)
+        x = modulate(UpsampleConv2D(features)(x))
+        if (height, width) != levels[-1]:
+            x = modulate(layers.Conv2D(features, 3, padding="same", use_bias=False)(x))
         if (height, width) in levels:
-            outline = layers.ReLU()(UpsampleConv2D(OUTLINE_CHANNELS)(x))
             start = "zeros" if models else "glorot_uniform"
-            added = layers.Conv2D(channels, 3, padding="same", kernel_initializer=start, dtype="float32")(outline)
+            added = layers.Conv2D(channels, 3, padding="same", kernel_initializer=start, dtype="float32")(x)
             if models:
                 added += layers.UpSampling2D(interpolation="bilinear", dtype="float32")(drawn)
             drawn = added
@@ -75,26 +77,21 @@ def generators(image_size, channels=1, latent=64):
             models.append(tf.keras.Model(z, image, name=f"generator_{height}x{width}"))
             if len(models) == len(levels):
                 return models
-        x = modulate(UpsampleConv2D(_channels(height, width))(x))
-        x = modulate(layers.Conv2D(_channels(height, width), 3, padding="same", use_bias=False)(x))
 
 
 def discriminators(image_size, channels=1):
-    """The discriminator at each of `sizes`, sharing their layers: [batch, h, w, channels] float32 in [-1, 1] -> logit [batch, 1].
-
-    The four pixels of a 2 x 2 block come in as channels of one, so that no map has the full size and no pixel is lost.
-    """
+    """The discriminator at each of `sizes`, sharing their layers: [batch, h, w, channels] float32 in [-1, 1] -> logit [batch, 1]."""
     levels = sizes(image_size)
-    stems = [layers.Conv2D(_channels(*(side // 2 for side in size)), 3, padding="same") for size in levels]
-    grown = [_residual(*(side // 2 for side in size), is_new=True) for size in levels[1:]]
-    rest = _trunk([side // 2 for side in levels[0]])
+    stems = [layers.Conv2D(_channels(*size), 3, padding="same") for size in levels]
+    grown = [_residual(*size, is_new=True) for size in levels[1:]]
+    rest = _trunk(levels[0])
     models = []
     for level, size in enumerate(levels):
         seen = image = layers.Input([*size, channels], name="image")
-        x = stems[level](SpaceToDepth()(seen))
+        x = stems[level](seen)
         for below in reversed(range(level)):
             seen = layers.AveragePooling2D(dtype="float32")(seen)
-            x = grown[below](x) + stems[below](SpaceToDepth()(seen))
+            x = grown[below](x) + stems[below](seen)
         models.append(tf.keras.Model(image, rest(x), name=f"discriminator_{size[0]}x{size[1]}"))
     return models
 

@@ -13,7 +13,8 @@ from synthmed_tf.training import loop
 
 R1_EVERY = 8  # steps between two R1 penalties, each weighted as much more (lazy regularisation: Karras et al. 2020 § 3.1)
 R1_SIDE = 64  # pixels that a preset's r1 is given for; at other sizes in proportion
-HALVED_FROM = 192  # pixels
+HALVED_FROM = 128  # pixels
+WARM_UP = 200  # steps
 FADE = 0.5  # of a level's steps
 CALIBRATION_SAMPLES = 32
 SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # the first batch's share of the moving averages ends as 0.9^24 = 8 %
@@ -66,9 +67,8 @@ class Stage1:
 def build(settings, photograph_channels=3):
     """Builds the networks that `settings` ask for: target, model, image_size, half_size, latent, average."""
     is_dcgan = settings["model"] == "dcgan"
-    is_large = all(side >= HALVED_FROM and side % 32 == 0 for side in settings["image_size"])
-    stride = 2 if settings["half_size"] and is_large else 1
-    size = tuple(side // stride for side in settings["image_size"])
+    size = field_size(settings)
+    stride = settings["image_size"][0] // size[0]
     channels = {"mask": 2 if settings["field_scale"] else 1, "image": photograph_channels}[settings["target"]]
 
     def generators():
@@ -80,6 +80,12 @@ def build(settings, photograph_channels=3):
     discriminators = [dcgan.discriminator(size, channels)] if is_dcgan else selfmod.discriminators(size, channels)
     levels = list(zip(trained, discriminators, strict=True))
     return Stage1(settings["target"], trained[-1], averaged, discriminators[-1], levels, stride, channels)
+
+
+def field_size(settings):
+    """(height, width) that the fields are made at."""
+    is_large = all(side >= HALVED_FROM and side % 32 == 0 for side in settings["image_size"])
+    return tuple(side // 2 if settings["half_size"] and is_large else side for side in settings["image_size"])
 
 
 def calibrate(networks, real, settings):
@@ -280,16 +286,30 @@ def disc_is_right(mask):
     return float((thickness.sum(0) * columns).sum()) > 0
 
 
-def make_optimizer(settings, model):
-    """Adam with the preset's settings, built for the variables of `model`.
+class Rate(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """rate / (1 + step / decay), warmed up over WARM_UP steps at the start and wherever the networks grow.
 
-    With rate_decay = n > 0 the rate is learning_rate / (1 + step / n): a fast start, and an end at which the masks of two
-    neighbouring checkpoints are alike. It does not depend on the number of steps, so a longer run is the continuation of a
-    shorter one.
+    Without the warm-up Adam's first updates of a new weight are 1 / sqrt(1 - beta2) = 10 times too long, since its correction for
+    that (Kingma & Ba 2015, section 3) counts the steps of all weights. It does not depend on the number of steps, so a longer
+    run is the continuation of a shorter one; by the decay the masks of two neighbouring checkpoints become alike.
     """
-    rate, decay = settings["learning_rate"], settings["rate_decay"]
-    if decay:
-        rate = tf.keras.optimizers.schedules.InverseTimeDecay(rate, decay, 1.0)
+
+    def __init__(self, rate, decay, starts):
+        self.rate, self.decay, self.starts = rate, decay, starts
+
+    def __call__(self, step):
+        step = tf.cast(step, tf.float32)
+        since = tf.reduce_min([tf.where(step >= start, step - start, step) for start in self.starts])
+        return self.rate / (1 + step / self.decay) * tf.minimum((since + 1) / WARM_UP, 1.0)
+
+
+def make_optimizer(settings, model):
+    """Adam with the preset's settings, built for the variables of `model`; the rate is a `Rate` where rate_decay is not 0."""
+    rate = settings["learning_rate"]
+    if settings["rate_decay"]:
+        is_grown = settings["model"] == "selfmod" and settings["grow_every"]
+        levels = len(selfmod.sizes(field_size(settings))) if is_grown else 1
+        rate = Rate(rate, settings["rate_decay"], [level * settings["grow_every"] for level in range(levels)])
     optimizer = tf.keras.optimizers.Adam(rate, settings["beta1"], settings["beta2"], jit_compile=False)
     optimizer.build(model.trainable_variables)
     return optimizer
@@ -315,7 +335,7 @@ def make_level_step(networks, level, optimizers, settings, replicas=1):
     of the real fields is faded in over the first FADE of a level's steps (Karras et al. 2018, section 2).
     """
     generator, discriminator = networks.levels[level]
-    stride = networks.stride * 2 ** (len(networks.levels) - 1 - level)
+    halvings = len(networks.levels) - 1 - level
     seed, latent = settings["seed"], settings["latent"]
     r1 = settings["r1"] * min(generator.output_shape[1:3]) / R1_SIDE
 
@@ -325,11 +345,12 @@ def make_level_step(networks, level, optimizers, settings, replicas=1):
         key = tf.random.experimental.stateless_fold_in([seed, tf.cast(number, tf.int32)], replica)
         key_z, key_warp = tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
         stack = tf.concat([tf.where(stack[..., -1:] > 0, stack[..., :-1], -1.0), stack[..., -1:]], -1)
-        stack = reduce(stack, stride)
+        stack = reduce(stack, 2**halvings)
         real, inside = stack[..., :-1], stack[..., -1:]
         if settings["warp"]:
             real = augment.random_warp(real, key_warp, zoom=1.1, flip=(False, settings["target"] == "image"))
             real = inside * (real + 1) - 1
+        real = reduce(real, networks.stride)
         if level and settings["grow_every"]:
             grown = tf.cast(number - level * settings["grow_every"], tf.float32) / (FADE * settings["grow_every"])
             coarse = enlarge(reduce(real, 2), 2, "bilinear")
