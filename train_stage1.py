@@ -60,7 +60,7 @@ def main(settings):
         with_view = target == "image" and "field_of_view" in real.features
         tally = {}
         if target == "mask":
-            samples = synthesis.distinct(synthesis.from_noise(networks, settings, None), real, count, tally)
+            samples = synthesis.no_copies(synthesis.from_noise(networks, settings, None), real, count, tally)
         else:
             samples = synthesis.from_noise(networks, settings, count, with_field_of_view=with_view)
         extra = {
@@ -76,7 +76,7 @@ def main(settings):
         name = f"{real.manifest['name']}_{'masks' if target == 'mask' else 'synthetic'}"
         records.write(made, name, tqdm(samples, f"{target}s", count), source=f"stage 1, {target}s", extra=extra)
         if tally:
-            print(f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask or to another one than {tally['threshold']:.3f}, as the nearest two training masks are")
+            print(f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask than the two nearest training masks are to each other ({tally['threshold']:.3f})")
         if tally.get("too_near"):
             warnings.warn(f"{tally['too_near']} of {count} masks are kept although they are as near; train for longer, or make fewer")
         if target == "image":

@@ -21,7 +21,7 @@ from synthmed_tf.training import segmenter, stage2
 ANNOTATION_STEPS = 2000  # of the U-Net that makes masks for photographs without
 RIM = 0.02  # of the longer side
 MOST_TRIES = 10  # candidates for one mask
-MOST_COMPARED = 2000  # real masks, and masks made, that a candidate is compared with
+MOST_COMPARED = 2000  # training masks that a candidate is compared with
 CHUNK = 16  # masks made at once, aligned to the index, so that sample i has the same bits whoever makes it
 
 
@@ -64,56 +64,45 @@ def from_noise(networks, settings, count, start=0, with_field_of_view=False):
             yield Sample(id=f"synthetic-{index:06d}", **parts, seed=seed)
 
 
-def distinct(candidates, real, count, tally):
-    """Those masks of an endless stream that copy neither a real mask nor one another.
+def no_copies(candidates, real, count, tally):
+    """Those masks of an endless stream that copy no real mask.
 
-    A candidate is rejected where it lies nearer to a training mask, or to a mask that was passed on before, than the two nearest
-    training masks lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves) with the
-    distance of metrics/copies.py, which suits masks. For each one wanted MOST_TRIES candidates are looked at; if all are
-    rejected, the one that lies farthest from the rest is passed on all the same, so that a generator that makes few different
-    masks ends, and is told of. Mask i is a function of the masks before it: a larger count begins with the same ones.
+    A candidate is rejected where it lies nearer to a training mask than the two nearest training masks lie to each other: P2's
+    filter (§ 3.2, threshold from the real images' distances among themselves) with the distance of metrics/copies.py, which suits
+    masks. For each one wanted MOST_TRIES candidates are looked at; if all are rejected, the one that lies farthest from the
+    training masks is passed on all the same, so that a generator that makes nothing but copies ends, and is told of.
 
     Args:
       candidates: iterator of Samples with a mask; see `from_noise`.
-      real: sequence of training Samples with a mask.
+      real: sequence of training Samples with a mask; of more than MOST_COMPARED as many at even steps are looked at.
       count: how many to pass on.
       tally: dict that gets "threshold" (1 - Dice), "candidates", "rejected" and "too_near" (passed on all the same).
 
     Yields:
-      Samples, with their ids numbered anew from 0.
+      Samples, with their ids numbered anew from 0. Sample i does not depend on count.
     """
-    looked_at = [real[index * len(real) // min(len(real), MOST_COMPARED)] for index in range(min(len(real), MOST_COMPARED))]
-    known = [sample.mask for sample in looked_at]
-    pair = copies.closest_pair(known)
-    tally |= {"threshold": pair[2] if pair else 0.0, "candidates": 0, "rejected": 0, "too_near": 0}
+    looked_at = min(len(real), MOST_COMPARED)
+    training = [real[index * len(real) // looked_at].mask for index in range(looked_at)]
+    pair = copies.closest_pair(training)
+    threshold = pair[2] if pair else 0.0
+    tally |= {"threshold": threshold, "candidates": 0, "rejected": 0, "too_near": 0}
     done, tries, best = 0, 0, None
-    while done < count:
+    while True:
         chunk = list(itertools.islice(candidates, CHUNK))
-        masks = [sample.mask for sample in chunk]
-        nearest = copies.distances(known, masks).min(0)
-        among = copies.distances(masks, masks)
-        for index, sample in enumerate(chunk):
-            tally["candidates"] += 1
-            tries += 1
-            if best is None or nearest[index] > best[0]:
-                best = nearest[index], index, sample
-            if best[0] < tally["threshold"] and tries < MOST_TRIES:
-                continue
-            distance, place, sample = best
-            tally["rejected"] += tries - 1
-            tally["too_near"] += bool(distance < tally["threshold"])
-            if place is not None:
-                nearest = np.minimum(nearest, among[place])
-            else:
-                nearest = np.minimum(nearest, copies.distances([sample.mask], masks)[0])
-            if len(known) < len(looked_at) + MOST_COMPARED:
-                known.append(sample.mask)
-            yield dataclasses.replace(sample, id=f"synthetic-{done:06d}")
-            done, tries, best = done + 1, 0, None
+        nearest = copies.distances([sample.mask for sample in chunk], training).min(1)
+        for distance, sample in zip(nearest, chunk, strict=True):
             if done == count:
                 return
-        if best is not None:
-            best = best[0], None, best[2]  # of an earlier chunk from here on
+            tally["candidates"] += 1
+            tries += 1
+            if best is None or distance > best[0]:
+                best = distance, sample
+            if best[0] < threshold and tries < MOST_TRIES:
+                continue
+            tally["rejected"] += tries - 1
+            tally["too_near"] += bool(best[0] < threshold)
+            yield dataclasses.replace(best[1], id=f"synthetic-{done:06d}")
+            done, tries, best = done + 1, 0, None
 
 
 def pairs(networks, mask_samples, settings, with_field_of_view):

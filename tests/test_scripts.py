@@ -310,8 +310,8 @@ def test_what_the_filter_did_is_printed_and_in_both_manifests(original):
     found = records.read_manifest(original.out / "stage1" / "masks")["filter"]
     assert found.keys() == {"threshold", "candidates", "rejected", "too_near"}
     assert 0 < found["threshold"] < 1 and found["candidates"] == found["rejected"] + 3
-    line = f"{found['rejected']} of {found['candidates']} masks rejected: nearer to a training mask or to another one than"
-    assert f"{line} {found['threshold']:.3f}" in original.printed[0]
+    line = f"{found['rejected']} of {found['candidates']} masks rejected: nearer to a training mask than the two nearest training masks"
+    assert line in original.printed[0] and f"({found['threshold']:.3f})" in original.printed[0]
     assert records.read_manifest(original.out / "synthetic")["stage1"]["filter"] == found
 
 

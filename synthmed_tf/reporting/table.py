@@ -152,8 +152,8 @@ def filtered(report):
         return []
     near = f"; {found['too_near']} are there all the same, as there was no better one" if found["too_near"] else ""
     return [
-        f"Of {found['candidates']} masks made, {found['rejected']} were rejected, as they lie nearer to a training mask or to "
-        f"one another than the nearest two training masks do ({number(found['threshold'])}){near}."
+        f"Of {found['candidates']} masks made, {found['rejected']} were rejected, as they lie nearer to a training mask than "
+        f"the two nearest training masks do to each other ({number(found['threshold'])}){near}."
     ]
 
 
