@@ -22,7 +22,7 @@ STAGE1_PRESETS = {
 }  # fmt: skip
 
 STAGE2_PRESETS = {
-    "small_data": dict(checkpoint="best", batch_size=4, steps=2000, optimizer="adam", learning_rate=4e-4, beta1=0.5, l1=100.0, warp=True, jitter=0, colours=True),
+    "small_data": dict(checkpoint="last", batch_size=4, steps=2000, optimizer="adam", learning_rate=4e-4, beta1=0.5, l1=100.0, warp=True, jitter=0, colours=True),
     # Costa et al. 2017 § 3.3 and their code: 100 epochs, batch 1.
     "vess2ret": dict(checkpoint="last", batch_size=1, epochs=100, optimizer="adam", learning_rate=2e-4, beta1=0.5, l1=100.0, warp=False, jitter=0, colours=False),
     # Isola et al. 2017 appendix 6.2: 200 epochs, batch 1, load 286 and crop 256, mirror.
