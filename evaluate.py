@@ -59,10 +59,13 @@ def main(settings):
     settings["holdout"] = described.get("holdout", 0) if settings["holdout"] is None else settings["holdout"]
     if settings["data"] is None:
         raise InputError(f"{folder}: does not say which real set it stands for; give --data")
-    painted_after = manifest.get("photographs", {}).get("name")
     datasets.check(settings["data"], settings["data_dir"])
-    if painted_after:
-        datasets.check(painted_after, settings["data_dir"], needs_masks=False)
+    photographs = manifest.get("photographs") and [manifest["photographs"]["name"], settings["data_dir"]]
+    if photographs and (given / "stage2" / "flags.json").exists():
+        second = flags.read_settings(given / "stage2")
+        photographs = [second["data"], settings["data_dir"] if "data_dir" in settings["given"] else second["data_dir"]]
+    if photographs:
+        datasets.check(*photographs, needs_masks=False)
 
     from synthmed_tf import synthesis
     from synthmed_tf.datasets.prepare import prepare
@@ -109,8 +112,8 @@ def main(settings):
         if has_masks and len(held_out) and held_out[0].mask is None:
             held_out = []
         against = {"real": real, "held_out": held_out, "benchmarks": settings["benchmarks"], "seed": settings["seed"]}
-        if painted_after:
-            other = prepare(painted_after, settings["data_dir"], size, out_dir=Path(settings["out_dir"]))
+        if photographs:
+            other = prepare(*photographs, size, out_dir=Path(settings["out_dir"]), skip_bad_files=settings["skip_bad_files"])
             report["photographs"] = records.read_manifest(other)
             has_test = "test" in report["photographs"]["counts"]
             against["photographs"] = records.Records(other, "train"), records.Records(other, "test") if has_test else []

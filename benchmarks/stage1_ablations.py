@@ -56,7 +56,7 @@ def figures(masks, views, real, test):
 def main(data_dir, out_dir, size="128", steps="4000", seeds="1", *names):
     _, precision = loop.set_up("auto")
     size = int(size), int(size)
-    prepared = prepare("drive", data_dir, size)
+    prepared = prepare("drive", data_dir, size, out_dir=out_dir)
     real, test = list(records.Records(prepared, "train")), list(records.Records(prepared, "test"))
     view = np.round(np.mean([sample.field_of_view for sample in real], 0)).astype(np.uint8)
     rows = {}

@@ -292,6 +292,11 @@ def test_photographs_without_masks_get_theirs_from_a_segmenter(trained, tmp_path
     assert not any(b"IDRiD_0" in content for content in contents(trained.out / "synthetic").values())
     assert "already done" in succeeded("train_stage2", *command)
     assert "F1" in succeeded("evaluate", f"--synthetic_dir={trained.out}", "--unet_steps=2", "--repeats=1")
+    report = json.loads((trained.out / "report" / "report.json").read_text())
+    assert report["real"]["name"] == "eyes" and report["photographs"]["name"] == "idrid"
+    brightness = np.concatenate([p.image[p.field_of_view[..., 0] > 0].mean(-1) for p in annotated])
+    counts = np.array(report["distribution"]["histograms"]["real"]["grey"])
+    assert counts.sum() == pytest.approx(brightness.size, rel=0.01)  # of the photographs, not of stage 1's real set
 
 
 def test_the_manifest_of_the_synthetic_set_says_what_made_it(original):

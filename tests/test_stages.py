@@ -264,7 +264,7 @@ def test_networks_that_the_settings_ask_for(words, stride, latent):
     assert (networks.averaged is None) == ("--preset=paper" in words)
     assert networks.sampler is (networks.averaged or networks.generator)
     assert networks.levels[-1] == (networks.generator, networks.discriminator)
-    grows = settings["model"] == "selfmod" and size[0] == 128
+    grows = settings["model"] == "selfmod" and networks.generator.output_shape[1] == 128
     assert [generator.output_shape[1] for generator, _ in networks.levels] == ([64, 128] if grows else [size[0] // stride])
 
 
