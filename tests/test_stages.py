@@ -250,7 +250,7 @@ def test_calibrated_masks_are_as_thick_as_real_ones():
 @pytest.mark.parametrize(
     ("words", "stride", "latent"),
     [
-        (["--image_size=64"], 1, 64), (["--image_size=128x160"], 2, 64), (["--image_size=144x128"], 1, 64), (["--preset=paper", "--model=selfmod"], 1, 100),
+        (["--image_size=64"], 2, 64), (["--image_size=128x160"], 2, 64), (["--image_size=144x128"], 2, 64), (["--preset=paper", "--model=selfmod"], 1, 100),
         (["--model=dcgan", "--image_size=144x128"], 1, 100), (["--preset=paper", "--image_size=64"], 1, 100), (["--model=dcgan"], 2, 100),
     ],
 )  # fmt: skip
@@ -294,7 +294,8 @@ def only_step(*arguments):
 
 @pytest.mark.parametrize(("own_stride", "above"), [(1, 0), (2, 0), (1, 1), (2, 1)])  # levels above the one that learns
 @pytest.mark.parametrize("r1", [0.0, 0.7])
-def test_a_step_of_stage_1_is_the_algorithm_by_hand(own_stride, above, r1):
+def test_a_step_of_stage_1_is_the_algorithm_by_hand(own_stride, above, r1, monkeypatch):
+    monkeypatch.setattr(stage1, "R1_SIDE", 2 + 6 * above)  # below the shorter side of 4, or beyond
     size, stride = (6, 4), own_stride * 2**above
     networks = tiny_stage1(size, own_stride)
     networks.levels *= 1 + above
@@ -316,7 +317,7 @@ def test_a_step_of_stage_1_is_the_algorithm_by_hand(own_stride, above, r1):
     np.testing.assert_allclose(found["generator"], softplus(-on_fake).mean(), rtol=1e-5)
 
     to_w = (-sigmoid(-on_real) * real + sigmoid(on_fake) * fake).mean(0)[:, None]
-    r1 *= min(size) / stage1.R1_SIDE
+    r1 *= 1 if above else 2
     to_w += stage1.R1_EVERY * r1 * w  # of r1 / 2 |w|^2, the gradient of a linear critic being w
     to_bias = (-sigmoid(-on_fake) * w.T * (1 - fake**2)).mean(0)  # through the discriminator as it was
     np.testing.assert_allclose(networks.discriminator.trainable_variables[0], w - to_w, atol=1e-5)

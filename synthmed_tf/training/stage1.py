@@ -12,8 +12,7 @@ from synthmed_tf.networks import dcgan, selfmod
 from synthmed_tf.training import loop
 
 R1_EVERY = 8  # steps between two R1 penalties, each weighted as much more (lazy regularisation: Karras et al. 2020 § 3.1)
-R1_SIDE = 64  # pixels that a preset's r1 is given for; at other sizes in proportion
-HALVED_FROM = 128  # pixels
+R1_SIDE = 64  # pixels, up to which r1 is what the preset says; beyond in proportion
 WARM_UP = 200  # steps
 FADE = 0.5  # of a level's steps
 CALIBRATION_SAMPLES = 32
@@ -32,7 +31,7 @@ class Stage1:
       averaged: the generator whose weights are the running average; None where the preset has none.
       discriminator: fields -> logit [batch, 1].
       levels: [(generator, discriminator)] at growing sizes, the last one being the two above; they share their layers.
-      stride: fields are smooth, so small_data makes those of large images at half the size (2).
+      stride: fields are smooth, so small_data makes them at half the size (2) where the network allows it.
       channels: of a mask 1, positive inside (paper), or 2, as images.wall_and_centreline makes them (small_data); of a
         photograph its own.
       wall: of images.mask_from_wall_and_centreline; see `calibrate`.
@@ -84,8 +83,10 @@ def build(settings, photograph_channels=3):
 
 def field_size(settings):
     """(height, width) that the fields are made at."""
-    is_large = all(side >= HALVED_FROM and side % 32 == 0 for side in settings["image_size"])
-    return tuple(side // 2 if settings["half_size"] and is_large else side for side in settings["image_size"])
+    smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8)}[settings["model"]]
+    halves = tuple(side // 2 for side in settings["image_size"])
+    fits = settings["half_size"] and all(side >= smallest and side % multiple == 0 for side in halves)
+    return halves if fits else settings["image_size"]
 
 
 def calibrate(networks, real, settings):
@@ -337,7 +338,7 @@ def make_level_step(networks, level, optimizers, settings, replicas=1):
     generator, discriminator = networks.levels[level]
     halvings = len(networks.levels) - 1 - level
     seed, latent = settings["seed"], settings["latent"]
-    r1 = settings["r1"] * min(generator.output_shape[1:3]) / R1_SIDE
+    r1 = settings["r1"] * max(1, min(generator.output_shape[1:3]) / R1_SIDE)
 
     @tf.function
     def step(number, stack):
