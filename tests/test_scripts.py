@@ -368,7 +368,7 @@ def test_a_larger_steps_goes_on(trained, monkeypatch):
     monkeypatch.setattr(
         stage1, "make_step", lambda *_: lambda number, _: seen.append(int(number)) or {"loss": tf.constant(0.0)}
     )
-    succeeded("train_stage1", *trained.data, "--image_size=64", "--batch_size=2", "--epochs=1", "--num_samples=3")
+    succeeded("train_stage1", *trained.data, "--image_size=64", "--batch_size=2", "--epochs=1", "--num_samples=3", "--checkpoint=last")
     assert seen == [2, 3]  # 8 images in batches of 2
     assert records.read_manifest(trained.out / "stage1" / "masks")["steps"] == 4
 

@@ -33,7 +33,7 @@ def samples(count=6):
 
 
 def train_stage1(folder, real, steps):
-    settings = {**flags.STAGE1_PRESETS["small_data"], **SETTINGS, "batch_size": 4, "grow_every": 6}
+    settings = {**flags.STAGE1_PRESETS["small_data"], **SETTINGS, "batch_size": 4, "half_size": False, "grow_every": 6}
     selfmod.SMALLEST = 32  # so that it grows once at 64 pixels
     networks, _ = stage1.train(folder / "stage1", real, settings, steps)
     records.write(folder / "masks", "masks", synthesis.from_noise(networks, settings, 5), source="test")
