@@ -64,7 +64,6 @@ def main(settings):
         else:
             samples = synthesis.from_noise(networks, settings, count, with_field_of_view=with_view)
         extra = {
-            "filter": tally,
             "command": flags.command("train_stage1", settings),
             "commands": [flags.command("train_stage1", settings)],
             "flags": flags.shareable(settings),
@@ -73,12 +72,13 @@ def main(settings):
             "checkpoint_sha256": digest,
             "real": synthesis.describe_real(real.manifest),
         }
+        extra |= {"filter": tally} if target == "mask" else {}
         name = f"{real.manifest['name']}_{'masks' if target == 'mask' else 'synthetic'}"
         records.write(made, name, tqdm(samples, f"{target}s", count), source=f"stage 1, {target}s", extra=extra)
         if tally:
             print(f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask than the two nearest training masks are to each other ({tally['threshold']:.3f})")
         if tally.get("too_near"):
-            warnings.warn(f"{tally['too_near']} of {count} masks are kept although they are as near; train for longer, or make fewer")
+            warnings.warn(f"{tally['too_near']} of {count} masks are kept although they are as near; look at them before the set is shared")
         if target == "image":
             synthesis.write_png(made / "png", records.Records(made))
         following = "train_stage2.py" if target == "mask" else f"evaluate.py --synthetic_dir={out}"

@@ -400,10 +400,10 @@ def test_the_terminal_table_is_plain_and_narrow(made):
 
 
 def test_what_the_filter_rejected_is_told():
-    found = {"threshold": 0.774, "candidates": 320, "rejected": 118, "too_near": 2}
+    found = {"candidates": 320, "rejected": 118, "too_near": 2}
     report = {"synthetic": {"stage1": {"filter": found}}}
     (sentence,) = table.filtered(report)
-    assert "Of 320 masks made, 118 were rejected" in sentence and "0.774" in sentence and "2 are there all the same" in sentence
+    assert "Of 320 masks made, 118 were rejected" in sentence and "2 are there all the same" in sentence
     assert "Of 320 masks" in table.text(report)
     assert "all the same" not in table.filtered({"synthetic": {"stage1": {"filter": found | {"too_near": 0}}}})[0]
     assert table.filtered({"synthetic": {}}) == table.filtered({}) == []

@@ -153,7 +153,7 @@ def filtered(report):
     near = f"; {found['too_near']} are there all the same, as there was no better one" if found["too_near"] else ""
     return [
         f"Of {found['candidates']} masks made, {found['rejected']} were rejected, as they lie nearer to a training mask than "
-        f"the two nearest training masks do to each other ({number(found['threshold'])}){near}."
+        f"the two nearest training masks do to each other{near}."
     ]
 
 

@@ -14,7 +14,7 @@ GRID = 8  # pairs in a picture of samples
 MEASURED = 32  # synthetic and real photographs
 FIELD_SCALE = 2.0  # pixels
 # Where a warped mask is: wall + WEIGHT * (centreline + 1) / 2 > THRESHOLD, or wall > THICK. Masks of DRIVE at 256 pixels have 3
-# pieces, warped by this rule 5, and by the wall alone 75: what is interpolated between a thin vessel and its surround lies below
+# pieces, warped by this rule 5 to 14, and by the wall alone 75: what is interpolated between a thin vessel and its surround lies below
 # any wall. The walls of thick vessels are far from the centreline, and so out of the first rule's reach.
 WEIGHT, THRESHOLD, THICK = 0.8, 0.57, 0.1
 
