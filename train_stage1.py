@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stage 1: noise -> geometry. Trains a GAN on the masks of a real set and makes synthetic masks.
+"""Stage 1: noise -> geometry. Trains a generator on the masks of a real set and makes synthetic masks.
 
 With --target=image, the single-GAN baseline: noise -> photograph at once, and OUT_DIR/synthetic is written here.
 
@@ -43,9 +43,7 @@ def main(settings):
 
     if settings["dry_run"]:
         networks = stage1.build(settings, real.manifest["channels"])
-        flags.print_plan(
-            settings, real, steps, epochs, generator=networks.generator, discriminator=networks.discriminator
-        )
+        flags.print_plan(settings, real, steps, epochs, **networks.trained)
         return
 
     with loop.claim(folder, settings, settings["overwrite"]):
@@ -76,9 +74,10 @@ def main(settings):
         name = f"{real.manifest['name']}_{'masks' if target == 'mask' else 'synthetic'}"
         records.write(made, name, tqdm(samples, f"{target}s", count), source=f"stage 1, {target}s", extra=extra)
         if tally:
-            print(f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask than the two nearest training masks are to each other ({tally['threshold']:.3f})")
-        if tally.get("too_near"):
-            warnings.warn(f"{tally['too_near']} of {count} masks are kept although they are as near; look at them before the set is shared")
+            print(f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask, or to one made before, than the two nearest training masks are to each other ({tally['threshold']:.3f})")
+        for kind, what in (("too_near", "a training mask; look at them before the set is shared"), ("too_alike", "one made before")):
+            if tally.get(kind):
+                warnings.warn(f"{tally[kind]} of {count} masks are kept although they are as near to {what}")
         if target == "image":
             synthesis.write_png(made / "png", records.Records(made))
         following = "train_stage2.py" if target == "mask" else f"evaluate.py --synthetic_dir={out}"

@@ -80,7 +80,7 @@ def main(settings):
         synthetic = out / "synthetic"
         digest = synthesis.checkpoint_sha256(result["sampler"])
         stage1 = {key: masks.manifest[key] for key in ("flags", "steps", "sampled_step", "checkpoint_sha256")}
-        counted = ("candidates", "rejected", "too_near")  # the threshold is measured on real masks, and stays here
+        counted = ("candidates", "rejected", "too_near", "too_alike")  # the threshold is measured on real masks, and stays here
         stage1["filter"] = {key: masks.manifest["filter"][key] for key in counted}
         if (
             synthesis.is_current(synthetic, count, checkpoint_sha256=digest, stage1=stage1)

@@ -13,12 +13,17 @@ from absl import flags
 from synthmed_tf.sample import InputError
 
 STAGE1_PRESETS = {
-    # What makes 20 to 400 masks work: fields of walls and centrelines, canonical orientation, warped real masks, z at every layer, R1.
-    "small_data": dict(target="mask", checkpoint="best", model="selfmod", latent=64, batch_size=16, steps=4000, learning_rate=1.2e-3, rate_decay=1000, grow_every=3000, beta1=0.0, beta2=0.99,
-                       r1=3.0, average=0.995, field_scale=3.0, half_size=True, warp=True),
+    # What makes 20 to 400 masks work: fields of walls and centrelines, canonical orientation, warped real masks, and a model of the next table.
+    "small_data": dict(target="mask", checkpoint="best", batch_size=16, field_scale=3.0, half_size=True, warp=True),
     # Radford et al. 2016 § 4, as P1 (z 100) and P2 § 3.1 (batch 32) use it.
-    "paper": dict(target="mask", checkpoint="best", model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, rate_decay=0, grow_every=0, beta1=0.5, beta2=0.999,
+    "paper": dict(target="mask", checkpoint="best", model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999,
                   r1=0.0, average=0.0, field_scale=0.0, half_size=False, warp=False),
+}  # fmt: skip
+
+SMALL_DATA_MODELS = {  # what small_data adds for each model
+    "flow": dict(latent=0, steps=8000, learning_rate=1e-3, rate_decay=3000, beta1=0.9, beta2=0.99, r1=0.0, average=0.998),
+    "selfmod": dict(latent=64, steps=4000, learning_rate=1.2e-3, rate_decay=1000, beta1=0.0, beta2=0.99, r1=3.0, average=0.995),
+    "dcgan": dict(latent=100, steps=4000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999, r1=3.0, average=0.995),
 }  # fmt: skip
 
 STAGE2_PRESETS = {
@@ -68,10 +73,13 @@ def define(script, values):
 
     add = group("Model")
     if first:
-        text = "mask (default): geometry, which stage 2 paints; image: a single GAN makes photographs at once, without stage 2"
+        text = "mask (default): geometry, which stage 2 paints; image: a single network makes photographs at once, without stage 2"
         add(choice, "target", None, text, enum_values=["mask", "image"])
-        text = "selfmod: z enters every layer (small_data's choice); dcgan: Radford et al. 2016 (paper's choice)"
-        add(choice, "model", None, text, enum_values=["selfmod", "dcgan"])
+        text = (
+            "flow: a rectified flow (small_data's choice for masks); selfmod: a GAN with z at every layer (its choice for photographs); "
+            "dcgan: Radford et al. 2016 (paper's choice)"
+        )
+        add(choice, "model", None, text, enum_values=[*SMALL_DATA_MODELS])
     if not evaluates:
         presets = list(STAGE1_PRESETS if first else STAGE2_PRESETS)
         text = "defaults for all that follows; see README, Presets"
@@ -190,10 +198,11 @@ def image_size(text):
 def apply_preset(settings, presets):
     """Fills in the preset's values where the user gave none; adds the preset's own settings beside the flags."""
     preset = dict(presets[settings["preset"]])
+    if "target" in preset and settings["preset"] == "small_data":
+        preset["model"] = settings["model"] or ("selfmod" if settings["target"] == "image" else "flow")
+        preset |= SMALL_DATA_MODELS[preset["model"]]
     if settings["steps"] or settings["epochs"]:
         preset.pop("steps", None), preset.pop("epochs", None)
-    if settings.get("model") == "dcgan" and preset.get("model") == "selfmod":
-        preset["latent"] = 100  # P1's DCGAN (Radford et al. 2016 § 4)
     if settings.get("target") == "image":
         preset |= {"half_size": False, "field_scale": 0.0}  # photographs are no smooth fields
     return settings | {name: value for name, value in preset.items() if settings.get(name) is None}

@@ -353,12 +353,14 @@ def wall_and_centreline(mask, scale, width=1.5):
     return np.concatenate([signed_distance_field(mask, scale), centreline[..., None]], -1, dtype=np.float32)
 
 
-def mask_from_wall_and_centreline(fields, wall=CENTRELINE_WEIGHT / 2):
+def mask_from_wall_and_centreline(fields, wall=CENTRELINE_WEIGHT / 2, ridge=0.0, smallest=1):
     """The mask of `wall_and_centreline`'s fields: what lies within the walls, and the centrelines, at least one pixel wide.
 
     Args:
       fields: [height, width, 2] float.
       wall: what the first field and CENTRELINE_WEIGHT of the second, taken to 0 to 1, together exceed within the walls.
+      ridge: what the second field exceeds where there is a centreline.
+      smallest: pixels; pieces (8-connected) of fewer are left out, but never the largest one.
 
     Returns:
       [height, width, 1] uint8 in {0, 1}.
@@ -366,7 +368,20 @@ def mask_from_wall_and_centreline(fields, wall=CENTRELINE_WEIGHT / 2):
     from skimage.morphology import skeletonize
 
     height = fields[..., 0] + CENTRELINE_WEIGHT * (fields[..., 1] + 1) / 2
-    return ((height > wall) | skeletonize(fields[..., 1] > 0)).astype(np.uint8)[..., None]
+    mask = (height > wall) | skeletonize(fields[..., 1] > ridge)
+    if smallest > 1:
+        pieces, sizes = pieces_of(mask)
+        kept = sizes >= min(smallest, sizes.max(initial=0))
+        mask = np.concatenate([[False], kept])[pieces]
+    return mask.astype(np.uint8)[..., None]
+
+
+def pieces_of(mask):
+    """The 8-connected pieces of a mask [height, width]: (labels from 1 on [height, width], their sizes in pixels)."""
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(mask, np.ones((3, 3)))
+    return labels, np.bincount(labels.ravel())[1:]
 
 
 def area_to_length(masks):

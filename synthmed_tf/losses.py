@@ -31,6 +31,11 @@ def l1(images, targets):
     return tf.reduce_mean(tf.abs(tf.cast(targets, tf.float32) - tf.cast(images, tf.float32)))
 
 
+def squared_error(values, targets):
+    """Mean (target - value)^2 over batch, pixels and channels. Liu et al. 2023, "Flow Straight and Fast", eq. 1."""
+    return tf.reduce_mean(tf.square(tf.cast(targets, tf.float32) - tf.cast(values, tf.float32)))
+
+
 def r1_penalty(critic, real_images):
     """E[|grad_x D(x)|^2] on real images, to be multiplied by gamma / 2. Mescheder et al. 2018, eq. 9.
 

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import itertools
 import shutil
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def from_noise(networks, settings, count, start=0, with_field_of_view=False):
 
     Args:
       networks: stage1.Stage1.
-      settings: of the training; latent, seed, warp.
+      settings: of the training; seed, warp.
       count: how many there are in all; None: endless.
       start: the first one wanted.
       with_field_of_view: estimate each photograph's field of view from the photograph itself.
@@ -39,16 +40,18 @@ def from_noise(networks, settings, count, start=0, with_field_of_view=False):
       Sample with a mask or an image, whichever networks.target says; a function of (seed, index) alone. With warp the
       generator of masks knows eyes turned one way only, and half of the masks are mirrored back.
     """
-    seed, latent = settings["seed"], settings["latent"]
+    seed = settings["seed"]
 
     @tf.function
     def make(indices):
         keys = tf.map_fn(lambda i: tf.random.experimental.stateless_fold_in([seed, -2], i), indices)
-        z = tf.map_fn(lambda key: tf.random.stateless_normal([latent], key), keys, fn_output_signature=tf.float32)
+        noise = tf.map_fn(
+            lambda key: tf.random.stateless_normal(networks.noise_shape, key), keys, fn_output_signature=tf.float32
+        )
         mirrored = (
             tf.map_fn(lambda key: tf.random.stateless_uniform([], key + 1), keys, fn_output_signature=tf.float32) < 0.5
         )
-        return networks.sampler(z, training=False), mirrored
+        return networks.draw(noise), mirrored
 
     for first in itertools.count(start // CHUNK * CHUNK, CHUNK):
         if count is not None and first >= count:
@@ -65,18 +68,21 @@ def from_noise(networks, settings, count, start=0, with_field_of_view=False):
 
 
 def no_copies(candidates, real, count, tally):
-    """Those masks of an endless stream that copy no real mask.
+    """Those masks of an endless stream that copy neither a real mask nor one another.
 
-    A candidate is rejected where it lies nearer to a training mask than the two nearest training masks lie to each other: P2's
-    filter (§ 3.2, threshold from the real images' distances among themselves) with the distance of metrics/copies.py, which suits
-    masks. For each one wanted MOST_TRIES candidates are looked at; if all are rejected, the one that lies farthest from the
-    training masks is passed on all the same, so that a generator that makes nothing but copies ends, and is told of.
+    A candidate is rejected where it lies nearer to a training mask, or to a mask passed on before, than the two nearest training
+    masks lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves) with the distance of
+    metrics/copies.py, which suits masks. For each one wanted MOST_TRIES candidates are looked at. If all are rejected, one is
+    passed on all the same, so that a generator that makes nothing else ends, and is told of: the first that copies no training
+    mask, or else the one that lies farthest from them.
 
     Args:
       candidates: iterator of Samples with a mask; see `from_noise`.
-      real: sequence of training Samples with a mask; of more than MOST_COMPARED as many at even steps are looked at.
+      real: sequence of training Samples with a mask; of more than MOST_COMPARED as many at even steps are looked at, of the masks
+        passed on the last MOST_COMPARED.
       count: how many to pass on.
-      tally: dict that gets "threshold" (1 - Dice), "candidates", "rejected" and "too_near" (passed on all the same).
+      tally: dict that gets "threshold" (1 - Dice), "candidates", "rejected", and of those passed on all the same "too_near" (to a
+        training mask) and "too_alike" (to one passed on before).
 
     Yields:
       Samples, with their ids numbered anew from 0. Sample i does not depend on count.
@@ -85,23 +91,31 @@ def no_copies(candidates, real, count, tally):
     training = [real[index * len(real) // looked_at].mask for index in range(looked_at)]
     pair = copies.closest_pair(training)
     threshold = pair[2] if pair else 0.0
-    tally |= {"threshold": threshold, "candidates": 0, "rejected": 0, "too_near": 0}
+    tally |= {"threshold": threshold, "candidates": 0, "rejected": 0, "too_near": 0, "too_alike": 0}
+    passed = deque(maxlen=MOST_COMPARED)
     done, tries, best = 0, 0, None
     while True:
         chunk = list(itertools.islice(candidates, CHUNK))
-        nearest = copies.distances([sample.mask for sample in chunk], training).min(1)
-        for distance, sample in zip(nearest, chunk, strict=True):
+        masks = [sample.mask for sample in chunk]
+        to_training = copies.distances(masks, training).min(1)
+        to_passed = copies.distances(masks, passed).min(1, initial=1.0)
+        for index, sample in enumerate(chunk):
             if done == count:
                 return
             tally["candidates"] += 1
             tries += 1
-            if best is None or distance > best[0]:
-                best = distance, sample
-            if best[0] < threshold and tries < MOST_TRIES:
+            is_copy, is_repeat = (bool(distances[index] < threshold) for distances in (to_training, to_passed))
+            rank = not is_copy, not (is_copy or is_repeat), to_training[index] if is_copy else 0.0
+            if best is None or rank > best[0]:
+                best = rank, sample
+            if (is_copy or is_repeat) and tries < MOST_TRIES:
                 continue
             tally["rejected"] += tries - 1
-            tally["too_near"] += bool(best[0] < threshold)
+            tally["too_near"] += not best[0][0]
+            tally["too_alike"] += best[0][0] and not best[0][1]
             yield dataclasses.replace(best[1], id=f"synthetic-{done:06d}")
+            passed.append(best[1].mask)
+            to_passed = np.minimum(to_passed, copies.distances(masks, [best[1].mask])[:, 0])
             done, tries, best = done + 1, 0, None
 
 

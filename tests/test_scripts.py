@@ -313,9 +313,9 @@ def test_the_manifest_of_the_synthetic_set_says_what_made_it(original):
 
 def test_what_the_filter_did_is_printed_and_in_both_manifests(original):
     found = records.read_manifest(original.out / "stage1" / "masks")["filter"]
-    assert found.keys() == {"threshold", "candidates", "rejected", "too_near"}
+    assert found.keys() == {"threshold", "candidates", "rejected", "too_near", "too_alike"}
     assert 0 < found["threshold"] < 1 and found["candidates"] == found["rejected"] + 3
-    line = f"{found['rejected']} of {found['candidates']} masks rejected: nearer to a training mask than the two nearest training masks"
+    line = f"{found['rejected']} of {found['candidates']} masks rejected: nearer to a training mask, or to one made before, than the two nearest training masks"
     assert line in original.printed[0] and f"({found['threshold']:.3f})" in original.printed[0]
     shared = records.read_manifest(original.out / "synthetic")["stage1"]["filter"]
     assert shared == {key: value for key, value in found.items() if key != "threshold"}  # which is measured on real masks

@@ -112,7 +112,24 @@ def test_filter_rejects_copies_of_real_masks():
     found = passed([COPY, FRESH[0], COPY[:, ::-1], NEAR, FRESH[1], FRESH[2]], REAL, 3, tally)
     assert [(sample.mask == fresh).all() for sample, fresh in zip(found, FRESH, strict=True)] == [True] * 3
     assert [sample.id for sample in found] == [f"synthetic-{i:06d}" for i in range(3)]
-    assert tally == {"threshold": 0.5, "candidates": 6, "rejected": 3, "too_near": 0}
+    assert tally == {"threshold": 0.5, "candidates": 6, "rejected": 3, "too_near": 0, "too_alike": 0}
+
+
+def test_filter_rejects_repeats_of_what_it_passed_on():
+    tally = {}
+    repeat = FRESH[0][::-1]
+    others = dots((15, 15)), dots((15, 14))
+    stream = [FRESH[0], repeat, FRESH[1], FRESH[0], *[others[0]] * 9, FRESH[2], *[repeat] * 5, others[1]]  # 16 make a chunk
+    found, expected = passed(stream, REAL, 5, tally), [*FRESH[:2], others[0], FRESH[2], others[1]]
+    assert [(sample.mask == mask).all() for sample, mask in zip(found, expected, strict=True)] == [True] * 4
+    assert tally["too_near"] == 0 and tally["too_alike"] == 0
+
+
+def test_a_repeat_is_kept_before_a_copy_of_a_training_mask():
+    tally = {}
+    found = passed([FRESH[0]] + [COPY] * 4 + [FRESH[0]] + [NEAR] * 5, REAL, 2, tally)
+    assert all((sample.mask == FRESH[0]).all() for sample in found)
+    assert (tally["too_near"], tally["too_alike"]) == (0, 1)
 
 
 def test_filter_ends_with_a_generator_that_makes_one_mask_only():

@@ -150,10 +150,11 @@ def filtered(report):
     found = ((report.get("synthetic") or {}).get("stage1") or {}).get("filter")
     if not found:
         return []
-    near = f"; {found['too_near']} are there all the same, as there was no better one" if found["too_near"] else ""
+    kept = found["too_near"] + found["too_alike"]
+    near = f"; {kept} are there all the same ({found['too_near']} near a training mask), as there was no better one" if kept else ""
     return [
-        f"Of {found['candidates']} masks made, {found['rejected']} were rejected, as they lie nearer to a training mask than "
-        f"the two nearest training masks do to each other{near}."
+        f"Of {found['candidates']} masks made, {found['rejected']} were rejected, as they lie nearer to a training mask, or to one "
+        f"made before, than the two nearest training masks do to each other{near}."
     ]
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from synthmed_tf.sample import InputError
 
 SAVE_EVERY = 250  # steps between checkpoints
-GRID_EVERY = 250  # steps between pictures of samples
+GRID_EVERY = 500  # steps between pictures of samples, and measurements
 SAMPLERS_KEPT = 6  # newest weights that samples can be made with, besides the best
 AVERAGE_EVERY = 10  # steps between two updates of the averaged weights; decay ** 10 then is the same average
 
@@ -156,8 +156,10 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
 
         @tf.function
         def update_average():
+            updates = tf.cast(counter // AVERAGE_EVERY, tf.float32)
+            kept = tf.minimum(decay, (1 + updates) / (10 + updates))  # at first a shorter average: TensorFlow's rule
             for old, new in zip(averaged.trainable_variables, model.trainable_variables, strict=True):
-                old.assign(new + decay * (old - new))
+                old.assign(new + kept * (old - new))
             for old, new in zip(averaged.non_trainable_variables, model.non_trainable_variables, strict=True):
                 old.assign(new)
 

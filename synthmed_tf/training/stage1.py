@@ -1,4 +1,8 @@
-"""Stage 1: noise -> geometry, a GAN on masks (P1 § Stage-I GAN; Radford et al. 2016); or, as a baseline, noise -> photograph."""
+"""Stage 1: noise -> geometry (P1 § Stage-I GAN), by a GAN or by a rectified flow; or, as a baseline, noise -> photograph.
+
+A flow (Liu et al. 2023, "Flow Straight and Fast"; the same as Lipman et al. 2023 with straight paths) learns the velocity at which
+noise becomes an image along a straight line, by regression: nothing in it can win against anything else, and no mode is lost.
+"""
 
 import dataclasses
 
@@ -8,14 +12,16 @@ from scipy.spatial.distance import pdist
 
 from synthmed_tf import augment, images, losses, records
 from synthmed_tf.metrics import fidelity, morphology
-from synthmed_tf.networks import dcgan, selfmod
+from synthmed_tf.networks import dcgan, flow, selfmod
 from synthmed_tf.training import loop
 
 R1_EVERY = 8  # steps between two R1 penalties, each weighted as much more (lazy regularisation: Karras et al. 2020 § 3.1)
 R1_SIDE = 64  # pixels, up to which r1 is what the preset says; beyond in proportion
 WARM_UP = 200  # steps
-FADE = 0.5  # of a level's steps
+FLOW_STEPS = 24  # of Euler from noise to image
+FLOW_SHIFT = 3.0  # towards noise, of the times that are learned and stepped through: Esser et al. 2024, equation 23
 CALIBRATION_SAMPLES = 32
+RIDGES = (0.5, 0.25, 0.0)
 SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # the first batch's share of the moving averages ends as 0.9^24 = 8 %
 MEASURED_SAMPLES = 64
 LOW_DIVERSITY = 0.6  # of the real set's; one picture for every z has 0, masks of DRIVE that vary had 0.9
@@ -26,30 +32,50 @@ class Stage1:
     """The networks of stage 1 and how masks, or photographs, are put to them.
 
     Attributes:
-      target: "mask", or "image" for a single GAN that makes the photograph at once (P1 figure 7).
-      generator: z [batch, latent] -> fields [batch, height / stride, width / stride, channels] in (-1, 1).
+      target: "mask", or "image" for a single network that makes the photograph at once (P1 figure 7).
+      generator: of a GAN: z [batch, latent] -> fields [batch, height / stride, width / stride, channels] in (-1, 1); of a
+        flow: ([fields, noise mixed in], time [batch]) -> velocity of the fields.
       averaged: the generator whose weights are the running average; None where the preset has none.
-      discriminator: fields -> logit [batch, 1].
-      levels: [(generator, discriminator)] at growing sizes, the last one being the two above; they share their layers.
-      stride: fields are smooth, so small_data makes them at half the size (2) where the network allows it.
+      discriminator: fields -> logit [batch, 1]; None: a flow.
+      noise_shape: of one sample's noise, (latent,) or that of its fields.
+      stride: fields are smooth, so small_data makes them at half the size (2) where they keep what a mask shows.
       channels: of a mask 1, positive inside (paper), or 2, as images.wall_and_centreline makes them (small_data); of a
         photograph its own.
-      wall: of images.mask_from_wall_and_centreline; see `calibrate`.
+      rule: wall, ridge and smallest of images.mask_from_wall_and_centreline; see `calibrate`.
     """
 
     target: str
     generator: tf.keras.Model
     averaged: tf.keras.Model | None
-    discriminator: tf.keras.Model
-    levels: list
+    discriminator: tf.keras.Model | None
+    noise_shape: tuple
     stride: int
     channels: int
-    wall: float = images.CENTRELINE_WEIGHT / 2
+    rule: dict = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        self.draw = tf.function(self._draw)
 
     @property
     def sampler(self):
         """The generator that makes samples."""
         return self.averaged or self.generator
+
+    def _draw(self, noise):
+        """Noise [batch, *noise_shape] from N(0, 1) -> fields, with the sampler's weights. `draw` is the same as a tf.function."""
+        if self.discriminator is not None:
+            return self.sampler(noise, training=False)
+        fields, times = noise, shifted(tf.linspace(1.0, 0.0, FLOW_STEPS + 1))
+        for index in tf.range(FLOW_STEPS):
+            now = tf.fill(tf.shape(noise)[:1], times[index])
+            fields += (times[index + 1] - times[index]) * self.sampler([fields, now], training=False)
+        return fields
+
+    @property
+    def trained(self):
+        """{name: model} of what learns."""
+        models = {"generator": self.generator, "discriminator": self.discriminator}
+        return {name: model for name, model in models.items() if model is not None}
 
     def pictures(self, fields):
         """Fields as the generator makes them -> masks in {0, 1}, or photographs; uint8 [batch, height, width, channels]."""
@@ -60,56 +86,79 @@ class Stage1:
         fields = enlarge(fields, self.stride).numpy()
         if self.channels == 1:
             return images.mask_from_field(fields)
-        return np.stack([images.mask_from_wall_and_centreline(field, self.wall) for field in fields])
+        return np.stack([images.mask_from_wall_and_centreline(field, **self.rule) for field in fields])
 
 
 def build(settings, photograph_channels=3):
     """Builds the networks that `settings` ask for: target, model, image_size, half_size, latent, average."""
-    is_dcgan = settings["model"] == "dcgan"
     size = field_size(settings)
     stride = settings["image_size"][0] // size[0]
     channels = {"mask": 2 if settings["field_scale"] else 1, "image": photograph_channels}[settings["target"]]
-
-    def generators():
-        if is_dcgan:
-            return [dcgan.generator(size, channels, latent=settings["latent"])]
-        return selfmod.generators(size, channels, latent=settings["latent"])
-
-    trained, averaged = generators(), generators()[-1] if settings["average"] else None
-    discriminators = [dcgan.discriminator(size, channels)] if is_dcgan else selfmod.discriminators(size, channels)
-    levels = list(zip(trained, discriminators, strict=True))
-    return Stage1(settings["target"], trained[-1], averaged, discriminators[-1], levels, stride, channels)
+    noise_shape = (settings["latent"],)
+    if settings["model"] == "flow":
+        generator, discriminator, noise_shape = (lambda: flow.velocity(size, channels)), None, (*size, channels)
+    else:
+        network = {"dcgan": dcgan, "selfmod": selfmod}[settings["model"]]
+        generator = lambda: network.generator(size, channels, latent=settings["latent"])
+        discriminator = network.discriminator(size, channels)
+    averaged = generator() if settings["average"] else None
+    return Stage1(settings["target"], generator(), averaged, discriminator, noise_shape, stride, channels)
 
 
 def field_size(settings):
-    """(height, width) that the fields are made at."""
-    smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8)}[settings["model"]]
+    """(height, width) that the fields are made at; a flow's hold all of a mask at 128 pixels, a GAN fails at more than 64."""
+    smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8), "flow": (128, 16)}[settings["model"]]
     halves = tuple(side // 2 for side in settings["image_size"])
     fits = settings["half_size"] and all(side >= smallest and side % multiple == 0 for side in halves)
     return halves if fits else settings["image_size"]
 
 
 def calibrate(networks, real, settings):
-    """Sets `networks.wall` so that generated vessels are on average as thick as real ones.
+    """Sets `networks.rule`, by which fields become masks, so that generated masks are like real ones.
 
     Vessels are one or two pixels wide at usual sizes, so a field that is wrong by a tenth makes them twice as thick. The wall
-    is where CALIBRATION_SAMPLES generated masks have, over all of them, the real training masks' ratio of area to length.
+    is where CALIBRATION_SAMPLES generated masks have, over all of them, the real training masks' ratio of area to length;
+    the smallest piece is what leaves as many pieces a mask as real ones have; the ridge is that of RIDGES with the least
+    mean distance of metrics.morphology.
 
     Args:
       networks: Stage1 that makes wall and centreline; with others, nothing is done.
       real: sequence of Samples of the training set.
-      settings: of the training; seed, latent.
+      settings: of the training; seed.
     """
     if networks.target != "mask" or networks.channels == 1:
         return
-    wanted = images.area_to_length([sample.mask for sample in real])
-    z = tf.random.stateless_normal([CALIBRATION_SAMPLES, settings["latent"]], [settings["seed"], -3])
-    fields = networks.sampler(z, training=False)
-    low, high = -0.5, 0.5 + images.CENTRELINE_WEIGHT
-    for _ in range(10):
-        networks.wall = (low + high) / 2
-        is_thicker = images.area_to_length(networks.masks(fields)) > wanted
-        low, high = (networks.wall, high) if is_thicker else (low, networks.wall)
+    noise = tf.random.stateless_normal([CALIBRATION_SAMPLES, *networks.noise_shape], [settings["seed"], -3])
+    fields = networks.draw(noise)
+    thickness = images.area_to_length([sample.mask for sample in real])
+    pieces = np.mean([len(images.pieces_of(sample.mask[..., 0])[1]) for sample in real])
+    view, described = common_view(real), [morphology.statistics(sample.mask, sample.field_of_view) for sample in real]
+    tried = []
+    for ridge in RIDGES:
+        low, high = -0.5, 0.5 + images.CENTRELINE_WEIGHT
+        for _ in range(10):
+            networks.rule = {"wall": (low + high) / 2, "ridge": ridge}
+            masks = networks.masks(fields)
+            is_thicker = images.area_to_length(masks) > thickness
+            low, high = (networks.rule["wall"], high) if is_thicker else (low, networks.rule["wall"])
+        sizes = np.sort(np.concatenate([images.pieces_of(mask[..., 0])[1] for mask in masks]))[::-1]
+        kept = round(pieces * len(masks))
+        networks.rule["smallest"] = int(sizes[kept - 1]) if 0 < kept < len(sizes) else 1
+        found = [morphology.statistics(mask, view) for mask in networks.masks(fields)]
+        tried.append((mean_distance(described, found), ridge, networks.rule))
+    networks.rule = min(tried, key=lambda entry: entry[:2])[2]
+
+
+def mean_distance(real, found):
+    """Mean of metrics.morphology's distances between the statistics of two sets of masks; 0 where there are none."""
+    distances = [entry["distance"] for entry in morphology.distances(real, found).values()]
+    return float(np.mean([each for each in distances if each is not None] or [0.0]))
+
+
+def common_view(real):
+    """The field of view that most of the samples have in common [height, width, 1] in {0, 1}; None where they have none."""
+    views = [sample.field_of_view for sample in real]
+    return np.mean(views, 0).round().astype(np.uint8) if views[0] is not None else None
 
 
 def settle(networks, settings):
@@ -118,10 +167,10 @@ def settle(networks, settings):
     Those of the generator as it is trained, or their average, are others, and masks come out foggy (Izmailov et al. 2018,
     "Averaging Weights Leads to Wider Optima", section 3.2).
     """
-    if networks.averaged is None:
+    if networks.averaged is None or networks.discriminator is None:  # a flow has no batch norms
         return
     for index in range(SETTLING_BATCHES):
-        z = tf.random.stateless_normal([SETTLING_BATCH, settings["latent"]], [settings["seed"], -5 - index])
+        z = tf.random.stateless_normal([SETTLING_BATCH, *networks.noise_shape], [settings["seed"], -5 - index])
         networks.averaged(z, training=True)
 
 
@@ -155,12 +204,14 @@ def train(folder, real, settings, steps, strategy=None):
       InputError: what loop.fit raises.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    batch_size, seed, latent = settings["batch_size"], settings["seed"], settings["latent"]
+    batch_size, seed = settings["batch_size"], settings["seed"]
     fields = real_fields(real, settings)
     tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():
         networks = build(settings, fields.shape[-1] - 1)
-        optimizers = [make_optimizer(settings, model) for model in (networks.generator, networks.discriminator)]
+        models = networks.trained
+        optimizers = {name: make_optimizer(settings, model) for name, model in models.items()}
+    make_step = make_gan_step if networks.discriminator is not None else make_flow_step
     step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
 
     def batch(index):
@@ -170,16 +221,11 @@ def train(folder, real, settings, steps, strategy=None):
     count = min(len(real), MEASURED_SAMPLES)
     some = [real[index * len(real) // count] for index in range(count)]  # at even steps: enough to measure against
     measure = measurement(networks, some, settings)
-    fixed = tf.random.stateless_normal([16, latent], [seed, -1])
-    state = {
-        "generator": networks.generator,
-        "discriminator": networks.discriminator,
-        "generator_optimizer": optimizers[0],
-        "discriminator_optimizer": optimizers[1],
-    }
+    fixed = tf.random.stateless_normal([16, *networks.noise_shape], [seed, -1])
+    state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
 
     def grid():
-        pictures = networks.pictures(networks.sampler(fixed, training=False))
+        pictures = networks.pictures(networks.draw(fixed))
         return loop.picture_grid(pictures * np.uint8(255) if networks.target == "mask" else pictures)
 
     average = (networks.generator, networks.averaged, settings["average"]) if networks.averaged else None
@@ -238,9 +284,8 @@ def measurement(networks, real, settings):
     between two real ones. Where the real ones do not differ, or are one, nothing is measured and every distance is 0.
     """
     part = settings["target"]
-    views = [sample.field_of_view for sample in real]
-    view = np.mean(views, 0).round().astype(np.uint8) if views[0] is not None else None  # samples have none of their own
-    z = tf.random.stateless_normal([MEASURED_SAMPLES, settings["latent"]], [settings["seed"], -4])
+    views, view = [sample.field_of_view for sample in real], common_view(real)  # samples have none of their own
+    noise = tf.random.stateless_normal([MEASURED_SAMPLES, *networks.noise_shape], [settings["seed"], -4])
 
     def describe(pictures, views):
         if part == "image":
@@ -258,15 +303,14 @@ def measurement(networks, real, settings):
     def measure():
         settle(networks, settings)
         calibrate(networks, real, settings)
-        made = networks.pictures(networks.sampler(z, training=False))
+        made = networks.pictures(networks.draw(noise))
         found = describe(made, [view] * len(made))
         if not varied:
             return {"distance": 0.0}, ""
         if part == "image":
             distance = fidelity.kid(*(fidelity.standardise(each, described) for each in (described, found)))
         else:
-            distances = [entry["distance"] for entry in morphology.distances(described, found).values()]
-            distance = np.mean([each for each in distances if each is not None] or [0.0])
+            distance = mean_distance(described, found)
         diversity = variety(made) / varied
         warning = f"LOW DIVERSITY {diversity:.2f} of the real set's " if diversity < LOW_DIVERSITY else ""
         return {"distance": float(distance), "diversity": diversity}, warning
@@ -288,75 +332,45 @@ def disc_is_right(mask):
 
 
 class Rate(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """rate / (1 + step / decay), warmed up over WARM_UP steps at the start and wherever the networks grow.
+    """rate / (1 + step / decay), warmed up over WARM_UP steps.
 
-    Without the warm-up Adam's first updates of a new weight are 1 / sqrt(1 - beta2) = 10 times too long, since its correction for
-    that (Kingma & Ba 2015, section 3) counts the steps of all weights. It does not depend on the number of steps, so a longer
-    run is the continuation of a shorter one; by the decay the masks of two neighbouring checkpoints become alike.
+    Without the warm-up Adam's first updates are as long as the rate whatever the gradients say. It does not depend on the
+    number of steps, so a longer run is the continuation of a shorter one; by the decay the masks of two neighbouring
+    checkpoints become alike.
     """
 
-    def __init__(self, rate, decay, starts):
-        self.rate, self.decay, self.starts = rate, decay, starts
+    def __init__(self, rate, decay):
+        self.rate, self.decay = rate, decay
 
     def __call__(self, step):
         step = tf.cast(step, tf.float32)
-        since = tf.reduce_min([tf.where(step >= start, step - start, step) for start in self.starts])
-        return self.rate / (1 + step / self.decay) * tf.minimum((since + 1) / WARM_UP, 1.0)
+        return self.rate / (1 + step / self.decay) * tf.minimum((step + 1) / WARM_UP, 1.0)
 
 
 def make_optimizer(settings, model):
     """Adam with the preset's settings, built for the variables of `model`; the rate is a `Rate` where rate_decay is not 0."""
     rate = settings["learning_rate"]
     if settings["rate_decay"]:
-        is_grown = settings["model"] == "selfmod" and settings["grow_every"]
-        levels = len(selfmod.sizes(field_size(settings))) if is_grown else 1
-        rate = Rate(rate, settings["rate_decay"], [level * settings["grow_every"] for level in range(levels)])
+        rate = Rate(rate, settings["rate_decay"])
     optimizer = tf.keras.optimizers.Adam(rate, settings["beta1"], settings["beta2"], jit_compile=False)
     optimizer.build(model.trainable_variables)
     return optimizer
 
 
-def make_step(networks, optimizers, settings, replicas=1):
-    """The training steps as loop.fit takes them, one a level: the networks grow every settings["grow_every"] steps (0: at once).
-
-    Returns:
-      [(number of its first step, make_level_step's function)].
-    """
-    return [
-        (level * settings["grow_every"], make_level_step(networks, level, optimizers, settings, replicas))
-        for level in range(len(networks.levels))
-    ]
-
-
-def make_level_step(networks, level, optimizers, settings, replicas=1):
-    """The training step of one level: (step number, [batch, height, width, channels + 1] from real_fields) -> losses.
+def make_gan_step(networks, optimizers, settings, replicas=1):
+    """The training step of a GAN: (step number, [batch, height, width, channels + 1] from real_fields) -> losses.
 
     One update of the discriminator (cross entropy; with R1 every R1_EVERY steps where settings["r1"] > 0) and one of the
-    generator (non-saturating), both on the same fake masks (Radford et al. 2016 leave it open). What a smaller level did not show
-    of the real fields is faded in over the first FADE of a level's steps (Karras et al. 2018, section 2).
+    generator (non-saturating), both on the same fake masks (Radford et al. 2016 leave it open).
     """
-    generator, discriminator = networks.levels[level]
-    halvings = len(networks.levels) - 1 - level
-    seed, latent = settings["seed"], settings["latent"]
+    generator, discriminator = networks.generator, networks.discriminator
     r1 = settings["r1"] * max(1, min(generator.output_shape[1:3]) / R1_SIDE)
 
     @tf.function
     def step(number, stack):
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        key = tf.random.experimental.stateless_fold_in([seed, tf.cast(number, tf.int32)], replica)
-        key_z, key_warp = tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
-        stack = tf.concat([tf.where(stack[..., -1:] > 0, stack[..., :-1], -1.0), stack[..., -1:]], -1)
-        stack = reduce(stack, 2**halvings)
-        real, inside = stack[..., :-1], stack[..., -1:]
-        if settings["warp"]:
-            real = augment.random_warp(real, key_warp, zoom=1.1, flip=(False, settings["target"] == "image"))
-            real = inside * (real + 1) - 1
-        real = reduce(real, networks.stride)
-        if level and settings["grow_every"]:
-            grown = tf.cast(number - level * settings["grow_every"], tf.float32) / (FADE * settings["grow_every"])
-            coarse = enlarge(reduce(real, 2), 2, "bilinear")
-            real = coarse + tf.minimum(grown, 1.0) * (real - coarse)
-        z = tf.random.stateless_normal([tf.shape(real)[0], latent], key_z)
+        key_z, key_warp = _keys(settings["seed"], number)
+        real = shown(stack, key_warp, networks, settings)
+        z = tf.random.stateless_normal([tf.shape(real)[0], *networks.noise_shape], key_z)
 
         with tf.GradientTape(persistent=True) as tape:
             fake = generator(z, training=True)
@@ -375,8 +389,60 @@ def make_level_step(networks, level, optimizers, settings, replicas=1):
                 return [a if b is None else a + b for a, b in zip(d_gradients, more, strict=True)]
 
             d_gradients = tf.cond(number % R1_EVERY == 0, add_penalty, lambda: d_gradients)
-        optimizers[1].apply_gradients(zip(d_gradients, discriminator.trainable_variables, strict=True))
-        optimizers[0].apply_gradients(zip(g_gradients, generator.trainable_variables, strict=True))
+        optimizers["discriminator"].apply_gradients(zip(d_gradients, discriminator.trainable_variables, strict=True))
+        optimizers["generator"].apply_gradients(zip(g_gradients, generator.trainable_variables, strict=True))
         return {"discriminator": d_loss * replicas, "generator": g_loss * replicas}
 
     return step
+
+
+def make_flow_step(networks, optimizers, settings, replicas=1):
+    """The training step of a rectified flow: (step number, [batch, height, width, channels + 1] from real_fields) -> losses.
+
+    The velocity at x = (1 - t) real + t noise is to be noise - real (Liu et al. 2023, equation 1). The times of a batch are
+    spread evenly over [0, 1], at a random offset, before they are shifted.
+    """
+    network = networks.generator
+
+    @tf.function
+    def step(number, stack):
+        key_noise, key_warp = _keys(settings["seed"], number)
+        real = shown(stack, key_warp, networks, settings)
+        batch = tf.shape(real)[0]
+        noise = tf.random.stateless_normal(tf.shape(real), key_noise)
+        times = tf.random.stateless_uniform([], key_noise + 1) + tf.range(tf.cast(batch, tf.float32)) / tf.cast(batch, tf.float32)
+        times = shifted(times % 1.0)
+        mixed = tf.reshape(times, [-1, 1, 1, 1])
+        with tf.GradientTape() as tape:
+            found = network([(1 - mixed) * real + mixed * noise, times], training=True)
+            loss = losses.squared_error(found, noise - real) / replicas
+        gradients = tape.gradient(loss, network.trainable_variables)
+        optimizers["generator"].apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+        return {"velocity": loss * replicas}
+
+    return step
+
+
+def shifted(times):
+    """Times in [0, 1], 1 being noise, moved towards noise, where the layout of a large image is decided.
+
+    Esser et al. 2024, "Scaling Rectified Flow Transformers", equation 23.
+    """
+    return FLOW_SHIFT * times / (1 + (FLOW_SHIFT - 1) * times)
+
+
+def shown(stack, key, networks, settings):
+    """What a network is shown of a batch from real_fields: warped where settings["warp"], at the size of the fields."""
+    real, inside = stack[..., :-1], stack[..., -1:]
+    real = tf.where(inside > 0, real, -1.0)
+    if settings["warp"]:
+        real = augment.random_warp(real, key, zoom=1.1, flip=(False, settings["target"] == "image"))
+        real = inside * (real + 1) - 1
+    return reduce(real, networks.stride)
+
+
+def _keys(seed, number):
+    """Two keys, [2] int32 each, that are a function of seed, step and replica."""
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    key = tf.random.experimental.stateless_fold_in([seed, tf.cast(number, tf.int32)], replica)
+    return tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
