@@ -19,6 +19,7 @@ R1_EVERY = 8  # steps between two R1 penalties, each weighted as much more (lazy
 R1_SIDE = 64  # pixels, up to which r1 is what the preset says; beyond in proportion
 WARM_UP = 200  # steps
 FLOW_STEPS = 24  # of Euler from noise to image
+EARLIEST = 0.05  # time
 FLOW_SHIFT = 3.0  # towards noise, of the times that are learned and stepped through: Esser et al. 2024, equation 23
 CALIBRATION_SAMPLES = 32
 RIDGES = (0.5, 0.25, 0.0)
@@ -34,7 +35,7 @@ class Stage1:
     Attributes:
       target: "mask", or "image" for a single network that makes the photograph at once (P1 figure 7).
       generator: of a GAN: z [batch, latent] -> fields [batch, height / stride, width / stride, channels] in (-1, 1); of a
-        flow: ([fields, noise mixed in], time [batch]) -> velocity of the fields.
+        flow: (fields with noise mixed in, time [batch] in [0, 1], 1 being noise) -> fields.
       averaged: the generator whose weights are the running average; None where the preset has none.
       discriminator: fields -> logit [batch, 1]; None: a flow.
       noise_shape: of one sample's noise, (latent,) or that of its fields.
@@ -67,8 +68,9 @@ class Stage1:
             return self.sampler(noise, training=False)
         fields, times = noise, shifted(tf.linspace(1.0, 0.0, FLOW_STEPS + 1))
         for index in tf.range(FLOW_STEPS):
-            now = tf.fill(tf.shape(noise)[:1], times[index])
-            fields += (times[index + 1] - times[index]) * self.sampler([fields, now], training=False)
+            now, after = times[index], times[index + 1]
+            clean = self.sampler([fields, tf.fill(tf.shape(noise)[:1], now)], training=False)
+            fields = clean + (fields - clean) * after / now
         return fields
 
     @property
@@ -96,7 +98,7 @@ def build(settings, photograph_channels=3):
     channels = {"mask": 2 if settings["field_scale"] else 1, "image": photograph_channels}[settings["target"]]
     noise_shape = (settings["latent"],)
     if settings["model"] == "flow":
-        generator, discriminator, noise_shape = (lambda: flow.velocity(size, channels)), None, (*size, channels)
+        generator, discriminator, noise_shape = (lambda: flow.denoiser(size, channels)), None, (*size, channels)
     else:
         network = {"dcgan": dcgan, "selfmod": selfmod}[settings["model"]]
         generator = lambda: network.generator(size, channels, latent=settings["latent"])
@@ -106,8 +108,8 @@ def build(settings, photograph_channels=3):
 
 
 def field_size(settings):
-    """(height, width) that the fields are made at; a flow's hold all of a mask at 128 pixels, a GAN fails at more than 64."""
-    smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8), "flow": (128, 16)}[settings["model"]]
+    """(height, width) that the fields are made at; a GAN failed at more than 64 pixels, a flow did not."""
+    smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8), "flow": (256, 32)}[settings["model"]]
     halves = tuple(side // 2 for side in settings["image_size"])
     fits = settings["half_size"] and all(side >= smallest and side % multiple == 0 for side in halves)
     return halves if fits else settings["image_size"]
@@ -399,8 +401,9 @@ def make_gan_step(networks, optimizers, settings, replicas=1):
 def make_flow_step(networks, optimizers, settings, replicas=1):
     """The training step of a rectified flow: (step number, [batch, height, width, channels + 1] from real_fields) -> losses.
 
-    The velocity at x = (1 - t) real + t noise is to be noise - real (Liu et al. 2023, equation 1). The times of a batch are
-    spread evenly over [0, 1], at a random offset, before they are shifted.
+    The velocity (x - network) / t at x = (1 - t) real + t noise is to be noise - real (Liu et al. 2023, equation 1): the squared
+    error of the network's image over t^2. Below EARLIEST it counts as at EARLIEST. The times of a batch are spread evenly over
+    [0, 1], at a random offset, before they are shifted.
     """
     network = networks.generator
 
@@ -415,7 +418,8 @@ def make_flow_step(networks, optimizers, settings, replicas=1):
         mixed = tf.reshape(times, [-1, 1, 1, 1])
         with tf.GradientTape() as tape:
             found = network([(1 - mixed) * real + mixed * noise, times], training=True)
-            loss = losses.squared_error(found, noise - real) / replicas
+            weight = 1 / tf.maximum(mixed, EARLIEST)
+            loss = losses.squared_error(weight * found, weight * real) / replicas
         gradients = tape.gradient(loss, network.trainable_variables)
         optimizers["generator"].apply_gradients(zip(gradients, network.trainable_variables, strict=True))
         return {"velocity": loss * replicas}
@@ -436,7 +440,7 @@ def shown(stack, key, networks, settings):
     real, inside = stack[..., :-1], stack[..., -1:]
     real = tf.where(inside > 0, real, -1.0)
     if settings["warp"]:
-        real = augment.random_warp(real, key, zoom=1.1, flip=(False, settings["target"] == "image"))
+        real = augment.random_warp(real, key, zoom=1.04, elastic=0.015, flip=(False, settings["target"] == "image"))
         real = inside * (real + 1) - 1
     return reduce(real, networks.stride)
 
