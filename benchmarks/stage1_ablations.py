@@ -22,14 +22,15 @@ from synthmed_tf.training import loop, stage1
 MADE = 200
 ABLATIONS = {
     "all of small_data": {},
-    "no growth": {"grow_every": 0},
     "masks of -1 and 1, no fields": {"field_scale": 0.0},
     "no warps, no turning of eyes": {"warp": False},
-    "no R1": {"r1": 0.0},
     "no running average": {"average": 0.0},
     "no decay of the rate": {"rate_decay": 0},
     "weights of the last step": {"checkpoint": "last"},
-    "--model=dcgan": {"model": "dcgan", "latent": 100},
+    "--model=selfmod": {"model": "selfmod"},
+    "--model=selfmod, no R1": {"model": "selfmod", "r1": 0.0},
+    "--model=dcgan": {"model": "dcgan"},
+    "--preset=paper": {"preset": "paper"},
 }
 
 
@@ -62,7 +63,9 @@ def main(data_dir, out_dir, size="128", steps="4000", seeds="1", *names):
     rows = {}
     for name in names or ABLATIONS:
         for seed in range(int(seeds)):
-            settings = {**flags.STAGE1_PRESETS["small_data"], **ABLATIONS[name], "seed": seed, "image_size": size}
+            asked = {name: None for name in ("model", "target", "epochs")} | {"preset": "small_data", "steps": int(steps)}
+            settings = flags.apply_preset(asked | ABLATIONS[name], flags.STAGE1_PRESETS)
+            settings |= ABLATIONS[name] | {"seed": seed, "image_size": size}
             folder = Path(out_dir) / f"{'_'.join(name.split())}-{size[0]}-{steps}-seed{seed}"
             with loop.claim(folder, settings | {"precision": precision}):
                 networks, result = stage1.train(folder, real, settings, int(steps))
