@@ -34,7 +34,7 @@ def trained(monkeypatch):
     arms = []
 
     def train(folder, samples, steps, seed, name):
-        arms.append((name, seed))
+        arms.append((name, seed, [sample.id for sample in samples]))
         return Trained(samples), {"seconds": 1.0}
 
     def predict(model, samples):
@@ -50,7 +50,7 @@ def trained(monkeypatch):
 def test_arms_ratio_and_agreement_by_scikit_learn(trained, tmp_path):
     real, synthetic, test = made("r", 4), made("s", 6), made("t", 3)
     report = segmentation.benchmark(tmp_path, real, synthetic, test, (16, 16), steps=5, repeats=2, seed=3)
-    assert [seed for _, seed in trained] == [3, 3, 3, 4, 4, 4]
+    assert [seed for _, seed, _ in trained] == [3, 3, 3, 4, 4, 4] and "ratio_50" not in report
 
     def flat(samples):
         inside = np.stack([sample.field_of_view for sample in samples]) > 0
@@ -64,6 +64,15 @@ def test_arms_ratio_and_agreement_by_scikit_learn(trained, tmp_path):
     assert report["ratio"] == pytest.approx(
         report["arms"]["synthetic"]["f1"]["fov_pooled"]["mean"] / report["arms"]["real"]["f1"]["fov_pooled"]["mean"]
     )
+
+
+def test_the_first_50_of_more_pairs_are_an_arm_of_their_own(trained, tmp_path):
+    real, synthetic, test = made("r", 4), made("s", 51), made("t", 3)
+    report = segmentation.benchmark(tmp_path, real, synthetic, test, (16, 16), steps=5, repeats=2)
+    assert [ids for _, _, ids in trained].count([f"s{i}" for i in range(50)]) == 2
+    real_f1, ours = (report["arms"][arm]["f1"]["fov_pooled"]["mean"] for arm in ("real", "synthetic_50"))
+    assert report["ratio_50"] == pytest.approx(ours / real_f1) and len(trained) == 8
+    assert trained[3][0] == "U-Net 4/8 (synthetic_50)"
 
 
 def test_shapes_are_measured_in_the_fields_of_view_where_all_have_them():

@@ -7,6 +7,8 @@ import io
 
 import numpy as np
 
+from synthmed_tf.reporting import table
+
 REAL, SYNTHETIC, BOTH = "#0072B2", "#D55E00", "#009E73"
 WIDTH = 7.2  # inches of a figure, and so of a printed page without its margins
 PIXELS_PER_INCH = 160
@@ -92,13 +94,14 @@ def scores(panels):
     """Every run's F1 as a dot, one row an arm, one panel a resolution.
 
     Args:
-      panels: [(title, {arm: [F1 of each run]}, F1 of the second observer or None)], arms as in table.ARMS.
+      panels: [(title, {arm: [F1 of each run]}, F1 of the second observer or None)], in the order of table.ARMS.
     """
     figure = _figure(1.9)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (title, arms, observer) in zip(axes, panels):
-        labels = ["both" if arm == "real_and_synthetic" else arm for arm in arms]
-        for row, (arm, colour) in enumerate(zip(arms, (REAL, SYNTHETIC, BOTH))):
+        labels = [table.ARMS[arm] for arm in arms]
+        for row, arm in enumerate(arms):
+            colour = {"real": REAL, "real_and_synthetic": BOTH}.get(arm, SYNTHETIC)
             axis.plot(arms[arm], [row] * len(arms[arm]), "o", color=colour, markersize=7, alpha=0.7)
         if observer is not None:
             axis.axvline(observer, color="black", linestyle=":", linewidth=1.2)

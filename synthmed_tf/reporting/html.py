@@ -118,7 +118,7 @@ def _score_panels(segmentation):
         (f"at {size}", segmentation["arms"], None),
         ("at native resolution", native.get("arms"), observer),
     ):
-        runs = {arm: [v for v in table.score(arms, arm).get("runs", []) if v is not None] for arm in table.ARMS}
+        runs = {arm: [v for v in table.score(arms, arm).get("runs", []) if v is not None] for arm in table.arms_of(segmentation)}
         if any(runs.values()):
             panels.append((title, runs, human))
     return panels

@@ -4,7 +4,7 @@ import math
 
 from synthmed_tf.metrics.fidelity import METRICS
 
-ARMS = {"real": "real", "synthetic": "synthetic", "real_and_synthetic": "both"}
+ARMS = {"real": "real", "synthetic_50": "50 synthetic", "synthetic": "synthetic", "real_and_synthetic": "both"}
 WIDTH = 100  # columns of the terminal table
 P1_F1 = {"synthetic": 0.8877, "real": 0.8988}  # P1 section 10, on DRIVE
 P1_KL = {"synthetic_vs_real": 4.759, "real_vs_real": 4.212e-4}  # P1 section 10, on DRIVE
@@ -25,6 +25,11 @@ def text(report):
     lines += [f"  {line}" for line in filtered(report)]
     lines += _baseline(report)
     return "\n".join(part for line in lines for part in _wrap(_printable(line)))
+
+
+def arms_of(segmentation):
+    """{arm: label} of the arms that a segmentation benchmark has, in the order of the tables."""
+    return {arm: label for arm, label in ARMS.items() if arm in segmentation["arms"]}
 
 
 def section(report, key):
@@ -89,7 +94,7 @@ def _useful(segmentation):
         f"Useful?    F1 and AUC on real test images, pooled in the field of view; {runs_in_words(segmentation['repeats'])}",
         row.format("learned from", *(column[0] for column in columns)),
     ]
-    for arm, label in ARMS.items():
+    for arm, label in arms_of(segmentation).items():
         lines.append(row.format(label, *(mean_sd(score(arms, arm, *which)) for _, arms, *which in columns)))
     if observer := native.get("second_observer"):
         cells = [
@@ -97,7 +102,8 @@ def _useful(segmentation):
             for _, arms, *_ in columns
         ]
         lines.append(row.format("a second person", *cells))
-    ratio = f"  synthetic / real   {number(segmentation.get('ratio'))}"
+    with_50 = f", with 50 pairs {number(segmentation['ratio_50'])}" if "ratio_50" in segmentation else ""
+    ratio = f"  synthetic / real   {number(segmentation.get('ratio'))}{with_50}"
     lines.append(f"{ratio}   (P1 on DRIVE: {P1_F1['synthetic']} / {P1_F1['real']} = 0.988)")
     if agreement := segmentation.get("agreement"):
         found = mean_sd(agreement["f1"]["fov_pooled"])

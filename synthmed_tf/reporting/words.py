@@ -36,13 +36,13 @@ def useful(segmentation, structure):
     """The first sentence of the summary; `structure` is what a mask marks, in the singular."""
     if "unavailable" in segmentation:
         return f"How useful the set is was not measured: {segmentation['unavailable']}"
-    real, synthetic, both = (table.mean_sd(table.score(segmentation["arms"], arm), sign="±") for arm in table.ARMS)
+    found = {arm: table.mean_sd(table.score(segmentation["arms"], arm), sign="±") for arm in table.arms_of(segmentation)}
     ratio = segmentation.get("ratio")
     share = "" if ratio is None else f", which is {100 * ratio:.0f} % of that"
     return (
         f"A network that learned from {segmentation['real_pairs']} real pairs finds {structure}s in "
-        f"{segmentation['test_images']} real test images with F1 {real}; the same network that learned from "
-        f"{segmentation['synthetic_pairs']} synthetic pairs alone reaches {synthetic}{share}, and with both {both}."
+        f"{segmentation['test_images']} real test images with F1 {found['real']}; the same network that learned from "
+        f"{segmentation['synthetic_pairs']} synthetic pairs alone reaches {found['synthetic']}{share}, and with both {found['real_and_synthetic']}."
     )
 
 
@@ -141,14 +141,14 @@ def score_tables(segmentation):
         for convention, convention_name in CONVENTION_NAMES.items():
             rows = []
             for metric in METRICS:
-                cells = [table.mean_sd(table.score(arms, arm, metric, convention), sign="±") for arm in table.ARMS]
+                cells = [table.mean_sd(table.score(arms, arm, metric, convention), sign="±") for arm in table.arms_of(segmentation)]
                 if observer:
                     auc = metric.startswith("auc")
                     human = (observer.get(metric) or {}).get(convention)
                     cells.append("none" if auc and human is None else table.number(human))
                 rows.append((METRIC_NAMES[metric], cells))
             groups.append((convention_name, rows))
-        columns = [f"learned from {label}" for label in ("real", "synthetic", "both")] + (
+        columns = [f"learned from {label}" for label in table.arms_of(segmentation).values()] + (
             ["second person"] if observer else []
         )
         found.append({"title": title, "columns": columns, "groups": groups})
@@ -195,10 +195,10 @@ def literature(segmentation):
         return []
     rows = [
         (
-            f"this run, learned from {label}",
+            f"this run, learned from {label if arm == 'real_and_synthetic' else label + ' pairs'}",
             *(table.mean_sd(table.score(native["arms"], arm, m), sign="±") for m in ("f1", "auc_roc")),
         )
-        for arm, label in zip(table.ARMS, ("real pairs", "synthetic pairs", "both"))
+        for arm, label in table.arms_of(segmentation).items()
     ]
     if observer := native.get("second_observer"):
         rows.append(
