@@ -119,9 +119,44 @@ def test_a_preset_fills_in_what_was_not_given_and_nothing_else(script):
     for name, preset in presets.items():
         settings = resolved(f"--preset={name}", script=script)
         assert all(settings[key] == value for key, value in preset.items())
-        settings = resolved(f"--preset={name}", "--batch_size=3", script=script)
-        assert settings["batch_size"] == 3 and settings["learning_rate"] == preset["learning_rate"]
+        given = resolved(f"--preset={name}", "--batch_size=3", script=script)
+        assert given["batch_size"] == 3
+        assert {key for key in settings if given[key] != settings[key]} == {"batch_size", "given"}
         assert parse(f"--preset={name}", script=script)["batch_size"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "model"),
+    [
+        ([], "flow"),
+        (["--target=mask"], "flow"),
+        (["--target=image"], "selfmod"),
+        (["--target=image", "--model=flow"], "flow"),
+        (["--model=selfmod"], "selfmod"),
+        (["--model=dcgan"], "dcgan"),
+    ],
+)
+def test_small_data_has_settings_of_its_own_for_each_model(words, model):
+    settings = resolved(*words)
+    assert settings["model"] == model
+    assert all(settings[key] == value for key, value in flags.SMALL_DATA_MODELS[model].items())
+    given = resolved(*words, "--steps=7")
+    assert given["steps"] == 7 and given["learning_rate"] == settings["learning_rate"]
+    assert resolved(*words, "--epochs=2")["steps"] is None
+
+
+@pytest.mark.parametrize("model", flags.SMALL_DATA_MODELS)
+def test_the_papers_preset_has_one_set_of_settings_for_every_model(model):
+    paper = resolved("--preset=paper")
+    assert resolved("--preset=paper", f"--model={model}") == paper | {"model": model, "given": {"preset", "model"}}
+    assert resolved("--preset=paper", "--target=image")["model"] == "dcgan"
+
+
+def test_photographs_are_no_smooth_fields_whatever_the_model():
+    for words in ([], ["--model=flow"], ["--model=dcgan"], ["--preset=paper"]):
+        settings = resolved("--target=image", *words)
+        assert settings["half_size"] is False and settings["field_scale"] == 0.0
+    assert resolved()["half_size"] is True and resolved()["field_scale"] > 0
 
 
 def test_numbers_of_the_papers_presets():
@@ -136,13 +171,14 @@ def test_numbers_of_the_papers_presets():
         assert (found["batch_size"], found["epochs"], found["l1"], found["learning_rate"]) == (batch, epochs, l1, rate)
         assert found["steps"] is None and not found["warp"]
         assert found["checkpoint"] == "last"  # they chose none by a number
-    assert not paper["grow_every"]
 
 
-@pytest.mark.parametrize("presets", [flags.STAGE1_PRESETS, flags.STAGE2_PRESETS])
-def test_presets_set_the_same_flags(presets):
-    first, *others = ({*preset} - {"steps", "epochs"} for preset in presets.values())
-    assert all(other == first for other in others)
+def test_presets_set_the_same_flags():
+    shared = flags.STAGE1_PRESETS["small_data"] | {"model": None}
+    small = [shared | preset for preset in flags.SMALL_DATA_MODELS.values()]
+    for presets in ([flags.STAGE1_PRESETS["paper"], *small], flags.STAGE2_PRESETS.values()):
+        first, *others = ({*preset} - {"steps", "epochs"} for preset in presets)
+        assert all(other == first for other in others)
 
 
 @pytest.mark.parametrize(("script", "default"), [("train_stage1", "best"), ("train_stage2", "last")])
@@ -156,8 +192,9 @@ def test_steps_or_epochs_given_replace_either_of_the_preset():
     assert flags.steps_and_epochs(resolved("--epochs=3", "--batch_size=4"), 10) == (8, 3.2)  # 30 images in batches of 4
     assert flags.steps_and_epochs(resolved("--steps=5", "--preset=paper"), 64) == (5, 2.5)
     assert flags.steps_and_epochs(resolved("--preset=paper"), 40) == (3750, 3000.0)
-    steps = flags.STAGE1_PRESETS["small_data"]["steps"]
-    assert flags.steps_and_epochs(resolved(), 8) == (steps, 2.0 * steps)  # batches of 16
+    for model, preset in flags.SMALL_DATA_MODELS.items():
+        steps = preset["steps"]
+        assert flags.steps_and_epochs(resolved(f"--model={model}"), 8) == (steps, 2.0 * steps)  # batches of 16
     assert flags.steps_and_epochs(resolved("--epochs=1", "--preset=pix2pix", script="train_stage2"), 7) == (7, 1.0)
 
 
@@ -172,8 +209,7 @@ def test_fewer_images_than_a_batch(script, preset, capsys):
 
 
 def test_dcgan_in_the_small_data_preset_has_the_papers_latent_size():
-    assert resolved("--model=dcgan")["latent"] == 100
-    assert resolved()["latent"] == flags.STAGE1_PRESETS["small_data"]["latent"]
+    assert resolved("--model=dcgan")["latent"] == resolved("--preset=paper")["latent"] == 100
 
 
 # ---------------------------------------------------------------- what is kept, and what may leave the house

@@ -170,6 +170,46 @@ def test_a_centreline_adds_its_weight_to_the_wall(wall):
     assert (images.mask_from_wall_and_centreline(nowhere, wall)[..., 0] == (nowhere[..., 0] > wall)).all()
 
 
+@pytest.mark.parametrize(("ridge", "ends"), [(0.0, 30), (0.25, 30), (0.5, 20), (0.75, 10), (1.0, 0)])
+def test_centrelines_are_taken_where_they_exceed_the_ridge(ridge, ends):
+    fields = np.full([9, 40, 2], -1.0)
+    fields[4, :10, 1], fields[4, 10:20, 1], fields[4, 20:30, 1] = 0.9, 0.6, 0.3  # fades out
+    expected = np.zeros([9, 40, 1], np.uint8)
+    expected[4, :ends] = 1
+    assert (images.mask_from_wall_and_centreline(fields, wall=1.0, ridge=ridge) == expected).all()
+
+
+def pieces_of_5_3_and_1():
+    """Fields whose mask by the wall alone is a row, a diagonal and a dot."""
+    fields = np.full([9, 9, 2], -1.0)
+    fields[1, 1:6, 0] = fields[[4, 5, 6], [2, 3, 4], 0] = fields[8, 8, 0] = 1.0
+    return fields
+
+
+def test_pieces_hang_together_at_corners_too():
+    mask = pieces_of_5_3_and_1()[..., 0] > 0
+    labels, sizes = images.pieces_of(mask)
+    assert sizes.tolist() == [5, 3, 1] and (labels > 0).tolist() == mask.tolist()
+    assert (labels[1, 1:6] == 1).all() and labels[4, 2] == labels[5, 3] == labels[6, 4] == 2 and labels[8, 8] == 3
+    assert images.pieces_of(0 * mask)[1].tolist() == []
+
+
+@pytest.mark.parametrize(("smallest", "kept"), [(1, 9), (2, 8), (3, 8), (4, 5), (5, 5), (6, 5), (1000, 5)])
+def test_pieces_smaller_than_the_smallest_are_left_out_but_never_the_largest(smallest, kept):
+    fields = pieces_of_5_3_and_1()
+    mask = images.mask_from_wall_and_centreline(fields, 0.0, smallest=smallest)
+    assert mask.dtype == np.uint8 and mask.shape == (9, 9, 1) and mask.sum() == kept
+    assert (mask <= images.mask_from_wall_and_centreline(fields, 0.0)).all()
+    twice = images.mask_from_wall_and_centreline(np.concatenate([fields, fields]), 0.0, smallest=smallest)
+    assert (twice == np.concatenate([mask, mask])).all()  # of two largest both stay
+
+
+@pytest.mark.parametrize("smallest", [1, 5])
+def test_no_pieces_leave_an_empty_mask(smallest):
+    nothing = np.full([6, 7, 2], -1.0)
+    assert not images.mask_from_wall_and_centreline(nothing, smallest=smallest).any()
+
+
 def test_area_to_length_of_bars_and_of_nothing():
     masks = np.zeros([2, 9, 40, 1], np.uint8)
     masks[0, 4, 4:36] = 1

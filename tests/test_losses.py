@@ -48,6 +48,21 @@ def test_l1_is_the_mean_absolute_difference():
     np.testing.assert_allclose(losses.l1(images, targets), np.abs(images - targets).mean(), rtol=1e-6)
 
 
+def test_squared_error_is_the_mean_square_of_the_difference():
+    values, targets = _logits(2, 5, 4, 3), _logits(2, 5, 4, 3, seed=1)
+    variable = tf.Variable(values, dtype=tf.float32)
+    with tf.GradientTape() as tape:
+        loss = losses.squared_error(variable, targets)
+    np.testing.assert_allclose(loss, np.square(targets - values).mean(), rtol=1e-6)
+    np.testing.assert_allclose(
+        tape.gradient(loss, variable), 2 * (values - targets) / values.size, rtol=1e-4, atol=1e-7
+    )
+    thirds = tf.cast(tf.fill([100], 1 / 3), tf.bfloat16)
+    found = losses.squared_error(thirds, np.zeros(100))
+    assert found.dtype == tf.float32
+    np.testing.assert_allclose(found, float(thirds[0]) ** 2, rtol=1e-6)  # squared and summed in float32
+
+
 def test_r1_penalty_of_linear_and_quadratic_critics():
     images = tf.constant(_logits(3, 4, 5, 2), tf.float32)
     slope = tf.Variable(_logits(4, 5, 2, seed=1), dtype=tf.float32)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from synthmed_tf.networks import dcgan, layers, pix2pix, selfmod, unet
+from synthmed_tf.networks import dcgan, flow, layers, pix2pix, selfmod, unet
 
 CONVOLUTIONS = (tf.keras.layers.Conv2D, tf.keras.layers.Conv2DTranspose)  # the second is a subclass of the first
 NORMS = (
@@ -116,7 +116,7 @@ def test_impossible_sizes_are_refused(network, size):
 @pytest.mark.parametrize("size", [(64, 64), (80, 64)])
 def test_selfmod_makes_images_in_range_that_do_not_depend_on_their_neighbours(size):
     tf.keras.utils.set_random_seed(1)
-    (generator,), (discriminator,) = selfmod.generators(size), selfmod.discriminators(size)
+    generator, discriminator = selfmod.generator(size), selfmod.discriminator(size)
     z = tf.random.stateless_normal([3, 64], [1, 2])
     images = generator(z, training=False)
     assert images.shape == (3, *size, 1) and images.dtype == tf.float32
@@ -127,92 +127,83 @@ def test_selfmod_makes_images_in_range_that_do_not_depend_on_their_neighbours(si
     assert len(submodules) == 1
 
 
-SIZES = {  # image size: of the levels
-    (64, 64): [(64, 64)],
-    (96, 128): [(96, 128)],
-    (208, 208): [(208, 208)],
-    (128, 128): [(64, 64), (128, 128)],
-    (160, 128): [(80, 64), (160, 128)],
-    (288, 288): [(144, 144), (288, 288)],
-    (256, 256): [(64, 64), (128, 128), (256, 256)],
-    (512, 1024): [(64, 128), (128, 256), (256, 512), (512, 1024)],
-}
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_selfmod_grows_by_doubling_from_64_pixels_on(size):
-    assert selfmod.sizes(size) == SIZES[size]
-
-
-def _selfmod(size):
-    """generators, discriminators, z: with two channels, and batch norm's averages moved from where they start."""
+@pytest.mark.parametrize("size", [(32, 48), (72, 40), (128, 192)])
+def test_every_weight_of_selfmod_learns(size):
     tf.keras.utils.set_random_seed(1)
-    generators, discriminators = selfmod.generators(size, 2, latent=5), selfmod.discriminators(size, 2)
-    z = tf.random.stateless_normal([2, 5], [1, 2])
-    generators[-1](z, training=True)
-    return generators, discriminators, z
+    inputs = tf.random.stateless_normal([2, 5], [1, 2]), _noise(2, *size, 2)
+    models = selfmod.generator(size, 2, latent=5), selfmod.discriminator(size, 2)
+    for model, given in zip(models, inputs, strict=True):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(given, training=True) ** 2)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        assert all(np.abs(gradient).max() > 0 for gradient in gradients)
 
 
-def _bilinear(x):
-    """[batch, h, w, c] -> [batch, 2 h, 2 w, c]: 3/4 of the nearest pixel and 1/4 of the next one, or of itself at the edge."""
-    for axis in (1, 2):
-        before = np.concatenate([np.take(x, [0], axis), np.delete(x, -1, axis)], axis)
-        after = np.concatenate([np.delete(x, 0, axis), np.take(x, [-1], axis)], axis)
-        pair = np.stack([0.25 * before + 0.75 * x, 0.75 * x + 0.25 * after], axis + 1)
-        x = pair.reshape([2 * side if i == axis else side for i, side in enumerate(x.shape)])
-    return x
+# --- flow
 
 
-def _logits(generator):
-    """The generator without its tanh."""
-    assert generator.layers[-1].activation is tf.keras.activations.tanh
-    return tf.keras.Model(generator.input, generator.layers[-1].input)
+def _velocity(size):
+    """The network with all kernels that are 0 at first drawn at random, and inputs for three samples."""
+    tf.keras.utils.set_random_seed(1)
+    model = flow.velocity(size)
+    inputs = [_noise(3, *size, 2), tf.constant([0.1, 0.5, 0.9])]
+    assert not np.any(model(inputs))
+    zeros = [weight for weight in model.trainable_variables if "kernel" in weight.name and not np.any(weight)]
+    assert len(zeros) == 9 * 3 + 1  # scale, shift and last convolution of nine blocks, and the last layer
+    for index, kernel in enumerate(zeros):
+        kernel.assign(tf.random.stateless_normal(kernel.shape, [0, index], stddev=0.05))
+    return model, inputs
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 64), (144, 128)])
+def test_velocity_is_0_at_first_and_that_of_each_sample_and_its_time_alone(size):
+    model, (fields, times) = _velocity(size)
+    found = model([fields, times])
+    assert found.shape == fields.shape and found.dtype == tf.float32 and np.std(found) > 0.01
+    np.testing.assert_allclose(model([fields[1:2], times[1:2]])[0], found[1], atol=1e-5)
+    later = model([fields, times + [0.0, 0.3, 0.0]])
+    np.testing.assert_allclose(later[0], found[0], atol=1e-5)
+    assert np.abs(later[1] - found[1]).max() > 0.01
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("size", [(256, 256), (128, 192), (160, 128), (96, 128), (208, 208)])
-def test_selfmod_is_the_same_function_before_and_after_it_grows(size, policy):
+def test_every_weight_of_the_velocity_learns_once_none_is_0(policy):
     tf.keras.mixed_precision.set_global_policy(policy)  # conftest.py sets it back
-    generators, discriminators, z = _selfmod(size)
-    assert [model.output_shape[1:] for model in generators] == [(*level, 2) for level in selfmod.sizes(size)]
-    assert [model.input_shape for model in discriminators] == [model.output_shape for model in generators]
-    for training in (False, True):
-        drawn = [_logits(model)(z, training=training).numpy() for model in generators]
-        assert np.ptp(drawn[0]) > 0.1 and drawn[0].dtype == np.float32
-        for small, large in zip(drawn, drawn[1:]):
-            np.testing.assert_allclose(large, _bilinear(small), atol=1e-5)
-    image = _noise(2, *size, 2).numpy()
-    reference = discriminators[-1](image).numpy()
-    assert reference.dtype == np.float32 and np.ptp(reference) > 0
-    for model in discriminators[-2::-1]:
-        image = image.reshape(2, image.shape[1] // 2, 2, image.shape[2] // 2, 2, 2).mean((2, 4))
-        np.testing.assert_allclose(model(image), reference, atol=1e-5)
+    model, inputs = _velocity((32, 48))
+    assert all(weight.dtype == tf.float32 for weight in model.weights)
+    with tf.GradientTape() as tape:
+        found = model(inputs, training=True)
+        loss = tf.reduce_sum(found**2)
+    assert found.dtype == tf.float32
+    for weight, gradient in zip(model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True):
+        assert np.isfinite(gradient).all() and gradient.dtype == tf.float32
+        if "/key/bias" not in weight.name:  # adds the same to all logits of a softmax
+            assert np.abs(gradient).max() > 0, weight.name
 
 
-@pytest.mark.parametrize("size", [(128, 192), (96, 128), (208, 208)])
-def test_every_weight_of_selfmod_learns_once_none_of_its_layers_is_0(size):
-    generators, discriminators, z = _selfmod(size)
-    image = _noise(2, *size, 2)
-    for models, inputs in ((generators, z), (discriminators, image)):
-        model = models[-1]
-        weights = model.trainable_variables
+def test_a_pixel_of_the_velocity_depends_on_every_other_one_of_its_sample():
+    model, (fields, times) = _velocity((48, 384))  # too wide for convolutions alone
+    with tf.GradientTape() as tape:
+        tape.watch(fields)
+        corner = tf.reduce_sum(model([fields, times])[0, 0, 0])
+    reached = np.abs(tape.gradient(corner, fields))
+    assert (reached[0].max(-1) > 0).all() and not reached[1:].any()
 
-        def has_gradient():
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_sum(model(inputs, training=True) ** 2)
-            found = tape.gradient(loss, weights)
-            return [gradient is not None and np.abs(gradient).max() > 0 for gradient in found]
 
-        kernels = [weight for weight in weights if weight.shape.rank > 1]
-        zeros = [weight for weight in kernels if not np.any(weight)]
-        assert len(zeros) == len(models) - 1  # the last layer of each thing new
-        at_first = dict(zip(map(id, weights), has_gradient(), strict=True))
-        assert all(at_first[id(weight)] for weight in zeros)
-        assert all(at_first[id(weight)] for weight in models[0].trainable_variables)
-        assert all(at_first.values()) == (len(models) == 1)
-        for weight in zeros:
-            weight.assign(tf.random.stateless_normal(weight.shape, [0, 0], stddev=0.05))
-        assert all(has_gradient())
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("mixed_bfloat16", 2**-7)])
+def test_root_mean_square_normalization_is_zhangs_equation_4(dtype, tolerance):
+    rng = np.random.default_rng(0)
+    x, gain = rng.normal(size=[2, 3, 4, 5]) * [[[[1, 10, 100, 0.1, 3]]]], rng.normal(size=[5])
+    layer = flow.RootMeanSquareNormalization(dtype=tf.keras.mixed_precision.Policy(dtype))
+    x = tf.cast(x, layer.compute_dtype)
+    exact = np.array(tf.cast(x, tf.float32))
+    unit = exact / np.sqrt((exact**2).mean(-1, keepdims=True))
+    np.testing.assert_allclose(tf.cast(layer(x), tf.float32), unit, rtol=tolerance)  # the gain is 1 at first
+    layer.gain.assign(gain)
+    found = layer(x)
+    assert found.dtype == x.dtype and layer.gain.dtype == tf.float32
+    np.testing.assert_allclose(tf.cast(found, tf.float32), unit * gain, rtol=2 * tolerance)
+    assert not np.any(layer(0 * x))
 
 
 # --- pix2pix
@@ -346,7 +337,7 @@ def test_mixed_precision_keeps_norms_and_outputs_in_float32():
         models = [dcgan.generator((64, 64)), dcgan.discriminator((64, 64)), unet.unet(width=4)]
         models += [pix2pix.generator((64, 64), preset=preset) for preset in ("vess2ret", "small_data")]
         models += [pix2pix.discriminator((64, 64), preset=preset) for preset in ("pix2pix", "small_data")]
-        models += [*selfmod.generators((128, 128)), *selfmod.discriminators((128, 128))]
+        models += [selfmod.generator((64, 64)), selfmod.discriminator((64, 64)), flow.velocity((32, 32))]
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     for model in models:

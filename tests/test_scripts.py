@@ -26,6 +26,7 @@ from PIL import Image
 from test_datasets_photographs import make_idrid
 
 from synthmed_tf import flags, records, synthesis
+from synthmed_tf.networks import flow
 from synthmed_tf.networks.unet import unet
 from synthmed_tf.training import loop, segmenter, stage1, stage2
 
@@ -78,7 +79,7 @@ def contents(folder):
 
 
 def unreal_step(at=None, do=None):
-    """Stands for stage1.make_step: a step that learns nothing, needs no tracing, and does `do()` at step `at`."""
+    """Stands for a make_step: a step that learns nothing, needs no tracing, and does `do()` at step `at`."""
 
     def make_step(*_):
         def step(number, _):
@@ -88,6 +89,22 @@ def unreal_step(at=None, do=None):
         return step
 
     return make_step
+
+
+def replace_stage1_step(monkeypatch, make_step):
+    """Puts `make_step` in the place of those of a flow and of a GAN."""
+    for name in ("make_flow_step", "make_gan_step"):
+        monkeypatch.setattr(stage1, name, make_step)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_flows():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow, "CHANNELS", (8, 8))
+        patch.setattr(stage1, "FLOW_STEPS", 2)
+        patch.setattr(stage1, "MEASURED_SAMPLES", 8)
+        patch.setattr(stage1, "CALIBRATION_SAMPLES", 8)
+        yield
 
 
 # ---------------------------------------------------------------- the real set, and what was trained on it
@@ -167,7 +184,7 @@ def trained(original, clinic, tmp_path):
 def fresh(clinic, tmp_path, monkeypatch):
     """Flags of a stage 1 that has not run yet, at 64 pixels; its steps learn nothing, and are saved every second."""
     monkeypatch.setattr(loop, "SAVE_EVERY", 2)
-    monkeypatch.setattr(stage1, "make_step", unreal_step())
+    replace_stage1_step(monkeypatch, unreal_step())
     out = tmp_path / "fresh"
     data = [f"--data={clinic / 'eyes'}", f"--data_dir={clinic / 'private'}", f"--out_dir={out}"]
     return types.SimpleNamespace(
@@ -337,8 +354,8 @@ def test_nothing_real_is_in_the_synthetic_set(original, clinic):
 
 
 def test_a_finished_command_says_so_and_does_nothing(trained, monkeypatch):
-    for module in (stage1, stage2):
-        monkeypatch.setattr(module, "make_step", unreal_step(None))
+    replace_stage1_step(monkeypatch, unreal_step())
+    monkeypatch.setattr(stage2, "make_step", unreal_step())
     before = contents(trained.out)
     assert "already done: 3 masks" in succeeded("train_stage1", *trained.stage1)
     assert "already done: 3 pairs" in succeeded("train_stage2", *trained.stage2)
@@ -366,8 +383,8 @@ def test_more_samples_leave_the_first_ones_as_they_are(trained):
 
 def test_a_larger_steps_goes_on(trained, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        stage1, "make_step", lambda *_: lambda number, _: seen.append(int(number)) or {"loss": tf.constant(0.0)}
+    replace_stage1_step(
+        monkeypatch, lambda *_: lambda number, _: seen.append(int(number)) or {"loss": tf.constant(0.0)}
     )
     succeeded("train_stage1", *trained.data, "--image_size=64", "--batch_size=2", "--epochs=1", "--num_samples=3", "--checkpoint=last")
     assert seen == [2, 3]  # 8 images in batches of 2
@@ -376,16 +393,14 @@ def test_a_larger_steps_goes_on(trained, monkeypatch):
 
 def test_interrupted_training_is_saved_and_goes_on(fresh, monkeypatch):
     for number, status, step in ((signal.SIGTERM, 143, 3), (signal.SIGINT, 130, 4)):
-        monkeypatch.setattr(
-            stage1, "make_step", unreal_step(step - 1, lambda number=number: os.kill(os.getpid(), number))
-        )
+        replace_stage1_step(monkeypatch, unreal_step(step - 1, lambda number=number: os.kill(os.getpid(), number)))
         found, _, err = call("train_stage1", *fresh.flags)
         assert found == status and f"stopped at step {step} and saved; the same command goes on from there" in err
         assert "Traceback" not in err and (fresh.out / "stage1" / "checkpoints" / f"ckpt-{step}.index").exists()
         assert not (fresh.out / "stage1" / "masks").exists()
     refused("train_stage2", *fresh.flags[:3], says=["stage1/masks: not there", "train_stage1.py"])
     refused("evaluate", f"--synthetic_dir={fresh.out}", says=["synthetic: not there", "train_stage2.py"])
-    monkeypatch.setattr(stage1, "make_step", unreal_step(3, lambda: pytest.fail("began anew")))
+    replace_stage1_step(monkeypatch, unreal_step(3, lambda: pytest.fail("began anew")))
     assert "2 masks in" in succeeded("train_stage1", *fresh.flags)
 
 
@@ -410,10 +425,13 @@ def test_dry_run_shows_the_plan_and_writes_nothing(trained, clinic, tmp_path, na
     assert contents(tmp_path) == before
     assert "8 training samples" in shown and re.search(r"length \d+ steps of \d+ images", shown)
     if name != "evaluate":
-        assert "learning_rate" in shown and len(re.findall(r"[\d,]+ parameters", shown)) == 2
+        networks = ["generator"] if name == "train_stage1" else ["generator", "discriminator"]
+        assert "learning_rate" in shown and re.findall(r"(\w+) [\d,]+ parameters", shown) == networks
         elsewhere = tmp_path / "elsewhere"
         if name == "train_stage1":
-            succeeded(name, *words[:2], f"--out_dir={elsewhere}", "--image_size=64", "--dry_run")
+            words = [*words[:2], f"--out_dir={elsewhere}", "--image_size=64", "--dry_run"]
+            shown = succeeded(name, *words, "--model=selfmod")
+            assert re.findall(r"(\w+) [\d,]+ parameters", shown) == ["generator", "discriminator"]
             assert not elsewhere.exists()
 
 
@@ -528,7 +546,7 @@ def test_changed_flags_are_named_and_change_nothing(trained):
         *trained.data,
         says=["batch_size was 2 and is now 16", "image_size was [64, 64] and is now [128, 128]"],
     )
-    refused("train_stage1", *trained.stage1, "--model=dcgan", says="model was 'selfmod' and is now 'dcgan'")
+    refused("train_stage1", *trained.stage1, "--model=dcgan", says="model was 'flow' and is now 'dcgan'")
     refused("train_stage2", *trained.stage2, "--preset=pix2pix", says="preset was 'small_data' and is now 'pix2pix'")
     assert contents(trained.out) == before
 
@@ -578,7 +596,7 @@ def test_bad_checkpoint(trained, kind):
 
 
 def test_a_loss_that_is_not_a_number(fresh, monkeypatch):
-    monkeypatch.setattr(stage1, "make_step", unreal_step(3, lambda: float("nan")))
+    replace_stage1_step(monkeypatch, unreal_step(3, lambda: float("nan")))
     says = [
         "step 4",
         "not finite (loss nan)",

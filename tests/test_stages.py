@@ -14,6 +14,7 @@ from scipy import ndimage
 from synthmed_tf import augment, flags, images, losses
 from synthmed_tf.datasets import phantom
 from synthmed_tf.datasets.prepare import crop_sample
+from synthmed_tf.metrics import morphology
 from synthmed_tf.networks import layers, selfmod
 from synthmed_tf.sample import Sample
 from synthmed_tf.training import loop, segmenter, stage1, stage2
@@ -37,6 +38,10 @@ def wedge(height=64, width=64):
     """A vessel that gets thicker to the right, [height, width, 1]."""
     rows, columns = np.mgrid[:height, :width]
     return (abs(rows - height / 2) < 1 + columns / 12).astype(np.uint8)[..., None]
+
+
+def pieces(mask):
+    return ndimage.label(np.asarray(mask)[..., 0], np.ones([3, 3]))[1]
 
 
 # ---------------------------------------------------------------- UpsampleConv2D, selfmod
@@ -67,9 +72,9 @@ def test_upsample_convolution_has_the_gradient_of_the_two_layers():
         np.testing.assert_allclose(tape.gradient(fused, source), tape.gradient(plain, source), atol=1e-4)
 
 
-@pytest.mark.parametrize(("size", "base"), [((64, 64), 4), ((64, 80), (4, 5)), ((96, 128), (6, 8)), ((32, 32), 4)])
+@pytest.mark.parametrize(("size", "base"), [((64, 64), 4), ((64, 80), (4, 5)), ((96, 128), (6, 8)), ((32, 40), (4, 5))])
 def test_selfmod_makes_any_size_and_judges_it(size, base):
-    (generator,), (discriminator,) = selfmod.generators(size, latent=5), selfmod.discriminators(size)
+    generator, discriminator = selfmod.generator(size, latent=5), selfmod.discriminator(size)
     z = tf.random.stateless_normal([4, 5], [1, 2])
     fields = generator(z)
     assert fields.shape == (4, *size, 1) and fields.dtype == tf.float32 and np.abs(fields).max() < 1
@@ -82,7 +87,7 @@ def test_selfmod_makes_any_size_and_judges_it(size, base):
 
 def test_selfmod_samples_do_not_depend_on_their_neighbours_and_z_enters_every_layer():
     tf.keras.utils.set_random_seed(1)
-    (generator,) = selfmod.generators((64, 64), latent=5)
+    generator = selfmod.generator((64, 64), latent=5)
     z = tf.random.stateless_normal([4, 5], [1, 2])
     for _ in range(3):
         generator(z, training=True)  # moves the averages
@@ -98,7 +103,7 @@ def test_selfmod_samples_do_not_depend_on_their_neighbours_and_z_enters_every_la
 
 
 def test_selfmod_discriminator_sees_that_a_batch_is_all_alike():
-    (discriminator,) = selfmod.discriminators((64, 64))
+    discriminator = selfmod.discriminator((64, 64))
     fields = RNG.uniform(-1, 1, [4, 64, 64, 1]).astype(np.float32)
     logits = discriminator(np.repeat(fields[:1], 4, axis=0)).numpy()[:, 0]
     np.testing.assert_allclose(logits, logits[0], rtol=1e-3)
@@ -111,7 +116,7 @@ def test_selfmod_discriminator_sees_that_a_batch_is_all_alike():
 def test_selfmod_keeps_outputs_in_float32_under_mixed_precision():
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        (generator,), (discriminator,) = selfmod.generators((32, 32), latent=5), selfmod.discriminators((32, 32))
+        generator, discriminator = selfmod.generator((32, 32), latent=5), selfmod.discriminator((32, 32))
         with tf.GradientTape(persistent=True) as tape:
             fields = generator(tf.random.stateless_normal([4, 5], [1, 2]), training=True)
             logits = discriminator(fields, training=True)
@@ -152,11 +157,18 @@ def test_real_fields_of_small_data_are_distances_and_all_discs_are_on_the_left()
     assert first[0, 63, 0] < -0.99 and 0 < first[row, 60, 0] < first[row, 5, 0]  # deeper inside where it is thicker
 
 
+@pytest.mark.parametrize(("size", "scale"), [((128, 64), 4.0), ((128, 160), 4.0), ((256, 256), 8.0), ((320, 192), 6.0)])
+def test_fields_are_as_wide_as_the_image_asks_for(size, scale):
+    mask = wedge(*size)
+    (fields,) = stage1.real_fields([Sample("a", mask=mask)], {"target": "mask", "warp": False, "field_scale": 4.0})
+    np.testing.assert_array_equal(fields[..., :2], images.wall_and_centreline(mask, scale, scale / 2))
+
+
 def test_real_fields_of_photographs_are_their_pixels():
     photograph = RNG.integers(0, 256, [16, 16, 3], dtype=np.uint8)
     fields = stage1.real_fields([Sample("a", image=photograph)], {"target": "image", "warp": True, "field_scale": 0.0})
     assert fields.shape == (1, 16, 16, 4) and (fields[..., 3] == 1).all() and np.abs(fields[..., :3]).max() <= 1
-    networks = stage1.Stage1("image", None, None, None, [], 1, 3)
+    networks = stage1.Stage1("image", None, None, None, (), 1, 3)
     assert (networks.pictures(fields[..., :3])[0] == photograph).all()
 
 
@@ -166,11 +178,7 @@ def test_what_stage_1_is_measured_by_tells_real_masks_from_broken_and_from_repea
     found = {}
     broken = masks[12:] * (RNG.random(masks[12:].shape) < 0.8).astype(np.uint8)
     for name, made in (("real", masks[12:]), ("broken", broken), ("repeated", masks[:1].repeat(12, 0)), ("empty", 0 * masks[:12])):
-        fields = tf.constant(np.tile(made, [6, 1, 1, 1])[: stage1.MEASURED_SAMPLES] * 2.0 - 1, tf.float32)
-        z = tf.keras.Input([3])
-        network = tf.keras.Model(z, tf.keras.layers.Lambda(lambda z, fields=fields: fields + 0 * z[:, :1, None, None])(z))
-        networks = stage1.Stage1("mask", network, None, None, [], 1, 1)
-        found[name] = stage1.measurement(networks, real, {"target": "mask", "seed": 0, "latent": 3})()
+        found[name] = stage1.measurement(gan_of(made * 2.0 - 1), real, {"target": "mask", "seed": 0})()
     distance, diversity = ({name: each[0][key] for name, each in found.items()} for key in ("distance", "diversity"))
     assert distance["real"] < 0.6 * min(distance["broken"], distance["repeated"], distance["empty"])
     assert diversity["real"] > 0.9 and diversity["repeated"] == diversity["empty"] == 0
@@ -181,11 +189,27 @@ def test_what_stage_1_is_measured_by_tells_real_masks_from_broken_and_from_repea
 @pytest.mark.parametrize("count", [1, 3])
 def test_against_one_picture_or_equal_ones_nothing_is_measured(target, count):
     real = [Sample(str(i), wedge().repeat(3, -1) * np.uint8(9), wedge()) for i in range(count)]
-    z = tf.keras.Input([3])
-    channels = {"mask": 1, "image": 3}[target]
-    network = tf.keras.Model(z, tf.keras.layers.Lambda(lambda z: tf.zeros([tf.shape(z)[0], 64, 64, channels]))(z))
-    networks = stage1.Stage1(target, network, None, None, [], 1, channels)
-    assert stage1.measurement(networks, real, {"target": target, "seed": 0, "latent": 3})() == ({"distance": 0.0}, "")
+    networks = gan_of(np.zeros([1, 64, 64, {"mask": 1, "image": 3}[target]]), target)
+    assert stage1.measurement(networks, real, {"target": target, "seed": 0})() == ({"distance": 0.0}, "")
+
+
+def test_the_mean_distance_is_that_of_what_can_be_measured():
+    undefined = dict.fromkeys(morphology.STATISTICS)
+
+    def described(*lengths):
+        return [undefined | {"skeleton_length": length, "components": 2.0} for length in lengths]
+
+    real = described(10.0, 14.0)
+    assert stage1.mean_distance(real, real) == 0
+    assert stage1.mean_distance(real, described(15.0, 19.0)) == pytest.approx(5 / 8**0.5 / 2)
+    assert stage1.mean_distance([undefined], [undefined]) == 0
+
+
+def test_samples_have_the_field_of_view_of_most_real_ones():
+    views = [np.array([[[a]], [[b]]], np.uint8) for a, b in ((1, 0), (1, 1), (1, 0))]
+    found = stage1.common_view([Sample("a", field_of_view=view) for view in views])
+    assert found.dtype == np.uint8 and found.tolist() == views[0].tolist()
+    assert stage1.common_view([Sample("a", mask=views[0])]) is None
 
 
 def test_disc_is_right():
@@ -204,30 +228,34 @@ def test_fields_at_half_size_are_means_and_come_back():
     np.testing.assert_allclose(stage1.enlarge(stage1.reduce(np.full_like(fields, 0.3), 2), 2), 0.3, atol=1e-6)
 
 
-def constant_generator(fields):
-    """A generator that makes one of `fields` [count, height, width, c] whatever z, each as often."""
+def gan_of(fields, target="mask", stride=1):
+    """A GAN that makes one of `fields` [count, height, width, c] whatever z, each as often."""
     z = tf.keras.Input([3])
-    count = len(fields)
 
     def choose(z):
-        return tf.gather(tf.constant(fields), tf.range(tf.shape(z)[0]) % count)
+        return tf.gather(tf.constant(fields, tf.float32), tf.range(tf.shape(z)[0]) % len(fields))
 
-    return tf.keras.Model(z, tf.keras.layers.Lambda(choose)(z))
+    network = tf.keras.Model(z, tf.keras.layers.Lambda(choose)(z))
+    return stage1.Stage1(target, network, None, tf.keras.Sequential(), (3,), stride, fields.shape[-1])
+
+
+def calibrated(fields, masks, stride=1):
+    """A GAN of `fields` whose rule is calibrated to these real masks."""
+    networks = gan_of(fields, stride=stride)
+    stage1.calibrate(networks, [Sample(str(i), mask=mask) for i, mask in enumerate(masks)], {"seed": 0})
+    return networks
 
 
 def test_masks_of_halved_fields_keep_the_area_and_stay_whole():
     masks = np.stack([crop_sample(phantom.fundus(index), (128, 128)).mask for index in range(3)])
     fields = np.stack([images.wall_and_centreline(mask, 4.0) for mask in masks])
-    halved = stage1.reduce(fields, 2)
-    networks = stage1.Stage1("mask", constant_generator(halved), None, None, [], 2, 2)
-    stage1.calibrate(networks, [Sample(str(i), mask=mask) for i, mask in enumerate(masks)], {"seed": 0, "latent": 3})
-    found = networks.masks(halved)
-    beads = stage1.Stage1("mask", None, None, None, [], 2, 1).masks(halved[..., :1])  # the distance field alone
+    halved = stage1.reduce(fields, 2).numpy()
+    found = calibrated(halved, masks, 2).masks(halved)
+    beads = gan_of(halved[..., :1], stride=2).masks(halved[..., :1])  # the distance field alone
     assert found.dtype == np.uint8 and found.shape == masks.shape
     assert abs(found.mean() / masks.mean() - 1) < 0.15
     for mask, whole, broken in zip(masks, found, beads, strict=True):
-        pieces = [ndimage.label(each[..., 0], np.ones([3, 3]))[1] for each in (whole, broken, mask)]
-        assert pieces[0] < 0.1 * pieces[1] and pieces[0] <= pieces[2] + 5
+        assert pieces(whole) < 0.1 * pieces(broken) and pieces(whole) <= pieces(mask) + 5
         assert 2 * (whole & mask).sum() / (whole.sum() + mask.sum()) > 0.6
 
 
@@ -239,85 +267,217 @@ def test_calibrated_masks_are_as_thick_as_real_ones():
     walls = []
     for shift in (0.0, 0.25):  # of every wall, by a pixel
         fields = thick + np.float32([shift, 0])
-        networks = stage1.Stage1("mask", constant_generator(fields), None, None, [], 1, 2)
-        before = images.area_to_length(networks.masks(fields))
-        stage1.calibrate(networks, [Sample(str(i), mask=mask) for i, mask in enumerate(real)], {"seed": 0, "latent": 3})
+        before = images.area_to_length(gan_of(fields).masks(fields))
+        networks = calibrated(fields, real)
         assert before > 1.3 * wanted and abs(images.area_to_length(networks.masks(fields)) / wanted - 1) < 0.05
-        walls.append(networks.wall)
+        walls.append(networks.rule["wall"])
     assert walls[1] - walls[0] == pytest.approx(0.25, abs=0.01)
 
 
+def combs():
+    """Masks of two to five vertical lines one pixel wide, of 20 to 50 pixels."""
+    masks = np.zeros([4, 64, 64, 1], np.uint8)
+    for index, mask in enumerate(masks):
+        for line in range(2 + index):
+            mask[5 : 25 + 6 * line, 8 + 10 * line] = 1
+    return masks
+
+
+def centrelines(masks, height):
+    """Fields without walls whose second one is `height` on the masks."""
+    return np.concatenate([np.full(masks.shape, -1.0), np.where(masks, height, -1.0)], -1)
+
+
+@pytest.mark.parametrize(("true", "false", "ridge"), [(0.9, 0.4, 0.5), (0.4, 0.1, 0.25), (0.2, -0.2, 0.0)])
+def test_the_ridge_is_the_one_between_true_and_false_centrelines(true, false, ridge):
+    masks = combs()
+    crossing = np.zeros_like(masks)
+    crossing[:, 15, :] = 1  # leaves one piece of each comb
+    networks = calibrated(np.maximum(centrelines(masks, true), centrelines(crossing, false)), masks)
+    assert ridge in stage1.RIDGES and networks.rule["ridge"] == ridge
+    assert (networks.masks(networks.draw(tf.zeros([4, 3]))) == masks).all()
+
+
+def test_of_ridges_that_do_as_well_the_lowest_is_taken():
+    masks = combs()
+    assert calibrated(centrelines(masks, 0.9), masks).rule["ridge"] == min(stage1.RIDGES)
+
+
+def test_specks_are_left_out_until_there_are_as_many_pieces_as_in_real_masks():
+    masks, specks = combs(), np.zeros_like(combs())
+    for size in range(1, 12):
+        specks[:, 2 + 5 * size, 60 - size : 60] = 1  # away from the lines, the last of which is column 48, up to row 48
+    networks = calibrated(centrelines(masks | specks, 0.9), masks)
+    assert 11 < networks.rule["smallest"] <= 20
+    assert (networks.masks(networks.draw(tf.zeros([4, 3]))) == masks).all()
+
+
+def test_a_mask_of_small_pieces_alone_keeps_the_largest_of_them():
+    masks = combs()
+    small = np.zeros_like(masks[:1])
+    small[0, 10, 10:13], small[0, 20, 10:12] = 1, 1
+    fields = centrelines(np.concatenate([masks, small]), 0.9)
+    networks = calibrated(fields, masks[3:])  # which have five pieces each, and the fields less
+    assert networks.rule["smallest"] == 1
+    networks = calibrated(fields, masks[:1])  # two pieces each
+    assert networks.rule["smallest"] > 3
+    found = networks.masks(fields)
+    assert found[4].sum() == 3 and (found[4] <= small[0]).all() and all(mask.any() for mask in found)
+
+
+def test_noisy_fields_give_about_as_many_pieces_as_real_masks_have():
+    masks = np.stack([crop_sample(phantom.fundus(index), (64, 64)).mask for index in range(8)])
+    fields = np.stack([images.wall_and_centreline(mask, 3.0) for mask in masks])
+    fields += ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1.2, fields.shape), (0, 1, 1, 0))
+    networks = calibrated(fields, masks)
+    found, wanted = networks.masks(fields), np.mean([pieces(mask) for mask in masks])
+    networks.rule = networks.rule | {"smallest": 1}
+    assert np.mean([pieces(mask) for mask in networks.masks(fields)]) > 3 * wanted
+    assert np.mean([pieces(mask) for mask in found]) == pytest.approx(wanted, rel=0.25)
+
+
+def test_real_masks_without_a_vessel_are_no_obstacle():
+    masks = combs()
+    for real in (0 * masks, np.concatenate([0 * masks, masks])):
+        networks = calibrated(centrelines(masks, 0.9), real)
+        assert networks.rule.keys() == {"wall", "ridge", "smallest"} and networks.rule["smallest"] >= 1
+        assert networks.masks(networks.draw(tf.zeros([4, 3]))).shape == masks.shape
+
+
+@pytest.mark.parametrize(("target", "channels"), [("mask", 1), ("image", 3), ("image", 2)])
+def test_only_walls_with_centrelines_are_calibrated(target, channels):
+    networks = gan_of(np.zeros([1, 8, 8, channels]), target)
+    stage1.calibrate(networks, [Sample("a", mask=wedge(8, 8))], {"seed": 0})
+    assert networks.rule == {}
+
+
+FIELD_SIZES = [  # model, image size, size of the fields
+    ("flow", (128, 128), (128, 128)),
+    ("flow", (128, 256), (128, 256)),
+    ("flow", (256, 256), (128, 128)),
+    ("flow", (288, 512), (144, 256)),
+    ("flow", (272, 256), (272, 256)),  # half of it is no multiple of 16
+    ("selfmod", (64, 64), (32, 32)),
+    ("selfmod", (80, 64), (40, 32)),
+    ("selfmod", (256, 256), (128, 128)),
+    ("dcgan", (64, 64), (64, 64)),
+    ("dcgan", (128, 160), (64, 80)),
+    ("dcgan", (144, 128), (144, 128)),
+]
+
+
+@pytest.mark.parametrize(("model", "size", "expected"), FIELD_SIZES)
+def test_fields_are_of_half_the_size_where_the_model_allows_it(model, size, expected):
+    settings = {"model": model, "image_size": size, "half_size": True}
+    assert stage1.field_size(settings) == expected
+    assert stage1.field_size(settings | {"half_size": False}) == size
+
+
 @pytest.mark.parametrize(
-    ("words", "stride", "latent"),
+    ("words", "model", "fields", "latent"),
     [
-        (["--image_size=64"], 2, 64), (["--image_size=128x160"], 2, 64), (["--image_size=144x128"], 2, 64), (["--preset=paper", "--model=selfmod"], 1, 100),
-        (["--model=dcgan", "--image_size=144x128"], 1, 100), (["--preset=paper", "--image_size=64"], 1, 100), (["--model=dcgan"], 2, 100),
+        (["--image_size=64"], "flow", (64, 64, 2), 0),
+        (["--image_size=256x288"], "flow", (128, 144, 2), 0),
+        (["--image_size=64x80", "--target=image", "--model=flow"], "flow", (64, 80, 3), 0),
+        (["--image_size=64", "--preset=paper", "--model=flow"], "flow", (64, 64, 1), 0),
+        (["--model=selfmod"], "selfmod", (64, 64, 2), 64),
+        (["--image_size=144x128", "--model=selfmod"], "selfmod", (72, 64, 2), 64),
+        (["--image_size=64", "--target=image"], "selfmod", (64, 64, 3), 64),
+        (["--image_size=64", "--preset=paper", "--model=selfmod"], "selfmod", (64, 64, 1), 100),
+        (["--image_size=144x128", "--model=dcgan"], "dcgan", (144, 128, 2), 100),
+        (["--image_size=64", "--preset=paper"], "dcgan", (64, 64, 1), 100),
     ],
-)  # fmt: skip
-def test_networks_that_the_settings_ask_for(words, stride, latent):
+)
+def test_networks_that_the_settings_ask_for(words, model, fields, latent):
     settings = flags.apply_preset(flags.parse("train_stage1", "", ["train_stage1.py", *words]), flags.STAGE1_PRESETS)
-    size = settings["image_size"] = settings["image_size"] or (128, 128)
+    settings["image_size"] = settings["image_size"] or (128, 128)
     networks = stage1.build(settings)
-    assert networks.stride == stride and networks.generator.input_shape == (None, latent)
-    assert networks.generator.output_shape == (None, size[0] // stride, size[1] // stride, 1 if "--preset=paper" in words else 2)
-    assert networks.discriminator.input_shape == networks.generator.output_shape
+    assert settings["model"] == model and networks.generator.output_shape == (None, *fields)
+    assert networks.stride == settings["image_size"][0] // fields[0] and networks.channels == fields[-1]
+    assert networks.target == settings["target"]
     assert (networks.averaged is None) == ("--preset=paper" in words)
     assert networks.sampler is (networks.averaged or networks.generator)
-    assert networks.levels[-1] == (networks.generator, networks.discriminator)
-    grows = settings["model"] == "selfmod" and networks.generator.output_shape[1] == 128
-    assert [generator.output_shape[1] for generator, _ in networks.levels] == ([64, 128] if grows else [size[0] // stride])
+    if model == "flow":
+        assert networks.noise_shape == fields and networks.generator.input_shape == [(None, *fields), (None,)]
+        assert networks.discriminator is None and networks.trained == {"generator": networks.generator}
+    else:
+        assert networks.noise_shape == (latent,) and networks.generator.input_shape == (None, latent)
+        assert networks.discriminator.input_shape == (None, *fields)
+        assert networks.trained == {"generator": networks.generator, "discriminator": networks.discriminator}
 
 
 # ---------------------------------------------------------------- one step of stage 1, by hand
 
 
-def tiny_stage1(size, stride=1):
+def tiny_gan(size, stride=1):
     """A generator whose first sample is tanh(bias) whatever z, and a linear discriminator."""
     z, field = tf.keras.Input([2]), tf.keras.Input([*size, 1])
     flat = tf.keras.layers.Dense(size[0] * size[1], kernel_initializer="zeros", bias_initializer="random_normal")(z)
     generator = tf.keras.Model(z, tf.keras.layers.Reshape([*size, 1])(tf.tanh(flat)))
     initial = tf.keras.initializers.RandomNormal(0, 0.3, seed=1)
     logit = tf.keras.layers.Dense(1, kernel_initializer=initial)(tf.keras.layers.Flatten()(field))
-    discriminator = tf.keras.Model(field, logit)
-    return stage1.Stage1("mask", generator, None, discriminator, [(generator, discriminator)], stride, channels=1)
+    return stage1.Stage1("mask", generator, None, tf.keras.Model(field, logit), (2,), stride, channels=1)
 
 
-SETTINGS = {"target": "mask", "seed": 4, "latent": 2, "r1": 0.0, "warp": False, "grow_every": 0}
+SETTINGS = {"target": "mask", "seed": 4, "r1": 0.0, "warp": False}
 
 
-def only_step(*arguments):
-    """The training step of networks that do not grow."""
-    ((first, step),) = stage1.make_step(*arguments)
-    assert first == 0
-    return step
+def sgds(networks):
+    return {name: sgd() for name in networks.trained}
 
 
-@pytest.mark.parametrize(("own_stride", "above"), [(1, 0), (2, 0), (1, 1), (2, 1)])  # levels above the one that learns
+def stack_of(height, width, batch=3):
+    """What real_fields makes: a field, and a field of view that leaves out a quarter of the pixels."""
+    stack = RNG.uniform(-1, 1, [batch, height, width, 2]).astype(np.float32)
+    stack[..., 1] = stack[..., 1] > -0.5
+    return stack
+
+
+def shown_of(stack, stride=1):
+    """[batch, height, width, 1] that a network sees of it without warps."""
+    batch, height, width, _ = stack.shape
+    real = np.where(stack[..., 1] > 0, stack[..., 0], -1)
+    return real.reshape(batch, height // stride, stride, width // stride, stride, 1).mean((2, 4))
+
+
+@pytest.mark.parametrize("target", ["mask", "image"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_networks_are_shown_real_fields_warped_at_full_size_and_dark_outside(stride, target, monkeypatch):
+    stack, warps = stack_of(8, 12), []
+
+    def turned(fields, key, **options):
+        warps.append((fields.shape, key, options))
+        return fields[:, ::-1]
+
+    monkeypatch.setattr(augment, "random_warp", turned)
+    networks, settings = tiny_gan((8 // stride, 12 // stride), stride), SETTINGS | {"target": target}
+    np.testing.assert_allclose(stage1.shown(stack, [1, 2], networks, settings), shown_of(stack, stride), atol=1e-6)
+    assert not warps
+    found = stage1.shown(stack, [1, 2], networks, settings | {"warp": True})
+    upside_down = np.concatenate([shown_of(stack)[:, ::-1], stack[..., 1:]], -1)  # the field of view is not warped
+    np.testing.assert_allclose(found, shown_of(upside_down, stride), atol=1e-6)
+    assert warps == [((3, 8, 12, 1), [1, 2], {"zoom": 1.1, "flip": (False, target == "image")})]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [2, 8])  # below the shorter side of 4, or beyond
 @pytest.mark.parametrize("r1", [0.0, 0.7])
-def test_a_step_of_stage_1_is_the_algorithm_by_hand(own_stride, above, r1, monkeypatch):
-    monkeypatch.setattr(stage1, "R1_SIDE", 2 + 6 * above)  # below the shorter side of 4, or beyond
-    size, stride = (6, 4), own_stride * 2**above
-    networks = tiny_stage1(size, own_stride)
-    networks.levels *= 1 + above
+def test_a_step_of_a_gan_is_the_algorithm_by_hand(stride, side, r1, monkeypatch):
+    monkeypatch.setattr(stage1, "R1_SIDE", side)
+    networks = tiny_gan((6, 4), stride)
     w, b = (variable.numpy() for variable in networks.discriminator.trainable_variables)
     bias = networks.generator.trainable_variables[1].numpy()
-    stack = RNG.uniform(-1, 1, [3, size[0] * stride, size[1] * stride, 2]).astype(np.float32)
-    stack[..., 1] = stack[..., 1] > -0.5  # the field of view
-    found = stage1.make_level_step(networks, 0, [sgd(), sgd()], SETTINGS | {"r1": r1})(tf.constant(8, tf.int64), stack)
+    stack = stack_of(6 * stride, 4 * stride)
+    step = stage1.make_gan_step(networks, sgds(networks), SETTINGS | {"r1": r1})
+    found = step(tf.constant(8, tf.int64), stack)
 
-    real = (
-        np.where(stack[..., 1] > 0, stack[..., 0], -1)
-        .reshape(3, size[0], stride, size[1], stride)
-        .mean((2, 4))
-        .reshape(3, -1)
-    )
-    fake = np.repeat(np.tanh(bias)[None], 3, 0)
+    real, fake = shown_of(stack, stride).reshape(3, -1), np.repeat(np.tanh(bias)[None], 3, 0)
     on_real, on_fake = real @ w + b, fake @ w + b
     np.testing.assert_allclose(found["discriminator"], softplus(-on_real).mean() + softplus(on_fake).mean(), rtol=1e-5)
     np.testing.assert_allclose(found["generator"], softplus(-on_fake).mean(), rtol=1e-5)
 
     to_w = (-sigmoid(-on_real) * real + sigmoid(on_fake) * fake).mean(0)[:, None]
-    r1 *= 1 if above else 2
+    r1 *= max(1, 4 / side)
     to_w += stage1.R1_EVERY * r1 * w  # of r1 / 2 |w|^2, the gradient of a linear critic being w
     to_bias = (-sigmoid(-on_fake) * w.T * (1 - fake**2)).mean(0)  # through the discriminator as it was
     np.testing.assert_allclose(networks.discriminator.trainable_variables[0], w - to_w, atol=1e-5)
@@ -327,12 +487,12 @@ def test_a_step_of_stage_1_is_the_algorithm_by_hand(own_stride, above, r1, monke
 
 
 def test_r1_comes_every_eighth_step_and_z_and_warp_are_functions_of_seed_and_step():
-    networks = tiny_stage1((8, 8))
+    networks = tiny_gan((8, 8))
     networks.generator.trainable_variables[0].assign(RNG.normal(size=[2, 64]))
     variables = networks.generator.variables + networks.discriminator.variables
     start = [variable.numpy() for variable in variables]
     stack = np.concatenate([RNG.uniform(-1, 1, [4, 8, 8, 1]), np.ones([4, 8, 8, 1])], -1).astype(np.float32)
-    optimizers = [sgd(), sgd()]
+    optimizers = sgds(networks)
 
     def weights_after(step, number):
         for variable, value in zip(variables, start, strict=True):
@@ -340,94 +500,200 @@ def test_r1_comes_every_eighth_step_and_z_and_warp_are_functions_of_seed_and_ste
         step(tf.constant(number, tf.int64), stack)
         return np.concatenate([variable.numpy().ravel() for variable in variables])
 
-    warped = only_step(networks, optimizers, SETTINGS | {"warp": True})
+    warped = stage1.make_gan_step(networks, optimizers, SETTINGS | {"warp": True})
     assert (weights_after(warped, 3) == weights_after(warped, 3)).all()
     assert (weights_after(warped, 3) != weights_after(warped, 4)).any()
-    other = only_step(networks, optimizers, SETTINGS | {"warp": True, "seed": 5})
+    other = stage1.make_gan_step(networks, optimizers, SETTINGS | {"warp": True, "seed": 5})
     assert (weights_after(warped, 3) != weights_after(other, 3)).any()
-    plain, penalised = (only_step(networks, optimizers, SETTINGS | {"r1": r1}) for r1 in (0.0, 1.0))
+    plain, penalised = (stage1.make_gan_step(networks, optimizers, SETTINGS | {"r1": r1}) for r1 in (0.0, 1.0))
     for number, is_penalised in ((0, True), (1, False), (7, False), (16, True)):
         assert np.allclose(weights_after(plain, number), weights_after(penalised, number), atol=1e-6) != is_penalised
 
 
-# ---------------------------------------------------------------- growing
-
-GROWING = SETTINGS | {"latent": 5, "image_size": (128, 160), "model": "selfmod", "half_size": False, "field_scale": 3.0, "average": 0.9}
-GROWING |= {"grow_every": 2, "learning_rate": 1e-3, "rate_decay": 9, "beta1": 0.0, "beta2": 0.99, "r1": 3.0, "warp": True}
+# ---------------------------------------------------------------- the flow, by hand
 
 
-def stack_of(settings, batch=2):
-    fields = np.random.default_rng(0).uniform(-1, 1, [batch, *settings["image_size"], 3]).astype(np.float32)
-    fields[..., 2] = 1
-    return fields
+class Linear(tf.keras.layers.Layer):
+    """a x + b t + c."""
+
+    def build(self, _):
+        constant = tf.keras.initializers.Constant
+        self.factors = [self.add_weight(n, initializer=constant(v)) for n, v in (("a", 0.7), ("b", -0.4), ("c", 0.2))]
+
+    def call(self, inputs):
+        (x, time), (a, b, c) = inputs, self.factors
+        return a * x + b * time[:, None, None, None] + c
 
 
-def weights_of(models):
-    return {id(weight): weight.numpy() for model in models for weight in model.trainable_variables}
+def tiny_flow(size, stride=1):
+    """Its velocity is 0.7 x - 0.4 t + 0.2."""
+    fields, time = tf.keras.Input([*size, 1]), tf.keras.Input([])
+    network = tf.keras.Model([fields, time], Linear()([fields, time]))
+    return stage1.Stage1("mask", network, None, None, (*size, 1), stride, channels=1)
+
+
+def flow_by_hand(real, seed, number, replica=0):
+    """(loss, gradients) of Liu et al. 2023, eq. 1, for the tiny flow on what it is shown, [batch, height, width, 1]."""
+    key = tf.random.experimental.stateless_fold_in([seed, number], replica)
+    key = tf.random.experimental.stateless_split(key, 2)[0]
+    noise = tf.random.stateless_normal(real.shape, key).numpy()
+    times = (tf.random.stateless_uniform([], key + 1).numpy() + np.arange(len(real)) / len(real)) % 1
+    times = (3 * times / (1 + 2 * times)).reshape(-1, 1, 1, 1)
+    mixed = (1 - times) * real + times * noise
+    error = 0.7 * mixed - 0.4 * times + 0.2 - (noise - real)
+    return np.square(error).mean(), [(2 * error * factor).mean() for factor in (mixed, times, np.ones_like(mixed))]
+
+
+@pytest.mark.parametrize(("stride", "replicas"), [(1, 1), (2, 1), (1, 2)])
+def test_a_step_of_a_flow_is_the_algorithm_by_hand(stride, replicas):
+    networks, stack = tiny_flow((6, 4), stride), stack_of(6 * stride, 4 * stride, batch=5)
+    step = stage1.make_flow_step(networks, sgds(networks), SETTINGS, replicas)
+    found = step(tf.constant(8, tf.int64), stack)
+    loss, gradients = flow_by_hand(shown_of(stack, stride), SETTINGS["seed"], 8)
+    assert found.keys() == {"velocity"}
+    np.testing.assert_allclose(found["velocity"], loss, rtol=1e-5)
+    weights = [weight.numpy() for weight in networks.generator.trainable_variables]
+    np.testing.assert_allclose(weights, np.array([0.7, -0.4, 0.2]) - np.array(gradients) / replicas, atol=1e-5)
+
+
+def test_the_times_of_a_batch_are_spread_evenly_and_differ_from_step_to_step():
+    real, seen = shown_of(stack_of(6, 4, batch=8)), []
+
+    class Network:
+        trainable_variables = []
+
+        def __call__(self, inputs, training):
+            seen.append([each.numpy() for each in inputs])
+            return tf.zeros_like(inputs[0])
+
+    networks = tiny_flow((6, 4))
+    networks.generator = Network()
+    step = stage1.make_flow_step(networks, {"generator": types.SimpleNamespace(apply_gradients=list)}, SETTINGS)
+    stack = np.concatenate([real, np.ones_like(real)], -1).astype(np.float32)
+    tf.config.run_functions_eagerly(True)
+    try:
+        for number in range(3):
+            step(tf.constant(number, tf.int64), stack)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    offsets = []
+    for mixed, times in seen:
+        assert (times >= 0).all() and (times <= 1).all()
+        even = np.sort(times / (3 - 2 * times))  # undoes the shift
+        np.testing.assert_allclose(np.diff(even), 1 / 8, atol=1e-5)
+        offsets.append(even[0])
+        times = times.reshape(-1, 1, 1, 1)
+        noise = (mixed - (1 - times) * real) / times
+        assert abs(noise.mean()) < 0.3 and abs(noise.std() - 1) < 0.25
+    assert len({round(float(offset), 4) for offset in offsets}) == 3
+
+
+def test_shifted_times_have_three_times_the_odds():
+    times = np.linspace(0, 1, 101)[1:-1]
+    found = stage1.shifted(times)
+    np.testing.assert_allclose(found / (1 - found), stage1.FLOW_SHIFT * times / (1 - times), rtol=1e-9)
+    assert stage1.FLOW_SHIFT == 3 and (stage1.shifted(0.0), stage1.shifted(0.5), stage1.shifted(1.0)) == (0, 0.75, 1)
+
+
+def flow_with(function):
+    """A flow whose velocity is a function of x [batch, 3, 2, 1] and t [batch, 1, 1, 1]; and noise for it."""
+    fields, time = tf.keras.Input([3, 2, 1]), tf.keras.Input([])
+    network = tf.keras.Model([fields, time], function(fields, time[:, None, None, None]))
+    return stage1.Stage1("mask", network, None, None, (3, 2, 1), 1, 1), RNG.normal(size=[4, 3, 2, 1]).astype(np.float32)
+
+
+def test_a_flow_that_is_straight_is_followed_exactly():
+    velocity, target = (RNG.normal(size=[3, 2, 1]).astype(np.float32) for _ in range(2))
+    networks, noise = flow_with(lambda x, t: 0 * x + velocity)
+    np.testing.assert_allclose(networks.draw(noise), noise - velocity, atol=1e-5)
+    networks, noise = flow_with(lambda x, t: (x - target) / t)  # at every point the velocity of the line to the target
+    np.testing.assert_allclose(networks.draw(noise), np.broadcast_to(target, noise.shape), atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 3, stage1.FLOW_STEPS])
+def test_a_flow_is_followed_by_eulers_method_from_noise_to_image(steps, monkeypatch):
+    monkeypatch.setattr(stage1, "FLOW_STEPS", steps)
+    networks, noise = flow_with(lambda x, t: 0.7 * x - 0.4 * t + 0.2)
+    even = np.linspace(1, 0, steps + 1)
+    times = 3 * even / (1 + 2 * even)
+    expected = noise.astype(np.float64)
+    for now, then in zip(times, times[1:]):
+        expected += (then - now) * (0.7 * expected - 0.4 * now + 0.2)
+    np.testing.assert_allclose(networks.draw(noise), expected, atol=1e-5)
+
+
+def test_samples_are_drawn_with_the_averaged_weights_as_they_are_at_the_time():
+    flow, gan = tiny_flow((3, 2)), tiny_gan((3, 2))
+    for networks, averaged, noise in ((flow, tiny_flow((3, 2)), [2, 3, 2, 1]), (gan, tiny_gan((3, 2)), [2, 2])):
+        noise = tf.random.stateless_normal(noise, [1, 2])
+        networks.averaged = averaged.generator
+        for factor in (1, 0.5):
+            networks.averaged.set_weights([factor * weight for weight in networks.averaged.get_weights()])
+            np.testing.assert_allclose(networks.draw(noise), averaged.draw(noise), atol=1e-6)
+        networks.averaged.set_weights([0 * weight for weight in networks.averaged.get_weights()])
+        at_rest = noise if networks is flow else np.zeros([2, 3, 2, 1])
+        np.testing.assert_allclose(networks.draw(noise), at_rest, atol=1e-6)
+
+
+def test_the_averages_batch_norms_get_their_own_statistics_and_a_flow_is_left_alone():
+    def with_norm(inputs, fields):
+        norm = tf.keras.layers.BatchNormalization(momentum=0.9)
+        return tf.keras.Model(inputs, norm(fields)), norm
+
+    z = tf.keras.Input([2])
+    gan = tiny_gan((1, 1))
+    gan.averaged, norm = with_norm(z, 2 * z + 5)
+    stage1.settle(gan, {"seed": 7})
+    batches = [2 * tf.random.stateless_normal([16, 2], [7, -5 - index]).numpy() + 5 for index in range(24)]
+    mean, variance = np.zeros(2), np.ones(2)
+    for batch in batches:
+        mean, variance = 0.9 * mean + 0.1 * batch.mean(0), 0.9 * variance + 0.1 * batch.var(0)
+    np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-4)
+
+    flow = tiny_flow((1, 1))
+    flow.averaged, norm = with_norm(flow.generator.inputs, flow.generator.outputs[0])
+    stage1.settle(flow, {"seed": 7})
+    assert norm.moving_mean.numpy().tolist() == [0] and norm.moving_variance.numpy().tolist() == [1]
+
+
+def test_the_rate_warms_up_and_decays():
+    rate = stage1.Rate(2e-3, 1000)
+    for step, expected in ((0, 1 / 200), (99, 0.5 / 1.099), (199, 1 / 1.199), (1000, 1 / 2), (9000, 1 / 10)):
+        np.testing.assert_allclose(rate(step), 2e-3 * expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", flags.SMALL_DATA_MODELS)
+def test_optimizers_of_small_datas_models(model):
+    settings = flags.SMALL_DATA_MODELS[model]
+    optimizer = stage1.make_optimizer(settings, tiny_flow((2, 2)).generator)
+    assert (optimizer.beta_1, optimizer.beta_2) == (settings["beta1"], settings["beta2"])
+    warm_up = 200 if settings["rate_decay"] else 1
+    np.testing.assert_allclose(optimizer.learning_rate, settings["learning_rate"] / warm_up, rtol=1e-6)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_each_level_learns_in_its_steps_and_what_is_not_there_yet_stays_put(policy):
+@pytest.mark.parametrize("model", ["flow", "selfmod"])
+def test_a_step_of_small_datas_stage_1_in_both_precisions(model, policy, monkeypatch):
     tf.keras.mixed_precision.set_global_policy(policy)  # conftest.py sets it back
+    monkeypatch.setattr(stage1, "FLOW_STEPS", 2)
+    settings = flags.STAGE1_PRESETS["small_data"] | flags.SMALL_DATA_MODELS[model] | {"model": model, "average": 0.0}
+    settings |= {"image_size": (64, 80), "seed": 0}
     tf.keras.utils.set_random_seed(1)
-    networks = stage1.build(GROWING)
-    optimizers = [stage1.make_optimizer(GROWING, model) for model in (networks.generator, networks.discriminator)]
-    steps = stage1.make_step(networks, optimizers, GROWING)
-    assert [first for first, _ in steps] == [0, 2] and len(networks.levels) == 2
-    small, large = networks.levels
-    present = weights_of(small).keys()
-    begun = weights_of(large)
-    slots = {id(slot): slot.numpy() for optimizer in optimizers for slot in optimizer.variables}
-
-    def take(number):
-        losses = loop._run(tf.distribute.get_strategy(), steps, number, (stack_of(GROWING),))
-        assert losses.keys() == {"discriminator", "generator"} and np.isfinite([*losses.values()]).all()
-
-    for number in (0, 1):
-        take(number)
-    before = weights_of(large)
-    moved = {key for key, value in before.items() if (value != begun[key]).any()}
-    assert moved == present and present < begun.keys()
-    for optimizer, model in zip(optimizers, large, strict=True):
-        assert {id(variable) for variable in model.trainable_variables} - present  # both grow
-        built = optimizer._velocities
-        for variable, velocity in zip(model.trainable_variables, built, strict=True):
-            assert (np.abs(velocity).max() > 0) == (id(variable) in present)
-            assert id(variable) in present or (velocity.numpy() == slots[id(velocity)]).all()
-        assert int(optimizer.iterations) == 2
-    for number in (2, 3, 4):  # at first the last of the new layers, which were 0; then what lies before them
-        take(number)
-    after = weights_of(large)
-    assert {key for key, value in after.items() if (value != before[key]).any()} == after.keys()
-    samples = networks.generator(tf.zeros([1, 5]))
-    assert samples.dtype == tf.float32 and np.isfinite(samples).all()
-    assert all(weight.dtype == tf.float32 for model in large for weight in model.weights)
-
-
-def test_without_growing_the_full_size_is_trained_from_the_first_step_on():
-    networks = stage1.build(GROWING)
-    steps = stage1.make_step(networks, None, GROWING | {"grow_every": 0})
-    ran = [(first, lambda number, level=level: {"level": level}) for level, (first, _) in enumerate(steps)]
-    assert [loop._run(tf.distribute.get_strategy(), ran, number, ())["level"] for number in (0, 1, 9)] == [1, 1, 1]
-
-
-def test_each_level_sees_the_fields_reduced_before_they_are_warped(monkeypatch):
-    networks, seen = tiny_stage1((12, 8)), []
-    monkeypatch.setattr(augment, "random_warp", lambda fields, *_, **__: seen.append(fields) or fields)
-    networks.levels[:0] = [*tiny_stage1((3, 2)).levels, *tiny_stage1((6, 4)).levels]
-    stack = tf.constant(RNG.uniform(-1, 1, [3, 12, 8, 2]), tf.float32)
-    stack = tf.concat([stack[..., :1], tf.ones_like(stack[..., 1:])], -1)
-    idle = types.SimpleNamespace(apply_gradients=list)  # these levels share no variables
-    steps = stage1.make_step(networks, [idle, idle], SETTINGS | {"warp": True, "grow_every": 8})
-    assert [first for first, _ in steps] == [0, 8, 16]
-    tf.config.run_functions_eagerly(True)
-    try:
-        for stride, (_, step) in zip((4, 2, 1), steps, strict=True):
-            step(tf.constant(3, tf.int64), stack)
-            means = stack[..., 0].numpy().reshape(3, 12 // stride, stride, 8 // stride, stride).mean((2, 4))
-            np.testing.assert_allclose(seen.pop()[..., 0], means, atol=1e-6)
-    finally:
-        tf.config.run_functions_eagerly(False)
+    networks = stage1.build(settings)
+    optimizers = {name: stage1.make_optimizer(settings, each) for name, each in networks.trained.items()}
+    stack = stage1.real_fields([crop_sample(phantom.fundus(index), (64, 80)) for index in range(2)], settings)
+    before = {name: each.get_weights() for name, each in networks.trained.items()}
+    make_step = stage1.make_flow_step if model == "flow" else stage1.make_gan_step
+    found = make_step(networks, optimizers, settings)(tf.constant(0, tf.int64), stack)
+    assert all(np.isfinite(loss) and loss.dtype == tf.float32 for loss in found.values())
+    for name, each in networks.trained.items():
+        changed = [(old != new.numpy()).any() for old, new in zip(before[name], each.weights, strict=True)]
+        assert sum(changed) == (2 if model == "flow" else len(changed))  # the gradient of a flow is its last layer's
+        assert all(np.isfinite(weight).all() and weight.dtype == tf.float32 for weight in each.weights)
+    fields = networks.draw(tf.zeros([1, *networks.noise_shape]))
+    assert fields.dtype == tf.float32 and fields.shape == (1, 64 // networks.stride, 80 // networks.stride, 2)
+    assert np.isfinite(fields).all()
 
 
 # ---------------------------------------------------------------- one step of stage 2, by hand
@@ -484,10 +750,6 @@ def test_warped_pairs_stay_pairs_and_are_black_outside_the_field_of_view(inside)
     stack = np.tile(np.float32([0.5, 0.2, -0.3, 0.8, 0.9, inside]), [2, 8, 8, 1])
     photograph = stack[..., :3] if inside else np.full([2, 8, 8, 3], -1.0)
     check_step(tiny_stage2(), STAGE2 | {"warp": True}, stack, photograph, np.full([2, 8, 8], 1.0 if inside else -1.0))
-
-
-def pieces(mask):
-    return ndimage.label(np.asarray(mask)[..., 0], np.ones([3, 3]))[1]
 
 
 def test_warped_vessels_stay_whole():
@@ -684,28 +946,31 @@ import test_stages as t
 from pathlib import Path
 from synthmed_tf.training import loop
 stacks = {{"stage1": np.random.default_rng(1).uniform(-1, 1, [4, 6, 4, 2]), "stage2": np.random.default_rng(1).uniform(-1, 1, [4, 8, 8, 6])}}
+stacks["flow"] = stacks["stage1"]
 for strategy, folder in ((tf.distribute.get_strategy(), "one"), (tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), "two")):
-    for stage in ("stage1", "stage2"):
+    for stage in ("stage1", "flow", "stage2"):
         stack = stacks[stage].astype(np.float32)
         stack[..., -1] = stack[..., -1] > -0.5
         with strategy.scope():
             tf.keras.utils.set_random_seed(2)
-            networks = t.tiny_stage1((6, 4)) if stage == "stage1" else t.tiny_stage2()
-            levels = [(networks.generator, networks.discriminator)]
-            if stage == "stage1":  # one step of each of two levels
-                networks.levels[:0] = t.tiny_stage1((3, 2)).levels
-                levels = networks.levels
-            optimizers = [t.sgd(), t.sgd()]
-            for optimizer, models in zip(optimizers, zip(*levels)):
-                optimizer.build([variable for model in models for variable in model.trainable_variables])
-        settings = t.SETTINGS | {{"r1": 0.7, "grow_every": 1}} if stage == "stage1" else t.STAGE2
-        step = (t.stage1 if stage == "stage1" else t.stage2).make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
-        state = {{"generator": networks.generator, "discriminator": networks.discriminator}}
+            tiny = {{"stage1": t.tiny_gan, "flow": t.tiny_flow}}.get(stage)
+            networks = tiny((6, 4)) if tiny else t.tiny_stage2()
+            state = {{"generator": networks.generator, "discriminator": networks.discriminator}}
+            state = {{name: model for name, model in state.items() if model is not None}}
+            optimizers = {{name: t.sgd() for name in state}}
+            for name, model in state.items():
+                optimizers[name].build(model.trainable_variables)
+        replicas = strategy.num_replicas_in_sync
+        if stage == "stage2":
+            step = t.stage2.make_step(networks, [*optimizers.values()], t.STAGE2, replicas)
+        else:
+            make_step = t.stage1.make_gan_step if stage == "stage1" else t.stage1.make_flow_step
+            step = make_step(networks, optimizers, t.SETTINGS | {{"r1": 0.7}}, replicas)
         where = Path({folder!r}) / folder / stage
         where.mkdir(parents=True)
-        loop.fit(where, step, lambda index: (stack,), state, len(levels), images_per_step=4, strategy=strategy)
-        models = [model for pair in levels for model in pair]
-        np.savez(where / "weights.npz", **{{f"{{place}}-{{i}}": w for place, m in enumerate(models) for i, w in enumerate(m.get_weights())}})
+        loop.fit(where, step, lambda index: (stack,), state, 1, images_per_step=4, strategy=strategy)
+        weights = {{f"{{name}}-{{i}}": w for name, model in state.items() for i, w in enumerate(model.get_weights())}}
+        np.savez(where / "weights.npz", stack=stack, **weights)
 """
 
 
@@ -718,13 +983,21 @@ def test_two_replicas_with_half_a_batch_each_do_the_same_step(tmp_path):
     for stage in ("stage1", "stage2"):
         one, two = (np.load(tmp_path / folder / stage / "weights.npz") for folder in ("one", "two"))
         for name in one.files:
-            if stage == "stage1" and name in ("0-0", "2-0"):
-                continue  # the generators' kernels depend on z, which is the replica's own
+            if stage == "stage1" and name == "generator-0":
+                continue  # the generator's kernel depends on z, which is the replica's own
             np.testing.assert_allclose(one[name], two[name], atol=1e-5, err_msg=f"{stage} {name}")
         one, two = ((tmp_path / folder / stage / "metrics.jsonl").read_text() for folder in ("one", "two"))
         one, two = json.loads(one), json.loads(two)
         np.testing.assert_allclose([*one.values()], [*two.values()], atol=2e-6)
         assert one.keys() == two.keys() and len(one) >= 3
+    for folder, count in (("one", 1), ("two", 2)):  # noise and times are the replica's own
+        saved = np.load(tmp_path / folder / "flow" / "weights.npz")
+        shown = shown_of(saved["stack"])
+        parts = [flow_by_hand(shown[replica::count], SETTINGS["seed"], 0, replica) for replica in range(count)]
+        loss, gradients = (np.mean(values, 0) for values in zip(*parts))
+        np.testing.assert_allclose([saved[f"generator-{i}"] for i in range(3)], [0.7, -0.4, 0.2] - gradients, atol=1e-5)
+        logged = json.loads((tmp_path / folder / "flow" / "metrics.jsonl").read_text())
+        np.testing.assert_allclose(logged["velocity"], loss, rtol=1e-5)
 
 
 # ---------------------------------------------------------------- the U-Net's data

@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from synthmed_tf import flags, records, synthesis  # noqa: E402
-from synthmed_tf.networks import selfmod  # noqa: E402
 from synthmed_tf.sample import Sample  # noqa: E402
 from synthmed_tf.training import loop, segmenter, stage1, stage2  # noqa: E402
 
@@ -32,13 +31,16 @@ def samples(count=6):
         yield Sample(id=f"{index}", image=image.astype(np.uint8), mask=mask, field_of_view=inside)
 
 
-def train_stage1(folder, real, steps):
-    settings = {**flags.STAGE1_PRESETS["small_data"], **SETTINGS, "batch_size": 4, "half_size": False, "grow_every": 6}
-    selfmod.SMALLEST = 32  # so that it grows once at 64 pixels
-    networks, _ = stage1.train(folder / "stage1", real, settings, steps)
-    records.write(folder / "masks", "masks", synthesis.from_noise(networks, settings, 5), source="test")
-    assert len(networks.levels) == 2
-    return [networks.generator, networks.averaged, networks.discriminator]
+def train_stage1(folder, real, steps, name="stage1", words=()):
+    given = flags.parse("train_stage1", "", ["train_stage1.py", "--batch_size=4", *words])
+    settings = flags.apply_preset(given, flags.STAGE1_PRESETS) | SETTINGS
+    networks, _ = stage1.train(folder / name, real, settings, steps)
+    records.write(folder / f"{name}_masks", "masks", synthesis.from_noise(networks, settings, 5), source="test")
+    return [*networks.trained.values(), networks.averaged]
+
+
+def train_gan(folder, real, steps):
+    return train_stage1(folder, real, steps, "gan", ["--model=selfmod"])
 
 
 def train_stage2(folder, real, steps):
@@ -57,6 +59,8 @@ def main(folder, steps, kill_at, *trainings):
     folder = Path(folder)
     loop.set_up()
     loop.SAVE_EVERY = loop.GRID_EVERY = 4
+    stage1.FLOW_STEPS = stage1.SETTLING_BATCHES = 3
+    stage1.MEASURED_SAMPLES = stage1.CALIBRATION_SAMPLES = 8
     real = list(samples())
     original = records.batch_indices
 
@@ -72,7 +76,7 @@ def main(folder, steps, kill_at, *trainings):
         np.savez(folder / f"{training}.npz", *weights)
 
 
-BATCH = {"stage1": 4, "stage2": 1, "unet": segmenter.BATCH_SIZE}  # indices drawn a step
+BATCH = {"stage1": 4, "gan": 4, "stage2": 1, "unet": segmenter.BATCH_SIZE}  # indices drawn a step
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
