@@ -37,7 +37,7 @@ def main(settings):
     if not (out / "stage1" / "masks").is_dir():
         raise InputError(f"{out / 'stage1' / 'masks'}: not there; run train_stage1.py again, it goes on where it stopped")
     masks = records.Records(out / "stage1" / "masks")
-    if not {"filter", "sampled_step"} <= masks.manifest.keys():
+    if "sampled_step" not in masks.manifest or "too_alike" not in masks.manifest.get("filter", {}):
         raise InputError(f"{masks.folder}: made by an earlier version of this program; run train_stage1.py --overwrite")
     same = first["data"] == settings["data"]
     if not same and datasets.has_masks(settings["data"], settings["data_dir"]):

@@ -142,10 +142,10 @@ def test_every_weight_of_selfmod_learns(size):
 # --- flow
 
 
-def _velocity(size):
+def _denoiser(size):
     """The network with all kernels that are 0 at first drawn at random, and inputs for three samples."""
     tf.keras.utils.set_random_seed(1)
-    model = flow.velocity(size)
+    model = flow.denoiser(size)
     inputs = [_noise(3, *size, 2), tf.constant([0.1, 0.5, 0.9])]
     assert not np.any(model(inputs))
     zeros = [weight for weight in model.trainable_variables if "kernel" in weight.name and not np.any(weight)]
@@ -155,9 +155,9 @@ def _velocity(size):
     return model, inputs
 
 
-@pytest.mark.parametrize("size", [(32, 32), (48, 64), (144, 128)])
-def test_velocity_is_0_at_first_and_that_of_each_sample_and_its_time_alone(size):
-    model, (fields, times) = _velocity(size)
+@pytest.mark.parametrize("size", [(32, 32), (48, 64), (144, 128), (192, 224)])
+def test_denoiser_is_0_at_first_and_that_of_each_sample_and_its_time_alone(size):
+    model, (fields, times) = _denoiser(size)
     found = model([fields, times])
     assert found.shape == fields.shape and found.dtype == tf.float32 and np.std(found) > 0.01
     np.testing.assert_allclose(model([fields[1:2], times[1:2]])[0], found[1], atol=1e-5)
@@ -166,10 +166,17 @@ def test_velocity_is_0_at_first_and_that_of_each_sample_and_its_time_alone(size)
     assert np.abs(later[1] - found[1]).max() > 0.01
 
 
+@pytest.mark.parametrize(
+    ("size", "block"), [((176, 256), 2), ((192, 192), 4), ((256, 512), 4), ((208, 256), 2), ((32, 1024), 2)]
+)
+def test_blocks_keep_three_halvings_possible(size, block):
+    assert flow.block_size(size) == block and all(side % (block * 8) == 0 for side in size)
+
+
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_every_weight_of_the_velocity_learns_once_none_is_0(policy):
+def test_every_weight_of_the_denoiser_learns_once_none_is_0(policy):
     tf.keras.mixed_precision.set_global_policy(policy)  # conftest.py sets it back
-    model, inputs = _velocity((32, 48))
+    model, inputs = _denoiser((32, 48))
     assert all(weight.dtype == tf.float32 for weight in model.weights)
     with tf.GradientTape() as tape:
         found = model(inputs, training=True)
@@ -181,8 +188,8 @@ def test_every_weight_of_the_velocity_learns_once_none_is_0(policy):
             assert np.abs(gradient).max() > 0, weight.name
 
 
-def test_a_pixel_of_the_velocity_depends_on_every_other_one_of_its_sample():
-    model, (fields, times) = _velocity((48, 384))  # too wide for convolutions alone
+def test_a_pixel_of_the_denoiser_depends_on_every_other_one_of_its_sample():
+    model, (fields, times) = _denoiser((48, 384))  # too wide for convolutions alone
     with tf.GradientTape() as tape:
         tape.watch(fields)
         corner = tf.reduce_sum(model([fields, times])[0, 0, 0])
@@ -337,7 +344,7 @@ def test_mixed_precision_keeps_norms_and_outputs_in_float32():
         models = [dcgan.generator((64, 64)), dcgan.discriminator((64, 64)), unet.unet(width=4)]
         models += [pix2pix.generator((64, 64), preset=preset) for preset in ("vess2ret", "small_data")]
         models += [pix2pix.discriminator((64, 64), preset=preset) for preset in ("pix2pix", "small_data")]
-        models += [selfmod.generator((64, 64)), selfmod.discriminator((64, 64)), flow.velocity((32, 32))]
+        models += [selfmod.generator((64, 64)), selfmod.discriminator((64, 64)), flow.denoiser((32, 32))]
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     for model in models:

@@ -25,7 +25,8 @@ def stage1_of(function, stride=1):
 def flow_of(function):
     """A flow whose velocity is a function of the fields [batch, 8, 6, 1] and the time [batch, 1, 1, 1]."""
     fields, time = tf.keras.Input([8, 6, 1]), tf.keras.Input([])
-    network = tf.keras.Model([fields, time], function(fields, time[:, None, None, None]))
+    times = time[:, None, None, None]
+    network = tf.keras.Model([fields, time], fields - times * function(fields, times))
     return stage1.Stage1("mask", network, None, None, (8, 6, 1), 1, channels=1)
 
 

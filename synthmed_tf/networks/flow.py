@@ -19,11 +19,13 @@ class RootMeanSquareNormalization(layers.Layer):
     """x / sqrt(mean of x^2 over channels), times a learned gain a channel. Zhang & Sennrich 2019, equation 4. In float32."""
 
     def build(self, input_shape):
-        self.gain = self.add_weight("gain", shape=input_shape[-1:], initializer="ones")
+        self.gain = self.add_weight(
+            "gain", shape=input_shape[-1:], initializer="ones", experimental_autocast=False
+        )
 
     def call(self, inputs):
         x = tf.cast(inputs, tf.float32)
-        x *= tf.math.rsqrt(tf.reduce_mean(tf.square(x), -1, keepdims=True) + 1e-6) * tf.cast(self.gain, tf.float32)
+        x *= tf.math.rsqrt(tf.reduce_mean(tf.square(x), -1, keepdims=True) + 1e-6) * self.gain
         return tf.cast(x, inputs.dtype)
 
 

@@ -156,7 +156,7 @@ def filtered(report):
     found = ((report.get("synthetic") or {}).get("stage1") or {}).get("filter")
     if not found:
         return []
-    kept = found["too_near"] + found["too_alike"]
+    kept = found["too_near"] + found.get("too_alike", 0)  # sets of an earlier version know no repeats
     near = f"; {kept} are there all the same ({found['too_near']} near a training mask), as there was no better one" if kept else ""
     return [
         f"Of {found['candidates']} masks made, {found['rejected']} were rejected, as they lie nearer to a training mask, or to one "

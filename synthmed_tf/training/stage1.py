@@ -5,6 +5,7 @@ noise becomes an image along a straight line, by regression: nothing in it can w
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -98,10 +99,11 @@ def build(settings, photograph_channels=3):
     channels = {"mask": 2 if settings["field_scale"] else 1, "image": photograph_channels}[settings["target"]]
     noise_shape = (settings["latent"],)
     if settings["model"] == "flow":
-        generator, discriminator, noise_shape = (lambda: flow.denoiser(size, channels)), None, (*size, channels)
+        generator, discriminator = functools.partial(flow.denoiser, size, channels), None
+        noise_shape = (*size, channels)
     else:
         network = {"dcgan": dcgan, "selfmod": selfmod}[settings["model"]]
-        generator = lambda: network.generator(size, channels, latent=settings["latent"])
+        generator = functools.partial(network.generator, size, channels, settings["latent"])
         discriminator = network.discriminator(size, channels)
     averaged = generator() if settings["average"] else None
     return Stage1(settings["target"], generator(), averaged, discriminator, noise_shape, stride, channels)
@@ -138,11 +140,14 @@ def calibrate(networks, real, settings):
     tried = []
     for ridge in RIDGES:
         low, high = -0.5, 0.5 + images.CENTRELINE_WEIGHT
+        walls = []
         for _ in range(10):
             networks.rule = {"wall": (low + high) / 2, "ridge": ridge}
-            masks = networks.masks(fields)
-            is_thicker = images.area_to_length(masks) > thickness
-            low, high = (networks.rule["wall"], high) if is_thicker else (low, networks.rule["wall"])
+            excess = images.area_to_length(networks.masks(fields)) - thickness
+            walls.append((abs(excess), networks.rule["wall"]))
+            low, high = (networks.rule["wall"], high) if excess > 0 else (low, networks.rule["wall"])
+        networks.rule["wall"] = min(walls)[1]
+        masks = networks.masks(fields)
         sizes = np.sort(np.concatenate([images.pieces_of(mask[..., 0])[1] for mask in masks]))[::-1]
         kept = round(pieces * len(masks))
         networks.rule["smallest"] = int(sizes[kept - 1]) if 0 < kept < len(sizes) else 1
