@@ -20,6 +20,7 @@ from synthmed_tf.sample import InputError
 SAVE_EVERY = 250  # steps between checkpoints
 GRID_EVERY = 500  # steps between pictures of samples, and measurements
 SAMPLERS_KEPT = 6  # newest weights that samples can be made with, besides the best
+CLOSE = 0.1  # of the least distance measured: no difference
 AVERAGE_EVERY = 10  # steps between two updates of the averaged weights; decay ** 10 then is the same average
 
 _REMEDY = "stopped, with the checkpoint of step {} kept. Try --overwrite with --precision=float32 or another --seed"
@@ -134,7 +135,7 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
       average: (model, averaged model, decay per step) or None.
       grid: function () -> [height, width, channels] uint8 picture of samples, or None.
       measure: function () -> (dict of floats for the log, warning for the progress line or ""), as often as pictures are
-        made; "distance" among the floats is what the best weights have least of. None: nothing is measured.
+        made; "distance" among the floats is what the best weights have little of. None: nothing is measured.
       sampler: model whose weights are kept at each measurement, see `restore_sampler`.
       name: shown in the progress line.
       strategy: tf.distribute strategy; the batch is split over its replicas.
@@ -230,7 +231,7 @@ def restore_sampler(folder, sampler, which="best"):
     Args:
       folder: of the run.
       sampler: the model that `fit` was given.
-      which: "best": of the least distance measured; "last"; or a number of steps.
+      which: "best": the newest of those whose distance is the least or within CLOSE of it; "last"; or a number of steps.
 
     Returns:
       (step, prefix of the checkpoint).
@@ -252,8 +253,14 @@ def restore_sampler(folder, sampler, which="best"):
     return int(step), prefix
 
 
-def _best(distances):
+def _least(distances):
     return min(distances, key=lambda step: (distances[step], -step), default="")
+
+
+def _best(distances):
+    """Distances are of few samples, so of those that hardly differ the longest trained is taken."""
+    least = distances.get(_least(distances), 0.0)
+    return max((step for step in distances if distances[step] <= least + CLOSE * abs(least)), default="")
 
 
 def _sampler_distances(folder):
@@ -266,7 +273,7 @@ def _sampler_distances(folder):
 def _forget_samplers(folder):
     distances = _sampler_distances(folder)
     for step in sorted(distances)[:-SAMPLERS_KEPT]:
-        if step != _best(distances):
+        if step not in (_least(distances), _best(distances)):
             for path in (folder / "samplers").glob(f"ckpt-{step}.*"):
                 path.unlink()
 
