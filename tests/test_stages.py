@@ -103,8 +103,9 @@ def test_selfmod_samples_do_not_depend_on_their_neighbours_and_z_enters_every_la
 
 
 def test_selfmod_discriminator_sees_that_a_batch_is_all_alike():
+    tf.keras.utils.set_random_seed(1)
     discriminator = selfmod.discriminator((64, 64))
-    fields = RNG.uniform(-1, 1, [4, 64, 64, 1]).astype(np.float32)
+    fields = np.kron(RNG.uniform(-1, 1, [4, 4, 4, 1]), np.ones([1, 16, 16, 1])).astype(np.float32)
     logits = discriminator(np.repeat(fields[:1], 4, axis=0)).numpy()[:, 0]
     np.testing.assert_allclose(logits, logits[0], rtol=1e-3)
     assert abs(discriminator(fields)[0, 0] / logits[0] - 1) > 0.01
@@ -711,7 +712,7 @@ def tiny_stage2():
     return stage2.Stage2(generator, discriminator, False)
 
 
-STAGE2 = {"seed": 4, "warp": False, "jitter": 0, "l1": 10.0, "colours": False}
+STAGE2 = {"seed": 4, "warp": False, "jitter": 0, "l1": 10.0, "colours": False, "noise": False}
 
 
 def by_hand(networks, photograph, mask, l1_weight):
@@ -806,7 +807,7 @@ def test_the_generator_is_told_the_real_colours_in_training_and_drawn_ones_when_
             return tf.zeros([1, 8, 8, 3])
 
     mean = np.array([0.1, -0.1, -0.3, 0.2, 0.1, 0.1])
-    networks = stage2.Stage2(Generator(), None, False, (mean, 0.05 * np.eye(6)))
+    networks = stage2.Stage2(Generator(), None, False, colours=(mean, 0.05 * np.eye(6)))
     for index in range(300):
         stage2.translate(networks, np.ones([1, 8, 8, 1]), [7, index])
     stage2.translate(networks, np.ones([1, 8, 8, 1]), [7, 0])
@@ -816,6 +817,36 @@ def test_the_generator_is_told_the_real_colours_in_training_and_drawn_ones_when_
     assert (told[300] == told[0]).all() and len(np.unique(drawn[:, 0])) > 250
     np.testing.assert_allclose(drawn.mean(0), mean, atol=0.02)
     assert abs(drawn - mean).max() <= 0.1 + 1e-6 and drawn.std(0).min() > 0.03
+
+
+def test_the_generator_gets_normal_noise_that_is_a_function_of_the_seed():
+    told = []
+
+    class Generator:
+        trainable_variables = []
+
+        def __call__(self, inputs, training):
+            told.append(np.array(inputs[0]))
+            return tf.zeros([*inputs[0].shape[:3], 3])
+
+    networks = stage2.Stage2(Generator(), tiny_stage2().discriminator, False, noise=True)
+    for seed in ([7, 0], [7, 1], [8, 0], [7, 0]):
+        stage2.translate(networks, np.ones([1, 64, 64, 1]), seed)
+    stack = tf.constant(RNG.uniform(-1, 1, [2, 64, 64, 6]), tf.float32)
+    idle = types.SimpleNamespace(apply_gradients=list)
+    tf.config.run_functions_eagerly(True)
+    try:
+        for number in (3, 4):
+            stage2.make_step(networks, [idle, idle], STAGE2 | {"noise": True})(tf.constant(number, tf.int64), stack)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert all((condition[..., :1] ** 2 == 1).all() and condition.shape[-1] == 2 for condition in told)
+    noises = [condition[..., 1] for condition in told]
+    assert (noises[3] == noises[0]).all()
+    different = [plane for noise in (*noises[:3], *noises[4:]) for plane in noise]  # 3 and 2 of 2
+    correlations = np.corrcoef([plane.ravel() for plane in different])
+    assert np.abs(correlations - np.eye(7)).max() < 0.08  # 5 standard deviations
+    assert abs(np.mean(different)) < 0.03 and abs(np.std(different) - 1) < 0.03
 
 
 def test_jittered_pairs_stay_pairs():

@@ -44,6 +44,8 @@ def _check(image_size, preset):
 def _norm(preset):
     if preset == "authors2017":
         return batch_norm()
+    if preset == "small_data":
+        return instance_norm()
     return BatchStatisticsNormalization(SCALE_SD if preset == "pix2pix" else 0.0)
 
 
@@ -151,16 +153,17 @@ def discriminator(image_size, in_channels=1, out_channels=3, preset="pix2pix"):
     else:
         kernel, layers = 4, [(64, 2), (128, 2), (256, 2), (512, 1)]
     for level, (filters, stride) in enumerate(layers):
-        x = _patch_convolution(x, filters, kernel, stride, preset)
-        x = leaky_relu()(_norm(preset)(x) if preset == "pix2pix" and level else x)
+        exact = preset == "small_data" and not level  # bfloat16 would round away some of a photograph's texture
+        x = _patch_convolution(x, filters, kernel, stride, preset, dtype="float32" if exact else None)
+        x = leaky_relu()(_norm(preset)(x) if preset in ("pix2pix", "small_data") and level else x)
     x = _patch_convolution(x, 1, kernel, 2 if preset == "vess2ret" else 1, preset)
     logits = tf.keras.layers.Activation("linear", dtype="float32", name="logits")(x)
     return tf.keras.Model(pair, logits, name="discriminator")
 
 
-def _patch_convolution(x, filters, kernel, stride, preset):
+def _patch_convolution(x, filters, kernel, stride, preset, dtype=None):
     """Zero padding of 1 on every side for stride 1 too, as in the published code: 30 x 30 logits at 256 pixels."""
     x = tf.keras.layers.ZeroPadding2D(1)(x) if stride == 1 else x
     init = "he_normal" if preset == "small_data" else _kernel_init(preset)
     padding = "same" if stride == 2 else "valid"
-    return tf.keras.layers.Conv2D(filters, kernel, stride, padding, kernel_initializer=init)(x)
+    return tf.keras.layers.Conv2D(filters, kernel, stride, padding, kernel_initializer=init, dtype=dtype)(x)

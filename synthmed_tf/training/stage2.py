@@ -25,8 +25,10 @@ class Stage2:
 
     Attributes:
       generator: [mask [batch, height, width, 1] in {-1, 1}, seed [1, 2] int32] -> photograph [batch, height, width, c] in
-        (-1, 1). Where it is told the colours, they follow the mask as 2c constant planes.
+        (-1, 1). Where it is told the colours, they follow the mask as 2c constant planes; where it gets noise, one plane of
+        that comes last.
       discriminator: mask and photograph, in one tensor of 1 + c channels -> logits [batch, rows, columns, 1], one a patch.
+      noise: whether the generator gets N(0, 1) at each pixel, for texture that the mask does not decide.
       colours: (mean [2c], factor [2c, 2c]) of the normal distribution of the real photographs' colours, where the generator
         is told the colours (see `colours_of`); None where it is not.
       training_at_test_time: whether photographs are made with dropout and batch statistics on, as Isola et al. 2017 do.
@@ -35,6 +37,7 @@ class Stage2:
     generator: tf.keras.Model
     discriminator: tf.keras.Model
     training_at_test_time: bool
+    noise: bool = False
     colours: tuple | None = None
 
 
@@ -42,9 +45,10 @@ def build(settings, channels):
     """Builds the preset's networks for photographs of `channels` channels."""
     size, preset = settings["image_size"], settings["preset"]
     return Stage2(
-        pix2pix.generator(size, 1 + 2 * channels * settings["colours"], channels, preset),
+        pix2pix.generator(size, 1 + 2 * channels * settings["colours"] + settings["noise"], channels, preset),
         pix2pix.discriminator(size, in_channels=1, out_channels=channels, preset=preset),
         pix2pix.TRAINING_AT_TEST_TIME[preset],
+        settings["noise"],
     )
 
 
@@ -154,7 +158,7 @@ def translate(networks, masks, seed):
     Args:
       networks: Stage2.
       masks: [1, height, width, 1] bool or {0, 1}; one at a time, so that batch statistics are its own.
-      seed: [2] ints; dropout and colours are a function of it.
+      seed: [2] ints; dropout, colours and noise are a function of it.
 
     Returns:
       [1, height, width, channels] uint8.
@@ -164,6 +168,8 @@ def translate(networks, masks, seed):
         mean, factor = networks.colours
         normal = np.clip(tf.random.stateless_normal([len(mean)], seed).numpy(), -2, 2)  # no colours far from all real ones
         condition = with_colours(condition, (mean + factor @ normal).astype(np.float32)[None, None, None])
+    if networks.noise:
+        condition = with_noise(condition, tf.random.experimental.stateless_fold_in(seed, 1))
     return images.to_uint8(
         networks.generator([condition, tf.constant([seed], tf.int32)], training=networks.training_at_test_time).numpy()
     )
@@ -192,6 +198,12 @@ def with_colours(masks, colours):
     """Masks [batch, height, width, 1] and colours [batch, 1, 1, 2c] -> [batch, height, width, 1 + 2c]."""
     planes = tf.broadcast_to(colours, [*tf.unstack(tf.shape(masks))[:3], colours.shape[-1]])
     return tf.concat([masks, planes], -1)
+
+
+def with_noise(condition, key):
+    """[batch, height, width, c] and noise from N(0, 1), a function of key [2] int32 -> [batch, height, width, c + 1]."""
+    shape = [*tf.unstack(tf.shape(condition))[:3], 1]
+    return tf.concat([condition, tf.random.stateless_normal(shape, key)], -1)
 
 
 def make_optimizer(settings, model):
@@ -230,6 +242,7 @@ def make_step(networks, optimizers, settings, replicas=1):
             photograph, mask = stack[..., :-3], tf.where(stack[..., -3:-2] > 0, 1.0, -1.0)
 
         condition = with_colours(mask, colours_of(photograph, inside)) if settings["colours"] else mask
+        condition = with_noise(condition, key_dropout) if settings["noise"] else condition
         with tf.GradientTape(persistent=True) as tape:
             fake = generator([condition, key_dropout[None]], training=True)
             real_logits = discriminator(tf.concat([mask, photograph], -1), training=True)
