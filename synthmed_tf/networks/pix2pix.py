@@ -8,7 +8,7 @@ follows from the size: the presets' tables below are met at their native sizes.
 | pix2pix, Isola et al. 2017 | 256 | dropout on, statistics of the batch (section 3.3): call with training=True |
 | vess2ret, Costa et al. 2017 (P1's stated basis) | 512 | dropout off, statistics of the batch (Keras 1 "mode 2"): training=False |
 | authors2017, P1's published code | 512 | dropout off, moving averages: training=False |
-| small_data, ours | any | no dropout, instance norm: training makes no difference |
+| small_data, ours | any | no dropout, instance norm in G and D: training makes no difference |
 
 `TRAINING_AT_TEST_TIME` says the same to programs. Where the statistics are those of the batch, a picture depends on what
 shares its batch: translate one mask at a time (then this is instance norm).
