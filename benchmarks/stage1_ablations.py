@@ -40,13 +40,12 @@ def figures(masks, views, real, test, compared="synthetic_vs_real"):
         [morphology.statistics(mask, view) for mask, view in zip(some, of, strict=True)]
         for some, of in ((masks, views), ([s.mask for s in real], [s.field_of_view for s in real]))
     ]
-    shapes = [entry["distance"] for entry in morphology.distances(described[1], described[0]).values()]
     features = [fidelity.mask_features(some) for some in ([s.mask for s in real], masks, [s.mask for s in test])]
     found = fidelity.compare(*features)
     training = [sample.mask for sample in real]
     nearest, control = (copies.nearest_masks(some, training)[1] for some in (masks, [s.mask for s in test]))
     return {
-        "shapes": float(np.mean([each for each in shapes if each is not None])),
+        "shapes": stage1.mean_distance(described[1], described[0]),
         "coverage": found["coverage"][compared]["mean"],
         "density": found["density"][compared]["mean"],
         "closest two": copies.closest_pair(masks)[2],
@@ -59,11 +58,11 @@ def main(data_dir, out_dir, size="128", steps="4000", seeds="1", *names):
     size = int(size), int(size)
     prepared = prepare("drive", data_dir, size, out_dir=out_dir)
     real, test = list(records.Records(prepared, "train")), list(records.Records(prepared, "test"))
-    view = np.round(np.mean([sample.field_of_view for sample in real], 0)).astype(np.uint8)
+    view = stage1.common_view(real)
     rows = {}
     for name in names or ABLATIONS:
         for seed in range(int(seeds)):
-            asked = {name: None for name in ("model", "target", "epochs")} | {"preset": "small_data", "steps": int(steps)}
+            asked = dict.fromkeys(("model", "target", "epochs")) | {"preset": "small_data", "steps": int(steps)}
             settings = flags.apply_preset(asked | ABLATIONS[name], flags.STAGE1_PRESETS)
             settings |= ABLATIONS[name] | {"seed": seed, "image_size": size}
             folder = Path(out_dir) / f"{'_'.join(name.split())}-{size[0]}-{steps}-seed{seed}"

@@ -181,11 +181,11 @@ def settle(networks, settings):
         networks.averaged(z, training=True)
 
 
-def enlarge(fields, stride, method="bicubic"):
-    """[batch, height, width, c] -> `stride` times the size."""
+def enlarge(fields, stride):
+    """[batch, height, width, c] -> `stride` times the size, bicubic."""
     if stride == 1:
         return tf.convert_to_tensor(fields)
-    return tf.image.resize(fields, [side * stride for side in fields.shape[1:3]], method=method)
+    return tf.image.resize(fields, [side * stride for side in fields.shape[1:3]], method="bicubic")
 
 
 def reduce(fields, stride):
