@@ -21,7 +21,7 @@ def main(data_dir, out_dir, steps=4000):
     training = [sample for sample in samples if sample.split == "train"]
     test = [sample for sample in samples if sample.split == "test"]
     began = time.monotonic()
-    model, _ = segmenter.train(Path(out_dir), training, int(steps), seed=0)
+    model, _ = segmenter.train(Path(out_dir), [training], int(steps), seed=0)
     seconds = time.monotonic() - began
 
     def parts(chosen):

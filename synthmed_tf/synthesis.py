@@ -149,7 +149,7 @@ def annotated(folder, photographs, teachers, seed):
     Returns:
       records.Records of the pairs: private, as the photographs are.
     """
-    model, result = segmenter.train(folder / "segmenter", teachers, ANNOTATION_STEPS, seed, name="segmenter")
+    model, result = segmenter.train(folder / "segmenter", [teachers], ANNOTATION_STEPS, seed, name="segmenter")
     made_by = {"checkpoint_sha256": checkpoint_sha256(result["checkpoint"]), "photographs": photographs.manifest["shards"]}
     if not is_current(folder / "pairs", len(photographs), **made_by):
         truth = [s.mask for s in teachers], [s.field_of_view for s in teachers]

@@ -33,7 +33,8 @@ def made(prefix, count):
 def trained(monkeypatch):
     arms = []
 
-    def train(folder, samples, steps, seed, name):
+    def train(folder, sets, steps, seed, name):
+        samples = [sample for each in sets for sample in each]
         arms.append((name, seed, [sample.id for sample in samples]))
         return Trained(samples), {"seconds": 1.0}
 

@@ -1053,6 +1053,20 @@ def test_colours_are_normalised_inside_the_field_of_view():
     np.testing.assert_allclose(deep, found, atol=1e-3)
 
 
+def test_each_set_has_the_same_share_of_every_batch(tmp_path, monkeypatch):
+    def made(count, vessel):
+        image = np.zeros([48, 48, 3], np.uint8)
+        return [Sample(f"{i}", image + np.uint8(i), np.full([48, 48, 1], vessel, np.uint8)) for i in range(count)]
+
+    found = {}
+    monkeypatch.setattr(loop, "fit", lambda folder, step, batch, *_, **__: found.update(batch=batch))
+    segmenter.train(tmp_path, [made(3, 1), made(50, 0)], 10, seed=0)
+    shares = [found["batch"](index)[0][..., -2].mean() for index in range(6)]
+    assert shares == [0.5] * 6
+    segmenter.train(tmp_path, [made(50, 0)], 10, seed=0)
+    assert found["batch"](0)[0][..., -2].max() == 0
+
+
 def test_prediction_of_any_size_is_the_models_and_0_outside_the_field_of_view():
     picture = tf.keras.Input([None, None, 3])
     model = tf.keras.Model(picture, tf.keras.layers.Lambda(lambda x: x[..., :1])(picture))

@@ -52,7 +52,7 @@ def train_stage2(folder, real, steps):
 
 
 def train_unet(folder, real, steps):
-    return [segmenter.train(folder / "unet", real, steps, seed=3)[0]]
+    return [segmenter.train(folder / "unet", [real], steps, seed=3)[0]]
 
 
 def main(folder, steps, kill_at, *trainings):

@@ -16,10 +16,12 @@ def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed
     """Trains the arms and tests them at the set's size and at native resolution.
 
     The arms are real, synthetic, real_and_synthetic and, where there are more synthetic pairs than P1_PAIRS, synthetic_50: the
-    first 50 of them.
+    first 50 of them. Half of what real_and_synthetic sees is real, however many synthetic pairs there are, so that many do not
+    drown the few real ones.
 
-    The threshold is chosen on the pairs that the arm was trained on. "agreement" scores what the U-Nets of the real arm find in
-    the synthetic photographs against the masks these were made from: vessels without a mask and masks without a vessel. Arms whose trainings are done are not trained again.
+    The threshold is chosen on pairs that the arm was trained on, real ones where it has some. "agreement" scores what the U-Nets
+    of the real arm find in the synthetic photographs against the masks these were made from: vessels without a mask and masks
+    without a vessel. Arms whose trainings are done are not trained again.
 
     Args:
       folder: pathlib.Path; each training has a folder of its own under it.
@@ -32,18 +34,18 @@ def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed
     Returns:
       The "segmentation" part of report.json.
     """
-    arms = {"real": real, "synthetic": synthetic, "real_and_synthetic": [*real, *synthetic]}
+    arms = {"real": [real], "synthetic": [synthetic], "real_and_synthetic": [real, synthetic]}
     if len(synthetic) > P1_PAIRS:
-        arms["synthetic_50"] = synthetic[:P1_PAIRS]
+        arms["synthetic_50"] = [synthetic[:P1_PAIRS]]
     frame = Frame(test, image_size)
     small, native, thresholds, seconds = ({arm: [] for arm in arms} for _ in range(4))
     agreement = []
     for repeat in range(repeats):
         for place, arm in enumerate(arms, start=1):
-            name = f"{arm}-seed{seed + repeat}-steps{steps}-{_digest(arms[arm])}"
+            name = "-".join([arm, f"seed{seed + repeat}", f"steps{steps}", *map(_digest, arms[arm])])
             label = f"U-Net {repeat * len(arms) + place}/{repeats * len(arms)} ({arm})"
             model, result = segmenter.train(folder / name, arms[arm], steps, seed + repeat, name=label)
-            threshold = segmentation.best_threshold(*_predictions(model, arms[arm][:MOST]))
+            threshold = segmentation.best_threshold(*_predictions(model, arms[arm][0][:MOST]))
             if arm == "real":
                 agreement.append(segmentation.scores(*_predictions(model, synthetic[:MOST]), threshold))
             probabilities = [*segmenter.predict(model, frame.small)]

@@ -32,12 +32,13 @@ def normalise(image, field_of_view):
     return (image - pixels.mean(0)) / (pixels.std(0) + 1e-3) * inside[..., None]
 
 
-def train(folder, samples, steps, seed, name="U-Net", levels=3, width=16):
-    """Trains a U-Net on random crops, turns and flips of `samples`.
+def train(folder, sets, steps, seed, name="U-Net", levels=3, width=16):
+    """Trains a U-Net on random crops, turns and flips of samples.
 
     Args:
       folder: pathlib.Path of this training alone; the same call goes on from its newest checkpoint.
-      samples: sequence of Samples with image and mask; all of one number of channels, sizes may differ.
+      sets: list of sequences of Samples with image and mask; all of one number of channels, sizes may differ. Each batch has
+        as much of one set as of the next, however many samples they hold.
       steps: training steps of BATCH_SIZE crops; the cosine of the learning rate ends there.
       seed: initial weights and order of the data.
 
@@ -45,13 +46,9 @@ def train(folder, samples, steps, seed, name="U-Net", levels=3, width=16):
       (the trained Keras model, loop.fit's dict).
     """
     folder = Path(folder)
-    pairs = []
-    for sample in samples:
-        inside = np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view
-        stack = [normalise(sample.image, sample.field_of_view), sample.mask, inside]
-        pairs.append(np.concatenate(stack, -1, dtype=np.float32))
-    channels = pairs[0].shape[-1] - 2
-    crop = min(CROP, *(min(pair.shape[:2]) for pair in pairs)) // 2**levels * 2**levels
+    sets = [[_pair(sample) for sample in samples] for samples in sets]
+    channels = sets[0][0].shape[-1] - 2
+    crop = min(CROP, *(min(pair.shape[:2]) for pairs in sets for pair in pairs)) // 2**levels * 2**levels
 
     tf.keras.utils.set_random_seed(seed)
     model = unet(channels, levels, width)
@@ -64,9 +61,10 @@ def train(folder, samples, steps, seed, name="U-Net", levels=3, width=16):
         random = np.random.default_rng([seed, 1, index])
         crops = []
         for position in range(index * BATCH_SIZE, (index + 1) * BATCH_SIZE):
-            i = records.batch_indices(len(pairs), 1, seed, position)[0]
-            top, left = (random.integers(side - crop + 1) for side in pairs[i].shape[:2])
-            part = np.rot90(pairs[i][top : top + crop, left : left + crop], random.integers(4))
+            pairs = sets[position % len(sets)]
+            pair = pairs[records.batch_indices(len(pairs), 1, seed, position // len(sets))[0]]
+            top, left = (random.integers(side - crop + 1) for side in pair.shape[:2])
+            part = np.rot90(pair[top : top + crop, left : left + crop], random.integers(4))
             crops.append(part[::-1] if random.integers(2) else part)
         return (np.stack(crops),)
 
@@ -82,6 +80,12 @@ def train(folder, samples, steps, seed, name="U-Net", levels=3, width=16):
     state = {"unet": model, "optimizer": optimizer}
     result = loop.fit(folder, step, batch, state, steps, images_per_step=BATCH_SIZE, name=name)
     return model, result
+
+
+def _pair(sample):
+    """[height, width, channels + 2] float32: normalised photograph, mask, field of view."""
+    inside = np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view
+    return np.concatenate([normalise(sample.image, sample.field_of_view), sample.mask, inside], -1, dtype=np.float32)
 
 
 def predict(model, samples):
