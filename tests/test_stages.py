@@ -947,7 +947,7 @@ def test_a_step_of_small_datas_stage_2_in_both_precisions(policy):
     settings = flags.STAGE2_PRESETS["small_data"] | {"image_size": (64, 80), "seed": 0, "preset": "small_data"}
     tf.keras.utils.set_random_seed(1)
     networks = stage2.build(settings, 3)
-    optimizers = [stage2.make_optimizer(settings, model) for model in (networks.generator, networks.discriminator)]
+    optimizers = [stage2.make_optimizer(settings, 2e-4, model) for model in (networks.generator, networks.discriminator)]
     pairs = stage2.real_pairs([crop_sample(phantom.fundus(index), (64, 80)) for index in range(2)])
     before = [weight.numpy() for weight in networks.generator.trainable_variables]
     found = stage2.make_step(networks, optimizers, settings)(tf.constant(0, tf.int64), pairs)
@@ -960,7 +960,7 @@ def test_a_step_of_small_datas_stage_2_in_both_precisions(policy):
 @pytest.mark.parametrize("preset", flags.STAGE2_PRESETS)
 def test_optimizers_of_the_presets(preset):
     settings = flags.STAGE2_PRESETS[preset]
-    optimizer = stage2.make_optimizer(settings, tiny_stage2().generator)
+    optimizer = stage2.make_optimizer(settings, settings["learning_rate"], tiny_stage2().generator)
     kind = tf.keras.optimizers.RMSprop if preset == "authors2017" else tf.keras.optimizers.Adam
     assert isinstance(optimizer, kind) and float(optimizer.learning_rate) == pytest.approx(settings["learning_rate"])
     if kind is tf.keras.optimizers.Adam:

@@ -43,12 +43,16 @@ def train_gan(folder, real, steps):
     return train_stage1(folder, real, steps, "gan", ["--model=selfmod"])
 
 
-def train_stage2(folder, real, steps):
-    settings = {**flags.STAGE2_PRESETS["pix2pix"], **SETTINGS, "preset": "pix2pix"}
-    networks, _ = stage2.train(folder / "stage2", real, settings, steps)
+def train_stage2(folder, real, steps, name="stage2", preset="small_data"):
+    settings = {**flags.STAGE2_PRESETS[preset], **SETTINGS, "preset": preset, "batch_size": 1}
+    networks, _ = stage2.train(folder / name, real, settings, steps)
     pairs = synthesis.pairs(networks, real[:2], settings, True)
-    records.write(folder / "pairs", "pairs", pairs, source="test")
-    return [networks.generator, networks.discriminator]
+    records.write(folder / f"{name}_pairs", "pairs", pairs, source="test")
+    return [networks.generator, networks.sampler, networks.discriminator]
+
+
+def train_pix2pix(folder, real, steps):
+    return train_stage2(folder, real, steps, "pix2pix", "pix2pix")
 
 
 def train_unet(folder, real, steps):
@@ -76,7 +80,7 @@ def main(folder, steps, kill_at, *trainings):
         np.savez(folder / f"{training}.npz", *weights)
 
 
-BATCH = {"stage1": 4, "gan": 4, "stage2": 1, "unet": segmenter.BATCH_SIZE}  # indices drawn a step
+BATCH = {"stage1": 4, "gan": 4, "stage2": 1, "pix2pix": 1, "unet": segmenter.BATCH_SIZE}  # indices drawn a step
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

@@ -39,16 +39,24 @@ class Stage2:
     training_at_test_time: bool
     noise: bool = False
     colours: tuple | None = None
+    averaged: tf.keras.Model | None = None
+
+    @property
+    def sampler(self):
+        """The generator that makes photographs."""
+        return self.averaged or self.generator
 
 
 def build(settings, channels):
     """Builds the preset's networks for photographs of `channels` channels."""
     size, preset = settings["image_size"], settings["preset"]
+    planes = 1 + 2 * channels * settings["colours"] + settings["noise"]
     return Stage2(
-        pix2pix.generator(size, 1 + 2 * channels * settings["colours"] + settings["noise"], channels, preset),
+        pix2pix.generator(size, planes, channels, preset),
         pix2pix.discriminator(size, in_channels=1, out_channels=channels, preset=preset),
         pix2pix.TRAINING_AT_TEST_TIME[preset],
         settings["noise"],
+        averaged=pix2pix.generator(size, planes, channels, preset) if settings["average"] else None,
     )
 
 
@@ -64,7 +72,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
       masks: sequence of synthetic Samples to paint and measure while training, see `measurement`; may be empty.
 
     Returns:
-      (Stage2, loop.fit's dict). With `masks` the generator has the weights that settings["checkpoint"] names, and the dict two
+      (Stage2, loop.fit's dict). With `masks` the sampler has the weights that settings["checkpoint"] names, and the dict two
       more entries: "sampled_step", the step of those weights, and "sampler", the prefix of their checkpoint.
 
     Raises:
@@ -76,7 +84,9 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
     tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():
         networks = build(settings, pairs.shape[-1] - 3)
-        optimizers = [make_optimizer(settings, model) for model in (networks.generator, networks.discriminator)]
+        rates = settings["learning_rate"], settings["discriminator_rate"]
+        models = networks.generator, networks.discriminator
+        optimizers = [make_optimizer(settings, rate, model) for rate, model in zip(rates, models, strict=True)]
     if settings["colours"]:
         known = colours_of(pairs[..., :-3], pairs[..., -1:]).numpy()[:, 0, 0]
         spread = np.cov(known, rowvar=False) if len(known) > 1 else np.zeros([known.shape[1]] * 2)
@@ -100,6 +110,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         "generator_optimizer": optimizers[0],
         "discriminator_optimizer": optimizers[1],
     }
+    average = (networks.generator, networks.averaged, settings["average"]) if networks.averaged else None
     result = loop.fit(
         folder,
         step,
@@ -107,14 +118,15 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         state,
         steps,
         images_per_step=batch_size,
+        average=average,
         grid=grid,
         measure=measurement(networks, real, masks[:MEASURED], seed) if len(masks) else None,
-        sampler=networks.generator,
+        sampler=networks.sampler,
         name="stage 2",
         strategy=strategy,
     )
     if len(masks):
-        chosen = loop.restore_sampler(folder, networks.generator, settings["checkpoint"])
+        chosen = loop.restore_sampler(folder, networks.sampler, settings["checkpoint"])
         result["sampled_step"], result["sampler"] = chosen
     return networks, result
 
@@ -171,7 +183,7 @@ def translate(networks, masks, seed):
     if networks.noise:
         condition = with_noise(condition, tf.random.experimental.stateless_fold_in(seed, 1))
     return images.to_uint8(
-        networks.generator([condition, tf.constant([seed], tf.int32)], training=networks.training_at_test_time).numpy()
+        networks.sampler([condition, tf.constant([seed], tf.int32)], training=networks.training_at_test_time).numpy()
     )
 
 
@@ -206,12 +218,12 @@ def with_noise(condition, key):
     return tf.concat([condition, tf.random.stateless_normal(shape, key)], -1)
 
 
-def make_optimizer(settings, model):
-    """The preset's optimiser, built for the variables of `model`."""
+def make_optimizer(settings, rate, model):
+    """The preset's optimiser with this learning rate, built for the variables of `model`."""
     if settings["optimizer"] == "rmsprop":
-        optimizer = tf.keras.optimizers.RMSprop(settings["learning_rate"], jit_compile=False)
+        optimizer = tf.keras.optimizers.RMSprop(rate, jit_compile=False)
     else:
-        optimizer = tf.keras.optimizers.Adam(settings["learning_rate"], settings["beta1"], jit_compile=False)
+        optimizer = tf.keras.optimizers.Adam(rate, settings["beta1"], jit_compile=False)
     optimizer.build(model.trainable_variables)
     return optimizer
 
@@ -232,8 +244,9 @@ def make_step(networks, optimizers, settings, replicas=1):
         key_augment, key_dropout = tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
         inside = stack[..., -1:]
         if settings["warp"]:
-            stack = augment.random_warp(stack, key_augment, rotation=20.0, elastic=0.008, flip=(True, True))
-            photograph = tf.where(inside > 0, stack[..., :-3], -1.0)
+            stack = augment.random_warp(stack, key_augment, rotation=20.0, zoom=1.05, elastic=0.008, flip=(True, True), enlarged=2)
+            inside = tf.cast(stack[..., -1:] > 0.5, tf.float32)
+            photograph = tf.where(inside > 0, tf.clip_by_value(stack[..., :-3], -1, 1), -1.0)
             height = stack[..., -3:-2] + WEIGHT * (stack[..., -2:-1] + 1) / 2
             is_vessel = (height > THRESHOLD) | (stack[..., -3:-2] > THICK)
             mask = tf.where(is_vessel & (inside > 0), 1.0, -1.0)
