@@ -788,6 +788,30 @@ def test_warped_vessels_stay_whole():
     assert 0.9 < area < 1.3  # warps magnify by up to 1.15 along each side
 
 
+def test_warped_photographs_end_at_the_unwarped_rim_and_hold_no_darkness_from_beyond_it():
+    real = [crop_sample(phantom.fundus(index), (128, 128)) for index in range(2)]
+    for sample in real:  # brighter inside than any blend with what is outside
+        sample.image[:] = np.where(sample.field_of_view > 0, np.maximum(sample.image, 100), 0)
+    seen = []
+
+    def discriminator(pair, training):
+        seen.append(pair.numpy())
+        return tf.reduce_mean(pair, -1, keepdims=True)
+
+    discriminator.trainable_variables = []
+    networks = stage2.Stage2(tiny_stage2().generator, discriminator, False)
+    idle = types.SimpleNamespace(apply_gradients=list)
+    tf.config.run_functions_eagerly(True)
+    try:
+        stage2.make_step(networks, [idle, idle], STAGE2 | {"warp": True})(tf.constant(3, tf.int64), stage2.real_pairs(real, True))
+    finally:
+        tf.config.run_functions_eagerly(False)
+    photographs, views = seen[0][..., 1:], np.stack([sample.field_of_view[..., 0] for sample in real]) > 0
+    assert (photographs[~views] == -1).all()
+    assert photographs[views].min() > 90 / 127.5 - 1  # of 100, less what sharp resampling undershoots
+    assert (stage2.real_pairs(real)[..., :3][~views] == -1).all()
+
+
 def test_colours_are_mean_and_deviation_inside_the_field_of_view():
     photographs = RNG.normal(size=[2, 8, 8, 3]).astype(np.float32)
     inside = (RNG.random([2, 8, 8, 1]) < 0.6).astype(np.float32)
@@ -840,13 +864,16 @@ def test_the_generator_gets_normal_noise_that_is_a_function_of_the_seed():
             stage2.make_step(networks, [idle, idle], STAGE2 | {"noise": True})(tf.constant(number, tf.int64), stack)
     finally:
         tf.config.run_functions_eagerly(False)
-    assert all((condition[..., :1] ** 2 == 1).all() and condition.shape[-1] == 2 for condition in told)
-    noises = [condition[..., 1] for condition in told]
+    assert all((condition[..., :1] ** 2 == 1).all() and condition.shape[-1] == 4 for condition in told)
+    noises = [condition[..., 1:] for condition in told]
     assert (noises[3] == noises[0]).all()
-    different = [plane for noise in (*noises[:3], *noises[4:]) for plane in noise]  # 3 and 2 of 2
-    correlations = np.corrcoef([plane.ravel() for plane in different])
+    different = np.concatenate([*noises[:3], *noises[4:]])  # 3 and 2 of 2
+    correlations = np.corrcoef(different[..., 0].reshape(7, -1))
     assert np.abs(correlations - np.eye(7)).max() < 0.08  # 5 standard deviations
-    assert abs(np.mean(different)) < 0.03 and abs(np.std(different) - 1) < 0.03
+    assert abs(np.mean(different[..., 0])) < 0.03 and abs(np.std(different[..., 0]) - 1) < 0.03
+    for plane, scale in enumerate(stage2.NOISE_SCALES):
+        alike = np.corrcoef(different[:, :-1, :, plane].ravel(), different[:, 1:, :, plane].ravel())[0, 1]
+        assert alike == pytest.approx({1: 0, 4: 0.94, 16: 0.99}[scale], abs=0.05)  # of neighbours
 
 
 def test_jittered_pairs_stay_pairs():
@@ -926,7 +953,7 @@ def test_stage_2_ends_with_the_weights_that_checkpoint_names(tmp_path, monkeypat
     monkeypatch.setattr(loop, "GRID_EVERY", 1)
     monkeypatch.setattr(stage2, "build", lambda *_: tiny_stage2())
     monkeypatch.setattr(stage2, "measurement", measurement)
-    settings = STAGE2 | {"batch_size": 1, "optimizer": "adam", "learning_rate": 0.1, "beta1": 0.5, "checkpoint": "best"}
+    settings = STAGE2 | {"batch_size": 1, "optimizer": "adam", "learning_rate": 0.1, "discriminator_rate": 0.1, "beta1": 0.5, "average": 0.0}
     real = [Sample(str(i), RNG.integers(0, 256, [8, 8, 3]).astype(np.uint8), wedge(8, 8)) for i in range(3)]
     masks = [Sample(str(i), mask=wedge(8, 8)) for i in range(stage2.MEASURED + 1)]
     for which, step in (("best", 2), ("last", 3), ("1", 1)):

@@ -30,7 +30,7 @@ from synthmed_tf.networks.layers import (
 )
 
 TRAINING_AT_TEST_TIME = {"pix2pix": True, "vess2ret": False, "authors2017": False, "small_data": False}
-DETAIL, DETAIL_WINDOW = 4.0, 5  # small_data's discriminator also sees DETAIL times what differs from the mean over that many pixels
+DETAIL, DETAIL_WINDOW = 8.0, 5  # small_data's discriminator also sees tanh(DETAIL * what differs from the mean over so many pixels)
 DROPOUT = 0.5  # on the first three decoder layers: Isola et al. 2017, section 6.1.1
 
 
@@ -161,7 +161,8 @@ def discriminator(image_size, in_channels=1, out_channels=3, preset="pix2pix"):
         kernel, layers = 4, [(64, 2), (128, 2), (256, 2), (512, 1)]
     if preset == "small_data":
         photograph = pair[..., in_channels:]
-        x = tf.concat([pair, DETAIL * (photograph - tf.nn.avg_pool2d(photograph, DETAIL_WINDOW, 1, "SAME"))], -1)
+        detail = photograph - tf.nn.avg_pool2d(photograph, DETAIL_WINDOW, 1, "SAME")
+        x = tf.concat([pair, tf.tanh(DETAIL * detail)], -1)
     for level, (filters, stride) in enumerate(layers):
         exact = preset == "small_data" and not level  # bfloat16 would round away some of a photograph's texture
         x = _patch_convolution(x, filters, kernel, stride, preset, dtype="float32" if exact else None)

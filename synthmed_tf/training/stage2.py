@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import tensorflow as tf
+from scipy import ndimage
 
 from synthmed_tf import augment, images, losses, records
 from synthmed_tf.metrics import fidelity
@@ -16,7 +17,8 @@ FIELD_SCALE = 2.0  # pixels
 # Where a warped mask is: wall + WEIGHT * (centreline + 1) / 2 > THRESHOLD, or wall > THICK. Masks of DRIVE at 256 pixels have 3
 # pieces, warped by this rule 5 to 14, and by the wall alone 75: what is interpolated between a thin vessel and its surround lies below
 # any wall. The walls of thick vessels are far from the centreline, and so out of the first rule's reach.
-WEIGHT, THRESHOLD, THICK = 0.8, 0.57, 0.1
+WEIGHT, THRESHOLD, THICK = 0.8, 0.62, 0.03
+NOISE_SCALES = (1, 4, 16)  # pixels
 
 
 @dataclasses.dataclass
@@ -50,7 +52,7 @@ class Stage2:
 def build(settings, channels):
     """Builds the preset's networks for photographs of `channels` channels."""
     size, preset = settings["image_size"], settings["preset"]
-    planes = 1 + 2 * channels * settings["colours"] + settings["noise"]
+    planes = 1 + 2 * channels * settings["colours"] + len(NOISE_SCALES) * settings["noise"]
     return Stage2(
         pix2pix.generator(size, planes, channels, preset),
         pix2pix.discriminator(size, in_channels=1, out_channels=channels, preset=preset),
@@ -80,7 +82,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
     """
     strategy = strategy or tf.distribute.get_strategy()
     batch_size, seed = settings["batch_size"], settings["seed"]
-    pairs = real_pairs(real)
+    pairs = real_pairs(real, settings["warp"])
     tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():
         networks = build(settings, pairs.shape[-1] - 3)
@@ -99,7 +101,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
 
     def grid():
         some = pairs[np.linspace(0, len(pairs) - 1, GRID).astype(int)]
-        masks, photographs = np.sign(some[..., -3:-2]), some[..., :-3]
+        masks, photographs = np.sign(some[..., -3:-2]), np.where(some[..., -1:] > 0, some[..., :-3], -1)
         fakes = np.concatenate([translate(networks, mask[None] > 0, [seed, i]) for i, mask in enumerate(masks)])
         shown = np.concatenate([np.repeat(images.to_uint8(masks), photographs.shape[-1], -1), fakes, images.to_uint8(photographs)])
         return loop.picture_grid(shown, GRID)
@@ -153,12 +155,18 @@ def measurement(networks, real, masks, seed):
     return measure
 
 
-def real_pairs(real):
-    """[count, height, width, channels + 3] float32: photograph in [-1, 1], images.wall_and_centreline, field of view in {0, 1}."""
+def real_pairs(real, filled=False):
+    """[count, height, width, channels + 3] float32: photograph in [-1, 1], images.wall_and_centreline, field of view in {0, 1}.
+
+    With filled, each pixel outside the field of view is as the nearest one inside, for a warp to move in.
+    """
     pairs = []
     for sample in real:
         inside = np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view
         photograph = sample.image.astype(np.float32) / (np.iinfo(sample.image.dtype).max / 2) - 1
+        if filled and inside.any():
+            nearest = ndimage.distance_transform_edt(inside[..., 0] == 0, return_distances=False, return_indices=True)
+            photograph = photograph[tuple(nearest)]
         fields = images.wall_and_centreline(sample.mask, FIELD_SCALE)
         pairs.append(np.concatenate([photograph, fields, inside], -1, dtype=np.float32))
     return np.stack(pairs)
@@ -213,9 +221,16 @@ def with_colours(masks, colours):
 
 
 def with_noise(condition, key):
-    """[batch, height, width, c] and noise from N(0, 1), a function of key [2] int32 -> [batch, height, width, c + 1]."""
-    shape = [*tf.unstack(tf.shape(condition))[:3], 1]
-    return tf.concat([condition, tf.random.stateless_normal(shape, key)], -1)
+    """[batch, height, width, c] and a plane of noise for each of NOISE_SCALES, which are smooth over so many pixels.
+
+    N(0, 1) before it is made smooth; a function of key [2] int32. -> [batch, height, width, c + len(NOISE_SCALES)].
+    """
+    batch, height, width = tf.unstack(tf.shape(condition))[:3]
+    planes = []
+    for index, scale in enumerate(NOISE_SCALES):
+        noise = tf.random.stateless_normal([batch, height // scale, width // scale, 1], key + index)
+        planes.append(tf.image.resize(noise, [height, width], method="bicubic") if scale > 1 else noise)
+    return tf.concat([condition, *planes], -1)
 
 
 def make_optimizer(settings, rate, model):
@@ -244,8 +259,8 @@ def make_step(networks, optimizers, settings, replicas=1):
         key_augment, key_dropout = tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
         inside = stack[..., -1:]
         if settings["warp"]:
-            stack = augment.random_warp(stack, key_augment, rotation=20.0, zoom=1.05, elastic=0.008, flip=(True, True), enlarged=2)
-            inside = tf.cast(stack[..., -1:] > 0.5, tf.float32)
+            stack = augment.random_warp(stack[..., :-1], key_augment, rotation=20.0, zoom=1.05, elastic=0.008, flip=(True, True), enlarged=2)
+            stack = tf.concat([stack, inside], -1)  # the rim is the camera's, and stays where it is
             photograph = tf.where(inside > 0, tf.clip_by_value(stack[..., :-3], -1, 1), -1.0)
             height = stack[..., -3:-2] + WEIGHT * (stack[..., -2:-1] + 1) / 2
             is_vessel = (height > THRESHOLD) | (stack[..., -3:-2] > THICK)
