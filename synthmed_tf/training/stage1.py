@@ -24,6 +24,7 @@ EARLIEST = 0.05  # time
 FLOW_SHIFT = 3.0  # towards noise, of the times that are learned and stepped through: Esser et al. 2024, equation 23
 CALIBRATION_SAMPLES = 32
 RIDGES = (0.5, 0.25, 0.0)
+KEPT_AREA = 0.9  # of generated masks
 SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # the first batch's share of the moving averages ends as 0.9^24 = 8 %
 MEASURED_SAMPLES = 64
 LOW_DIVERSITY = 0.6  # of the real set's; one picture for every z has 0, masks of DRIVE that vary had 0.9
@@ -122,7 +123,8 @@ def calibrate(networks, real, settings):
 
     Vessels are one or two pixels wide at usual sizes, so a field that is wrong by a tenth makes them twice as thick. The wall
     is where CALIBRATION_SAMPLES generated masks have, over all of them, the real training masks' ratio of area to length;
-    the smallest piece is what leaves as many pieces a mask as real ones have; the ridge is that of RIDGES with the least
+    the smallest piece is what leaves as many pieces a mask as real ones have, or KEPT_AREA of the area, whichever comes nearer to
+    the real masks; the ridge is that of RIDGES with the least
     mean distance of metrics.morphology.
 
     Args:
@@ -149,11 +151,12 @@ def calibrate(networks, real, settings):
         networks.rule["wall"] = min(walls)[1]
         masks = networks.masks(fields)
         sizes = np.sort(np.concatenate([images.pieces_of(mask[..., 0])[1] for mask in masks]))[::-1]
-        kept = round(pieces * len(masks))
-        networks.rule["smallest"] = int(sizes[kept - 1]) if 0 < kept < len(sizes) else 1
-        found = [morphology.statistics(mask, view) for mask in networks.masks(fields)]
-        tried.append((mean_distance(described, found), ridge, networks.rule))
-    networks.rule = min(tried, key=lambda entry: entry[:2])[2]
+        wanted = round(pieces * len(masks))
+        for kept in {wanted, max(wanted, np.searchsorted(np.cumsum(sizes), KEPT_AREA * sizes.sum()) + 1)}:
+            networks.rule = networks.rule | {"smallest": int(sizes[kept - 1]) if 0 < kept < len(sizes) else 1}
+            found = [morphology.statistics(mask, view) for mask in networks.masks(fields)]
+            tried.append((mean_distance(described, found), ridge, networks.rule))
+    networks.rule = min(tried, key=lambda entry: (*entry[:2], entry[2]["smallest"]))[2]
 
 
 def mean_distance(real, found):
