@@ -42,6 +42,7 @@ class Entry(NamedTuple):
     second_mask: File | None = None
     label: str | None = None
     is_fundus: bool = False  # a field of view that does not ship can be estimated
+    is_radiograph: bool = False  # brightness is normalised by what lies in the lungs
     is_dark_foreground: bool = False  # the lower of a mask's two levels is the foreground
 
 

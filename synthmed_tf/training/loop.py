@@ -35,8 +35,8 @@ def set_up(precision="float32", strategy="default"):
     On CPUs oneDNN and Eigen give the same bits in every run with the same number of threads, and TensorFlow's op determinism
     would make them single-threaded (half the speed on 2 cores), so it is switched on for GPUs alone.
 
-    `auto` is mixed_bfloat16 where the hardware multiplies in bfloat16 (CPUs with avx512_bf16 or amx_bf16, GPUs of compute
-    capability 8 and up), else float32.
+    `auto` is mixed_bfloat16 where that is faster (CPUs with amx_bf16, AMD's with avx512_bf16, GPUs of compute capability 8 and
+    up), else float32. Intel's avx512_bf16 without amx_bf16 takes 1.3 to 1.6 times as long as its float32: docs/RESULTS.md.
 
     Raises:
       InputError: `mirrored` without a GPU.
@@ -62,7 +62,7 @@ def _computes_bfloat16():
             words = set(file.read().split())
     except FileNotFoundError:
         return False
-    return "avx512_bf16" in words or "amx_bf16" in words
+    return "amx_bf16" in words or {"AuthenticAMD", "avx512_bf16"} <= words
 
 
 @contextlib.contextmanager

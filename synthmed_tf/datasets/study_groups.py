@@ -1,0 +1,79 @@
+"""Study groups of chest X-rays: classes by gender and age group (P2 table 1), and the benchmark tasks that follow from them (P2 table 2).
+
+A class is named "female 18-38": the gender, and the first and last age in years that belong to it.
+"""
+
+import re
+
+from synthmed_tf.sample import InputError
+
+GENDERS = ("female", "male")
+YOUNG, MATURE = (18, 38), (48, 68)  # P2 table 2, years
+BINS = {  # years, first and last
+    # P2 table 1, as printed: 15 bins, with both genders the 30 groups that it names beside X-Norm.
+    "x_norm_l": ((18, 19), (20, 21), (22, 23), (24, 25), (26, 27), (28, 30), (31, 33), (34, 36), (37, 39), (40, 44), (45, 49), (50, 54), (55, 60), (61, 66), (67, 77)),
+    # P2 table 1 prints 18-19, 20-21, ..., 67-68: bins of two years end at 67, not at 68. Read as bins of two years, 18-19 to 66-67, ...
+    "x_norm_2": tuple((age, age + 1) for age in range(18, 67, 2)),
+    # ... or as the 34 groups that it names: 17 bins of three years from 18 to 68, with both genders.
+    "x_norm": tuple((age, age + 2) for age in range(18, 67, 3)),
+    # Default: what the two age groups of P2's benchmark need and no more, for sets of a few hundred images.
+    "young_mature": (YOUNG, (39, 47), MATURE),
+}  # fmt: skip
+
+
+def parse_bins(text):
+    """A name in BINS, or "18-38,39-47,48-68" -> ((first, last), ...) in years.
+
+    Raises:
+      InputError: neither, a bin that ends before it begins, or bins that overlap.
+    """
+    if text in BINS:
+        return BINS[text]
+    matches = [re.fullmatch(r"\s*(\d{1,3})-(\d{1,3})\s*", part) for part in text.split(",")]
+    if not all(matches):
+        raise InputError(f"--labels={text}: age bins are {', '.join(BINS)}, or years such as 18-38,39-47,48-68")
+    bins = sorted((int(match[1]), int(match[2])) for match in matches)
+    if any(first > last for first, last in bins) or any(a[1] >= b[0] for a, b in zip(bins, bins[1:])):
+        raise InputError(f"--labels={text}: age bins must not overlap, and each ends at or after its first year")
+    return tuple(bins)
+
+
+def label(gender, age, bins):
+    """Name of the class of a person; None where no bin holds the age.
+
+    Args:
+      gender: "female" or "male". age: years. bins: from `parse_bins`.
+    """
+    return next((f"{gender} {first}-{last}" for first, last in bins if first <= age <= last), None)
+
+
+def parse_label(name):
+    """The name of a class -> (gender, first year, last year); None where it is no study group."""
+    match = re.fullmatch(rf"({'|'.join(GENDERS)}) (\d+)-(\d+)", name)
+    return match and (match[1], int(match[2]), int(match[3]))
+
+
+def tasks(class_names, young=YOUNG, mature=MATURE):
+    """The benchmark tasks that a set's classes allow: {task: {class name: class of the task}}; classes left out have no part in it.
+
+    P2 table 2: study groups are told apart by gender and by age group, other classes as they are ("class"). An age bin belongs to
+    an age group if all of it lies within. A task that would have one class only is left out.
+
+    Args:
+      class_names: of the set. young, mature: first and last year of the two age groups.
+    """
+    groups = {name: parse_label(name) for name in class_names}
+    if not all(groups.values()):
+        found = {"class": {name: name for name in class_names}}
+    else:
+        ages = {"young": young, "mature": mature}
+        found = {
+            "gender": {name: gender for name, (gender, _, _) in groups.items()},
+            "age group": {
+                name: age
+                for name, (_, first, last) in groups.items()
+                for age, (low, high) in ages.items()
+                if low <= first and last <= high
+            },
+        }
+    return {task: classes for task, classes in found.items() if len(set(classes.values())) > 1}
