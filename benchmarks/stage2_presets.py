@@ -1,0 +1,93 @@
+"""Stage 2's presets on the same budget: the same minutes of training on the same machine.
+
+    python benchmarks/stage2_presets.py DATA_DIR OUT_DIR MASKS [MINUTES] [PRESET ...]
+    for example: data presets out/stage1/masks 6
+
+Real DRIVE, at the size of MASKS, a folder of masks that train_stage1.py made. Prints one row of a table for each preset: steps in these minutes, L1
+between the photographs of the official test masks and the real ones (grey levels of 255, in the field of view), KID of the photographs of
+200 synthetic masks against the test photographs, F1 on the test images of a U-Net trained on these pairs (600 steps, seed 0, in the
+field of view, pooled), and of what a U-Net trained on the real pairs finds in them against their masks. Goes on where it stopped.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from synthmed_tf import flags, records, synthesis
+from synthmed_tf.datasets.prepare import prepare
+from synthmed_tf.metrics import fidelity, segmentation
+from synthmed_tf.training import loop, segmenter, stage2
+
+MADE = 200
+TIMED = 4  # steps
+UNET_STEPS = 600
+
+
+def steps_in(seconds, real, settings):
+    """How many training steps take so long: the best of TIMED steps after the first one, which builds the graph."""
+    pairs = stage2.real_pairs(real, settings["warp"])
+    networks = stage2.build(settings, pairs.shape[-1] - 3)
+    rates = settings["learning_rate"], settings["discriminator_rate"]
+    models = networks.generator, networks.discriminator
+    step = stage2.make_step(networks, [stage2.make_optimizer(settings, *pair) for pair in zip(rates, models, strict=True)], settings)
+    batch, times = pairs[: settings["batch_size"]], []
+    for index in range(1 + TIMED):
+        began = time.monotonic()
+        step(np.int64(index), batch)
+        times.append(time.monotonic() - began)
+    return max(1, round(seconds / min(times[1:])))
+
+
+def f1(model, samples, threshold):
+    truth = [sample.mask for sample in samples], [sample.field_of_view for sample in samples]
+    return segmentation.scores([*segmenter.predict(model, samples)], *truth, threshold)["f1"]["fov_pooled"]
+
+
+def threshold_of(model, samples):
+    truth = [sample.mask for sample in samples], [sample.field_of_view for sample in samples]
+    return segmentation.best_threshold([*segmenter.predict(model, samples)], *truth)
+
+
+def main(data_dir, out_dir, masks, minutes="6", *presets):
+    _, precision = loop.set_up("auto")
+    masks, out = records.Records(masks), Path(out_dir)
+    size = tuple(masks[0].mask.shape[:2])
+    prepared = prepare("drive", data_dir, size, out_dir=out_dir)
+    real, test = records.Records(prepared, "train"), list(records.Records(prepared, "test"))
+    features = [fidelity.photograph_features([s.image for s in some], [s.field_of_view for s in some]) for some in (real, test)]
+    everything = np.concatenate(features)
+    teacher, _ = segmenter.train(out / "unet-real", [real], UNET_STEPS, 0, name="U-Net (real)")
+    real_threshold = threshold_of(teacher, list(real))
+
+    rows = []
+    for preset in presets or flags.STAGE2_PRESETS:
+        settings = flags.apply_preset(dict.fromkeys(("steps", "epochs")) | {"preset": preset}, flags.STAGE2_PRESETS)
+        settings |= {"image_size": size, "seed": 0, "batch_size": min(settings["batch_size"], len(real))}
+        folder = out / f"{preset}-{minutes}min"
+        steps = flags.read_settings(folder)["steps"] if (folder / "flags.json").exists() else steps_in(60 * float(minutes), real, settings)
+        settings |= {"steps": steps, "given": set(), "data": "drive"}
+        with loop.claim(folder, settings | {"precision": precision}):
+            networks, result = stage2.train(folder, real, settings, steps)
+            made = list(synthesis.pairs(networks, masks[:MADE], settings, with_field_of_view=True))
+            painted = [stage2.translate(networks, sample.mask[None], [1, index])[0] for index, sample in enumerate(test)]
+            errors = [
+                np.abs(image.astype(float) - sample.image)[sample.field_of_view[..., 0] > 0].mean()
+                for image, sample in zip(painted, test, strict=True)
+            ]
+            found = fidelity.photograph_features([s.image for s in made], [s.field_of_view for s in made])
+            distance = fidelity.kid(*(fidelity.standardise(each, everything) for each in (features[1], found)))
+            model, _ = segmenter.train(folder / "unet", [made], UNET_STEPS, 0, name=f"U-Net ({preset})")
+            own = f1(model, test, threshold_of(model, made))
+        rows.append((preset, steps, result["seconds"], np.mean(errors), distance, own, f1(teacher, made, real_threshold)))
+    print("| preset | steps | seconds | L1 | KID | F1 | agreement |")
+    print("|---|---|---|---|---|---|---|")
+    for preset, steps, *figures in rows:
+        print(f"| {preset} | {steps} |", " | ".join(f"{value:.3g}" for value in figures), "|")
+    floor = fidelity.kid(*(fidelity.standardise(each, everything) for each in features))
+    print(f"| real training pairs | | | | {floor:.3g} | {f1(teacher, test, real_threshold):.3g} | |")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
