@@ -77,7 +77,9 @@ def entries(data_dir):
 
 def read_entry(entry, split):
     """Draws the tile of an Entry. Returns: Sample with image [96, 96, 3] uint8."""
-    return Sample(id=entry.id, image=stained_tile(int(entry.id[-3:])), label=entry.label, group=entry.group, split=split)
+    return Sample(
+        id=entry.id, image=stained_tile(int(entry.id[-3:])), label=entry.label, group=entry.group, split=split
+    )
 
 
 def stain(slide):
@@ -85,7 +87,9 @@ def stain(slide):
     rng = np.random.default_rng([SEED, slide, 0])
     haematoxylin = HAEMATOXYLIN * rng.uniform(1.5, 2.1) * rng.uniform([0.9, 0.95, 0.7], [1.15, 1.05, 1.7])
     eosin = EOSIN * rng.uniform(0.55, 0.95) + rng.uniform([0.02, 0, 0.10], [0.10, 0, 0.30])
-    return Stain(haematoxylin, eosin, rng.uniform(225, 248) * rng.uniform([0.98] * 3, [1.0] * 3), rng.uniform(0.35, 0.75))
+    return Stain(
+        haematoxylin, eosin, rng.uniform(225, 248) * rng.uniform([0.98] * 3, [1.0] * 3), rng.uniform(0.35, 0.75)
+    )
 
 
 def stained_tile(tile):
@@ -125,10 +129,10 @@ def _section(rng, label):
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2.0
     # what lies where: a nest of larger cells, a band of connective tissue, gaps
     larger = TUMOUR if label == "tumour" else CENTROBLAST
-    share = rng.uniform(0.35, 1.0) if label == "tumour" else max(0.0, rng.uniform(-0.8, 0.9))
+    share = rng.uniform(0.45, 1.0) if label == "tumour" else max(0.0, rng.uniform(-0.9, 0.8))
     nest = _share(_clouds(rng, 30) - (np.hypot(x, y) / 40) ** 2, share)  # PCam: tumour is in the centre
     turn = rng.uniform(0, np.pi)
-    along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+    across = y * np.cos(turn) - x * np.sin(turn)
     waves = _clouds(rng, 24)
     band = np.abs(across + 6 * waves - rng.uniform(-40, 40)) < max(0.0, rng.uniform(-10, 14))
     gap = _share(_clouds(rng, 16) - 1.5 * nest, max(0.0, rng.uniform(-0.15, 0.15)))
@@ -177,8 +181,13 @@ def _cells(rng, centres, kinds, turn):
     """Draws cells: haematoxylin and eosin [96, 96]. Each pixel belongs to the nucleus into which it lies deepest."""
     from scipy.spatial import cKDTree
 
-    draw = {name: np.array([rng.uniform(*getattr(kind, name)) for kind in kinds]) for name in ("radius", "stretch", "dark", "cytoplasm")}
-    fixed = {name: np.array([getattr(kind, name) for kind in kinds]) for name in ("rough", "clumps", "rim", "nucleolus")}
+    draw = {
+        name: np.array([rng.uniform(*getattr(kind, name)) for kind in kinds])
+        for name in ("radius", "stretch", "dark", "cytoplasm")
+    }
+    fixed = {
+        name: np.array([getattr(kind, name) for kind in kinds]) for name in ("rough", "clumps", "rim", "nucleolus")
+    }
     fibrous = np.array([kind is FIBROBLAST for kind in kinds])
     angle = np.where(fibrous, turn + rng.normal(0, 0.2, len(kinds)), rng.uniform(0, np.pi, len(kinds)))
     waves = rng.normal(size=(2, len(kinds))) + 1j * rng.normal(size=(2, len(kinds)))  # two and three lobes

@@ -15,12 +15,12 @@ from synthmed_tf.datasets.files import Entry
 from synthmed_tf.sample import Sample
 
 VERSION = 1  # part of the fingerprint of prepared sets: raise it whenever a pixel of any film changes
-COUNT = 600  # films; about P2's 8000 to 1000 is too few to test on: two thirds train, one third tests
-TRAINING = 408  # 17 rounds of 24 films, then 8 rounds to test on
+COUNT = 600  # films: 408 to train on, 68 a group, and 192 to test on, 32 a group
+TRAINING = 408
 SIZE = 256  # P2, pixels
-SEED = 20190217  # all randomness is a function of (SEED, patient, 0) for the anatomy and of (SEED, film, 1) for the film
+SEED = 20190217  # all randomness is a function of (SEED, patient, 0 or 1) and (SEED, film, 2): 0 age, 1 anatomy, 2 film
 GROUPS = [(gender, *ages) for gender in study_groups.GENDERS for ages in study_groups.BINS["young_mature"]]
-ROUND = 4 * len(GROUPS)  # films; three patients of each group, the third of whom has two films
+ROUND = 4 * len(GROUPS)  # films of three patients a group, the third of whom has two
 
 
 class Anatomy(NamedTuple):
@@ -35,6 +35,7 @@ class Anatomy(NamedTuple):
     knob: float  # radius of the aortic knob
     aorta: float  # how far the descending aorta stands out from the spine
     bone: float  # contrast of ribs, clavicles and spine
+    rib: float  # half the width of a rib
     slant: float  # how steeply the ribs fall
     vessels: float  # contrast of the lung markings
     breast: float  # thickness of breasts, or of pectoral muscles
@@ -47,10 +48,9 @@ class Anatomy(NamedTuple):
 
 
 def patient_of(film):
-    """(number of the patient, index of the study group in GROUPS) of a film, 0 to COUNT - 1. Group varies fastest."""
-    round, place = divmod(film, ROUND)
-    third, group = divmod(place, len(GROUPS))
-    return (round * 3 + min(third, 2)) * len(GROUPS) + group, group
+    """Number of the patient of a film, 0 to COUNT - 1. Patient p is of GROUPS[p % 6]."""
+    visit, place = divmod(film, ROUND)
+    return (3 * visit + min(place // len(GROUPS), 2)) * len(GROUPS) + place % len(GROUPS)
 
 
 def person(patient):
@@ -60,7 +60,8 @@ def person(patient):
 
 
 def anatomy(patient):
-    """Draws a patient. Women's rib cages are narrower and shorter, their hearts relatively wider, their breasts thicker.
+    """Draws a patient. Women's rib cages are narrower and shorter, their ribs thinner, their hearts relatively wider,
+    their breasts thicker.
 
     With age the heart and the aorta widen, the chest gets shorter (kyphosis), ribs lose calcium and fall more steeply, and lung
     markings grow.
@@ -77,7 +78,8 @@ def anatomy(patient):
         cardiothoracic=rng.normal(0.43 if male else 0.45, 0.03) + 0.03 * old,
         knob=max(0.02, rng.normal(0.068 if male else 0.062, 0.012) + 0.018 * old),
         aorta=max(0.0, rng.normal(0.02, 0.012) + 0.02 * old),
-        bone=max(0.3, rng.normal(1.0, 0.17) - 0.2 * old),
+        bone=max(0.3, rng.normal(1.08 if male else 0.92, 0.15) - 0.2 * old),
+        rib=rng.normal(0.030 if male else 0.0255, 0.002),
         slant=rng.normal(1.0, 0.13) + 0.12 * old,
         vessels=max(0.3, rng.normal(1.0, 0.2) + 0.3 * old),
         breast=max(0.0, rng.normal(0.08, 0.10) if male else rng.normal(0.48, 0.26)),
@@ -105,7 +107,7 @@ def entries(data_dir, labels=None):
     bins = study_groups.parse_bins(labels or "young_mature")
     found = []
     for film in range(COUNT):
-        patient, _ = patient_of(film)
+        patient = patient_of(film)
         found.append(
             Entry(
                 id=f"phantom_xray_{film:03d}",
@@ -131,7 +133,7 @@ def radiograph(film):
     """
     from scipy import ndimage
 
-    body = anatomy(patient_of(film)[0])
+    body = anatomy(patient_of(film))
     rng = np.random.default_rng([SEED, film, 2])
     x, y = _posed_grid(rng)
     density = _chest(rng, body, x, y)
@@ -174,6 +176,8 @@ def _tube(distance, radius):
 
 def _chest(rng, body, x, y):
     """Density that the rays meet, [256, 256] float32: 0 in air, about 1 in soft tissue as thick as a chest."""
+    from scipy import ndimage
+
     across = x - np.float32(body.scoliosis) * np.sin(3 * y)  # from the spine
     away, left = np.abs(across), (x > 0).astype(np.float32)  # left of the patient
     breath = body.base - rng.uniform(-0.02, 0.05)  # how deep this patient breathed in for this film
@@ -222,7 +226,6 @@ def _chest(rng, body, x, y):
     bubble = ((x - 0.30) / rng.uniform(0.08, 0.16)) ** 2 + ((y - breath - 0.14) / rng.uniform(0.03, 0.07)) ** 2
     density -= np.float32(rng.uniform(0, 0.2)) * _edge(1 - bubble, 0.08) * _edge(y - dome_y - 0.03, 0.008)
 
-
     # lung markings, and breasts in front of all
     density += np.float32(0.5 * body.vessels) * _markings(rng, body, x, y) * lung
     for hilum_x, hilum_y in _hila(body):
@@ -232,7 +235,8 @@ def _chest(rng, body, x, y):
         sag = y - np.float32(body.breast_place[1]) - np.float32(rng.normal(0, 0.015)) * left
         shape = ((away - body.breast_place[0]) / body.breast_radius) ** 2
         shape += (sag / (body.breast_radius * (0.8 + 1.5 * (sag < 0).astype(np.float32)))) ** 2
-        density += np.float32(0.45 * body.breast) * _ball(shape) 
+        glands = ndimage.gaussian_filter(rng.standard_normal(x.shape, np.float32), 1.2, truncate=3)
+        density += np.float32(body.breast) * (0.45 + 0.25 * glands) * _ball(shape)
 
     return density + np.float32(body.bone) * _bones(rng, body, across, away, y, u, down, height)
 
@@ -245,16 +249,24 @@ def _bones(rng, body, across, away, y, u, down, height):
     inside = _edge(1.03 - u, 0.012) * _edge(1.12 - down, 0.03)
     start = np.float32(body.apex - 0.055)
     back = (y - fall - start) / spacing
-    ribs = _tube((back - np.floor(back) - 0.5) * spacing, 0.027) * (back > 0) * _edge(u - 0.08, 0.03)
+    ribs = _tube((back - np.floor(back) - 0.5) * spacing, body.rib) * (back > 0) * _edge(u - 0.08, 0.03)
     front = (y - slant * (0.20 + 0.30 * (1 - u)) - start) / spacing  # from the flank down towards the breastbone
-    ribs += 0.4 * _tube((front - np.floor(front) - 0.5) * spacing, 0.031) * (front > 0) * (front < 6) * _edge(u - 0.5, 0.06)
+    ribs += (
+        0.4
+        * _tube((front - np.floor(front) - 0.5) * spacing, 1.15 * body.rib)
+        * (front > 0)
+        * (front < 6)
+        * _edge(u - 0.5, 0.06)
+    )
     bones = 0.19 * ribs * inside
     bones += 0.10 * np.exp(-(((u - 1.01) / 0.035) ** 2)) * _edge(down - 0.12, 0.05) * _edge(1.15 - down, 0.05)
 
     tilt, lift = rng.uniform(0.08, 0.26), rng.uniform(-0.03, 0.04)
     along = away - 0.05
     clavicle = y - (body.apex + 0.17 + lift) + tilt * along - 0.03 * np.sin(9.5 * along) + 0.02 * across
-    bones += 0.26 * _tube(clavicle, 0.032 + 0.012 * np.exp(-along / 0.07)) * _edge(along, 0.01) * _edge(0.78 - along, 0.03)
+    bones += (
+        0.26 * _tube(clavicle, 0.032 + 0.012 * np.exp(-along / 0.07)) * _edge(along, 0.01) * _edge(0.78 - along, 0.03)
+    )
 
     border = away - rng.uniform(0.62, 0.74) + 0.12 * (y + 0.1) ** 2
     blade = _edge(border, 0.01) * (0.05 + 0.09 * np.exp(-np.abs(border) / 0.02))
