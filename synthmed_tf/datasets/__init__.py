@@ -119,13 +119,13 @@ def list_entries(data, data_dir):
     for entry in entries:
         if entry.id in files:
             raise InputError(
-                f"{entry.image.name}: same id {entry.id!r} as {files[entry.id]}; ids are unique, rename one of them"
+                f"{entry.image.name}: same id {entry.id!r} as {files[entry.id].name}; ids are unique, rename one of them"
             )
         if splits.setdefault(entry.group, entry.split) != entry.split:
             raise InputError(
                 f"{entry.image.name}: its group {entry.group!r} is in train and in test; move it to one of them"
             )
-        files[entry.id] = entry.image.name
+        files[entry.id] = entry.image
     return entries
 
 

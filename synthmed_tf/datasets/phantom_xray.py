@@ -74,9 +74,9 @@ def anatomy(patient):
         age=age,
         thorax=rng.normal(0.67 if male else 0.635, 0.03),
         apex=rng.normal(-0.67, 0.025),
-        base=rng.normal(0.40 if male else 0.34, 0.05) - 0.035 * old,
-        cardiothoracic=rng.normal(0.43 if male else 0.45, 0.03) + 0.03 * old,
-        knob=max(0.02, rng.normal(0.068 if male else 0.062, 0.012) + 0.018 * old),
+        base=rng.normal(0.40 if male else 0.34, 0.05) - 0.04 * old,
+        cardiothoracic=rng.normal(0.43 if male else 0.45, 0.025) + 0.04 * old,
+        knob=max(0.02, rng.normal(0.068 if male else 0.062, 0.010) + 0.024 * old),
         aorta=max(0.0, rng.normal(0.02, 0.012) + 0.02 * old),
         bone=max(0.3, rng.normal(1.08 if male else 0.92, 0.15) - 0.2 * old),
         rib=rng.normal(0.030 if male else 0.0255, 0.002),
@@ -160,12 +160,18 @@ def _posed_grid(rng):
 
 def _edge(distance, softness):
     """From 0 outside to 1 inside of a border, by the signed distance from it."""
-    return 0.5 + 0.5 * np.tanh(distance * np.float32(0.5 / softness))
+    inside = distance * np.float32(0.5 / softness)
+    np.tanh(inside, out=inside)
+    inside += 1
+    inside *= 0.5
+    return inside
 
 
 def _ball(squared):
     """Thickness of a ball of radius 1 at a squared distance from its axis."""
-    return np.sqrt(np.maximum(1 - squared, 0))
+    thickness = 1 - squared
+    np.maximum(thickness, 0, out=thickness)
+    return np.sqrt(thickness, out=thickness)
 
 
 def _tube(distance, radius):
@@ -235,8 +241,8 @@ def _chest(rng, body, x, y):
         sag = y - np.float32(body.breast_place[1]) - np.float32(rng.normal(0, 0.015)) * left
         shape = ((away - body.breast_place[0]) / body.breast_radius) ** 2
         shape += (sag / (body.breast_radius * (0.8 + 1.5 * (sag < 0).astype(np.float32)))) ** 2
-        glands = ndimage.gaussian_filter(rng.standard_normal(x.shape, np.float32), 1.2, truncate=3)
-        density += np.float32(body.breast) * (0.45 + 0.25 * glands) * _ball(shape)
+        glands = ndimage.gaussian_filter(rng.standard_normal(x.shape, np.float32), 1.4, truncate=3)
+        density += np.float32(body.breast) * (0.45 + 0.13 * glands) * _ball(shape)
 
     return density + np.float32(body.bone) * _bones(rng, body, across, away, y, u, down, height)
 
