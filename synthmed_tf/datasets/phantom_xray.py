@@ -79,7 +79,7 @@ def anatomy(patient):
         knob=max(0.02, rng.normal(0.068 if male else 0.062, 0.010) + 0.024 * old),
         aorta=max(0.0, rng.normal(0.02, 0.012) + 0.02 * old),
         bone=max(0.3, rng.normal(1.08 if male else 0.92, 0.15) - 0.2 * old),
-        rib=rng.normal(0.030 if male else 0.0255, 0.002),
+        rib=rng.normal(0.031 if male else 0.0245, 0.002),
         slant=rng.normal(1.0, 0.13) + 0.12 * old,
         vessels=max(0.3, rng.normal(1.0, 0.2) + 0.3 * old),
         breast=max(0.0, rng.normal(0.08, 0.10) if male else rng.normal(0.48, 0.26)),
