@@ -1,7 +1,7 @@
 """Chest X-ray phantoms: frontal films drawn from a simple anatomy, with gender and age. No download.
 
-What gender and age do to a chest is in `anatomy`. The traits of the groups overlap, and exposure and pose differ from film to film, so
-no single measure tells the groups apart. Lengths: the frame reaches from -1 to 1, x to the right (the patient's left), y downwards.
+What gender and age do to a chest is in `anatomy`. The traits of the groups overlap, and exposure and pose differ from film to film;
+brightness alone tells no groups apart. Lengths: the frame reaches from -1 to 1, x to the right (the patient's left), y downwards.
 Shapes, greys and their spread are fitted by eye to the Shenzhen set (Jaeger et al. 2014).
 """
 
@@ -48,7 +48,7 @@ class Anatomy(NamedTuple):
 
 
 def patient_of(film):
-    """Number of the patient of a film, 0 to COUNT - 1. Patient p is of GROUPS[p % 6]."""
+    """Number of the patient whose film this is; films are 0 to COUNT - 1. Patient p is of GROUPS[p % 6]."""
     visit, place = divmod(film, ROUND)
     return (3 * visit + min(place // len(GROUPS), 2)) * len(GROUPS) + place % len(GROUPS)
 
