@@ -11,13 +11,13 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
+from synthmed_tf import datasets
 from synthmed_tf.datasets import phantom
 
 
 @pytest.fixture(scope="module")
 def samples():
-    phantom.check(None)
-    return list(phantom.load(None))
+    return list(datasets.load("phantom", None))
 
 
 def distance_from(point):

@@ -1,6 +1,5 @@
 """Data sets: raw files -> Samples at native resolution. DATASETS is the table of them; any folder is one as well."""
 
-import dataclasses
 import hashlib
 import os
 import warnings
@@ -8,13 +7,24 @@ from pathlib import Path
 
 import numpy as np
 
-from synthmed_tf.datasets import bubil, chase_db1, drive, folder, idrid, messidor, phantom
+from synthmed_tf.datasets import (
+    bubil,
+    chase_db1,
+    drive,
+    folder,
+    idrid,
+    messidor,
+    phantom,
+    phantom_histology,
+    phantom_xray,
+)
 from synthmed_tf.datasets.files import read_entry
 from synthmed_tf.images import UnreadableImage
 from synthmed_tf.sample import InputError
 
+BUILT_IN = {"phantom": phantom, "phantom_xray": phantom_xray, "phantom_histology": phantom_histology}  # drawn, not read
 DATASETS = {
-    "phantom": phantom,
+    **BUILT_IN,
     "drive": drive,
     "chase_db1": chase_db1,
     "bubil": bubil,
@@ -46,9 +56,11 @@ def load(data, data_dir, *, holdout=0, skip_bad_files=False, seed=0):
       InputError: what `check` raises, now; unreadable files, mask of another size or of more than two levels, images of
         different kinds, when it is their turn.
     """
-    if data == "phantom":
-        return _load_phantoms(data_dir, holdout, seed)
-    return _load(split_entries(data, data_dir, holdout, seed), data, skip_bad_files)
+    entries = split_entries(data, data_dir, holdout, seed)
+    if data in BUILT_IN:
+        entries = sorted(entries, key=lambda entry: entry.split == "test")
+        return (BUILT_IN[data].read_entry(entry, entry.split) for entry in entries)
+    return _load(entries, data, skip_bad_files)
 
 
 def check(data, data_dir, *, needs_masks=False):
@@ -57,9 +69,6 @@ def check(data, data_dir, *, needs_masks=False):
     Raises:
       InputError: saying where to get it and what to put where; with needs_masks also a set that has none.
     """
-    if data == "phantom":
-        phantom.check(data_dir)
-        return
     list_entries(data, data_dir)
     if needs_masks and not has_masks(data, data_dir):
         raise InputError(
@@ -75,23 +84,23 @@ def has_masks(data, data_dir):
 
 def fingerprint(data, data_dir):
     """12 hexadecimal digits that change when an image or mask comes, goes, changes size or time, or a label changes."""
-    if data == "phantom":
-        facts = [f"{phantom.VERSION} {phantom.COUNT}"]
+    entries = list_entries(data, data_dir)
+    if data in BUILT_IN:
+        facts = [f"{BUILT_IN[data].VERSION} {BUILT_IN[data].COUNT}"]
     else:
         root = Path(data_dir) if data in DATASETS else Path(data)
         fields = ("image", "mask", "field_of_view", "second_mask")
-        entries = list_entries(data, data_dir)
         files = [getattr(entry, field) for entry in entries for field in fields]
         paths = {file.path for file in files if file}
         stats = {os.path.relpath(path, root): path.stat() for path in paths}
         facts = [f"{name} {stats[name].st_size} {stats[name].st_mtime_ns}" for name in sorted(stats)]
-        facts += [f"{entry.id} {entry.label}" for entry in entries if entry.label is not None]
+    facts += [f"{entry.id} {entry.label}" for entry in entries if entry.label is not None]
     text = "\n".join([data if data in DATASETS else "folder", *facts])
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
 
 
 def list_entries(data, data_dir):
-    """The files.Entry list of a set that lies on disk, in the order of the loader. Raises InputError like `check`."""
+    """The files.Entry list of a set, in the order of the loader; built-in ones have no files. Raises InputError like `check`."""
     try:
         if data in DATASETS:
             entries = DATASETS[data].entries(data_dir)
@@ -110,13 +119,13 @@ def list_entries(data, data_dir):
     for entry in entries:
         if entry.id in files:
             raise InputError(
-                f"{entry.image.name}: same id {entry.id!r} as {files[entry.id]}; ids are unique, rename one of them"
+                f"{entry.image.name}: same id {entry.id!r} as {files[entry.id].name}; ids are unique, rename one of them"
             )
         if splits.setdefault(entry.group, entry.split) != entry.split:
             raise InputError(
                 f"{entry.image.name}: its group {entry.group!r} is in train and in test; move it to one of them"
             )
-        files[entry.id] = entry.image.name
+        files[entry.id] = entry.image
     return entries
 
 
@@ -143,15 +152,6 @@ def _held_out(groups, holdout, seed):
             "images"
         )
     return set(np.random.default_rng(seed).permutation(groups)[:holdout].tolist())
-
-
-def _load_phantoms(data_dir, holdout, seed):
-    if not holdout:
-        return phantom.load(data_dir)
-    samples = [sample for sample in phantom.load(data_dir) if sample.split == "train"]
-    held_out = _held_out([sample.group or sample.id for sample in samples], holdout, seed)
-    splits = ["test" if (sample.group or sample.id) in held_out else "train" for sample in samples]
-    return (dataclasses.replace(sample, split=split) for sample, split in zip(samples, splits, strict=True))
 
 
 def _load(entries, data, skip_bad_files):

@@ -36,7 +36,7 @@ class Entry(NamedTuple):
     id: str
     group: str
     split: str | None  # "train" or "test"; None: the set has no official split
-    image: File
+    image: File | None  # None: the sample is drawn, not read
     mask: File | None = None
     field_of_view: File | None = None
     second_mask: File | None = None

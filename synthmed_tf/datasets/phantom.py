@@ -6,14 +6,15 @@ points are (x, y), pixel [row, column] having its centre at (column, row). Colou
 of the field of view) are fitted by eye to DRIVE (Staal et al. 2004).
 """
 
+import dataclasses
 import heapq
 import itertools
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from synthmed_tf.datasets.files import Entry
 from synthmed_tf.sample import Sample
 
 VERSION = 1  # part of the fingerprint of prepared sets: raise it whenever a pixel of any phantom changes
@@ -263,10 +264,12 @@ def _photograph(rng, eye, depth, x, y, from_centre):
     return np.clip(np.round(scene + noise * (0.25 + 0.75 * aperture)), 0, 255).astype(np.uint8)
 
 
-def load(data_dir) -> Iterator[Sample]:
-    """Yields the 40 phantoms, 20 train and then 20 test, made as they are asked for. data_dir is not read."""
-    return (fundus(index) for index in range(COUNT))
+def entries(data_dir):
+    """Lists the 40 phantoms without drawing them, 20 train and then 20 test. data_dir is not read."""
+    ids = [f"phantom_{index:02d}" for index in range(COUNT)]
+    return [Entry(id, id, "train" if index < COUNT // 2 else "test", None) for index, id in enumerate(ids)]
 
 
-def check(data_dir) -> None:
-    """The phantoms are always there."""
+def read_entry(entry, split):
+    """Draws the phantom of an Entry."""
+    return dataclasses.replace(fundus(int(entry.id[-2:])), split=split)

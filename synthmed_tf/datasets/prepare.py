@@ -96,11 +96,6 @@ def _describe(data, data_dir, holdout, seed):
     Raises:
       InputError: no training image, or some samples with and some without a field of view.
     """
-    if data == "phantom":
-        half = datasets.phantom.COUNT // 2
-        counts = {"train": half - holdout, "test": holdout or half}
-        test = f"{holdout} groups held out of the training images" if holdout else "official"
-        return counts, None, {"fields_of_view": "as shipped", "test_split": test}
     entries = datasets.split_entries(data, data_dir, holdout, seed)
     by_split = {split: [entry for entry in entries if entry.split == split] for split in ("train", "test")}
     counts = {split: len(by_split[split]) for split in by_split}
@@ -112,7 +107,7 @@ def _describe(data, data_dir, holdout, seed):
         raise InputError(
             f"{lacking.image.name}: has no field of view, others have; allowed is fov/ for all or for none; add it"
         )
-    if not any(without):
+    if not any(without) or data == "phantom":
         fields = "as shipped"
     else:
         fields = (
