@@ -53,7 +53,8 @@ def is_system_file(name):
 
 def printable(path):
     """A path as one line of text: control characters and bytes that are no text become escapes."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(path))
+    text = str(path)
+    return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def disk_file(path):

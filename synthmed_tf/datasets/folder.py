@@ -150,7 +150,7 @@ def _from_table(folder, tables, labels):
     table = disk_file(tables[0])
     columns, rows = read_table(table)
     names = _names(images)
-    named = {column: sum(_plain(row.get(column, "")) in names for _, row in rows) for column in columns}
+    named = {column: len({names.get(_plain(row.get(column, ""))) for _, row in rows} - {None}) for column in columns}
     candidates = [column for column in columns if column != labels]
     file_column = max(candidates, key=named.get, default=None)  # the first of them, if several name as many
     if not named.get(file_column):
