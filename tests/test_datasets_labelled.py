@@ -300,13 +300,33 @@ def test_hdf5_that_does_not_fit(tmp_path):
     make_hdf5(folder, "train", [0, 1, 2])
     refused(["train_y.h5: holds labels other than 0 and 1"], "pcam", tmp_path)
     make_hdf5(folder, "train", [0, 1], tiles=np.zeros((3, 96, 96, 3), np.uint8))
-    refused(["x is uint8 [3, 96, 96, 3] and y [2, 1, 1, 1]", "[n, 96, 96, 3]"], "pcam", tmp_path)
+    refused(["x is uint8 [3, 96, 96, 3] and y uint8 [2, 1, 1, 1]", "[n, 96, 96, 3]"], "pcam", tmp_path)
     make_hdf5(folder, "train", [0, 1], tiles=np.zeros((2, 96, 96, 3), np.float32))
     refused("x is float32", "pcam", tmp_path)
     make_hdf5(folder, "train", [0, 1], slides=["a"] * 2)
     edit(meta, "wsi", "slide")
     refused(["train_meta.csv: 2 rows", "column wsi"], "pcam", tmp_path)
     meta.unlink()
+    for write in (
+        lambda file: file.create_dataset(
+            "y", (2**40, 1, 1, 1), "u1", chunks=(1, 1, 1, 1)
+        ),  # takes no space in the file
+        lambda file: file.create_dataset("y", data=[b"a", b"b"]),
+        lambda file: file.create_dataset("y", data=1),
+        lambda file: file.create_group("y"),
+        lambda file: None,
+    ):
+        y.unlink()
+        with h5py.File(y, "w") as file:
+            write(file)
+        refused("download", "pcam", tmp_path)
+    x.unlink(), y.unlink()
+    with h5py.File(x, "w") as file:
+        file.create_dataset("x", (2**40, 96, 96, 3), "u1", chunks=(1, 96, 96, 3))
+    with h5py.File(y, "w") as file:
+        file.create_dataset("y", (2**40, 1, 1, 1), "u1", chunks=(1, 1, 1, 1))
+    refused("n up to 1048576", "pcam", tmp_path)
+    make_hdf5(folder, "train", [0, 1])
     content = x.read_bytes()
     x.unlink()
     x.write_bytes(content[: len(content) // 2])

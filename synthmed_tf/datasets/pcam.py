@@ -21,6 +21,7 @@ CLASSES = ("normal", "tumour")
 _FILE = "camelyonpatch_level_2_split_{}_{}"
 _PARTS = {"train": "train", "valid": "train", "test": "test"}
 _TILE = (96, 96, 3)
+_MOST_TILES = 2**20  # in one file; the official ones have up to 2**18, a hostile one may declare any number in no space
 _FOLDER = re.compile(r"(?:.*/)?(normal|tumou?r)/([^/]+)", re.IGNORECASE)
 _WHERE = (
     "get camelyonpatch_level_2_split_train_x.h5.gz, ..._train_y.h5.gz, ..._train_meta.csv and the same of valid and test at "
@@ -94,14 +95,16 @@ def _read_labels(x, y):
         if (
             tiles.shape[1:] != _TILE
             or tiles.dtype != np.uint8
+            or len(tiles) > _MOST_TILES
             or labels.shape not in ((len(tiles), 1, 1, 1), (len(tiles),))
+            or labels.dtype.kind not in "iu"
         ):
             raise InputError(
-                f"{x.name}: x is {tiles.dtype} {list(tiles.shape)} and y {list(labels.shape)}, allowed are uint8 [n, 96, 96, 3] "
-                "and [n, 1, 1, 1]: not the official files, download them again"
+                f"{x.name}: x is {tiles.dtype} {list(tiles.shape)} and y {labels.dtype} {list(labels.shape)}, allowed are uint8 "
+                f"[n, 96, 96, 3] and [n, 1, 1, 1], n up to {_MOST_TILES}: not the official files, download them again"
             )
         values = labels[()].ravel()
-    except (OSError, KeyError, AttributeError, RuntimeError) as error:
+    except (OSError, KeyError, AttributeError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"{x.name} or {y.name}: not a readable HDF5 file with x or y ({reason}); download it again"
