@@ -46,7 +46,7 @@ def main(settings):
     baseline_folder = synthetic_set(Path(settings["baseline_dir"])) if settings["baseline_dir"] else None
     if folder != given and "out_dir" not in settings["given"]:
         settings["out_dir"] = str(given)
-    for name in ("data", "data_dir", "holdout", "skip_bad_files"):
+    for name in ("data", "data_dir", "labels", "holdout", "skip_bad_files"):
         if name not in settings["given"] and (given / "stage1" / "flags.json").exists():
             settings[name] = flags.read_settings(given / "stage1").get(name, settings[name])
 
@@ -57,9 +57,10 @@ def main(settings):
     described = manifest.get("real", {})
     settings["data"] = settings["data"] or described.get("name")
     settings["holdout"] = described.get("holdout", 0) if settings["holdout"] is None else settings["holdout"]
+    settings["labels"] = described.get("labels") if settings["labels"] is None else settings["labels"]
     if settings["data"] is None:
         raise InputError(f"{folder}: does not say which real set it stands for; give --data")
-    datasets.check(settings["data"], settings["data_dir"])
+    datasets.check(settings["data"], settings["data_dir"], labels=settings["labels"])
     photographs = manifest.get("photographs") and [manifest["photographs"]["name"], settings["data_dir"]]
     if photographs and (given / "stage2" / "flags.json").exists():
         second = flags.read_settings(given / "stage2")
@@ -78,7 +79,7 @@ def main(settings):
     synthesis.require(synthetic, "image")
     baseline = comparison.open_baseline(baseline_folder, synthetic) if baseline_folder else None
     size = synthetic[0].image.shape[:2]
-    options = {"holdout": settings["holdout"], "skip_bad_files": settings["skip_bad_files"]}
+    options = {name: settings[name] for name in ("labels", "holdout", "skip_bad_files")}
     prepared = prepare(settings["data"], settings["data_dir"], size, out_dir=Path(settings["out_dir"]), **options)
     real = records.Records(prepared, "train")
     has_masks = "mask" in synthetic.features

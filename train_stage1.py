@@ -18,7 +18,7 @@ from synthmed_tf import datasets, flags
 
 
 def main(settings):
-    datasets.check(settings["data"], settings["data_dir"], needs_masks=settings["target"] != "image")
+    datasets.check(settings["data"], settings["data_dir"], labels=settings["labels"], needs_masks=settings["target"] != "image")
     settings = flags.apply_preset(settings, flags.STAGE1_PRESETS)
     settings["image_size"] = settings["image_size"] or (128, 128)
     out = Path(settings["out_dir"])
@@ -31,8 +31,8 @@ def main(settings):
     from synthmed_tf.training import loop, stage1
 
     prepared = prepare(
-        settings["data"], settings["data_dir"], settings["image_size"], out_dir=out, holdout=settings["holdout"],
-        skip_bad_files=settings["skip_bad_files"],
+        settings["data"], settings["data_dir"], settings["image_size"], out_dir=out, labels=settings["labels"],
+        holdout=settings["holdout"], skip_bad_files=settings["skip_bad_files"],
     )  # fmt: skip
     real = records.Records(prepared, "train")
     target = settings["target"]

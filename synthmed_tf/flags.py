@@ -57,7 +57,10 @@ def define(script, values):
     first, second, evaluates = (script == name for name in ("train_stage1", "train_stage2", "evaluate"))
 
     add = group("Data")
-    sets = "phantom (built in), drive, chase_db1, bubil, idrid, messidor, or the path of a folder with images/ and masks/"
+    sets = (
+        "phantom (built in), drive, chase_db1, bubil, idrid, messidor; with classes nih, shenzhen, pcam; or the path of a folder with "
+        "images/ and masks/, with one sub-folder a class, or with images/ and a CSV table of labels"
+    )
     if evaluates:
         add(word, "data", None, f"the real set: {sets}; not needed for a set made by these scripts")
     else:
@@ -69,6 +72,11 @@ def define(script, values):
     if first or evaluates:
         text = "hold out N groups of training images as test images (for DRIVE, whose test labels may be missing)"
         add(number, "holdout", None if evaluates else 0, text, lower_bound=0)
+        text = (
+            "what the classes are. nih, shenzhen: age bins (with both genders), young_mature (default), x_norm_l, x_norm, x_norm_2, or "
+            "years such as 18-38,48-68; others are left out. A folder with a table: its label column, if it has several"
+        )
+        add(word, "labels", None, text)
         add(switch, "skip_bad_files", False, "leave out unreadable files, with a counted warning, instead of stopping")
 
     add = group("Model")

@@ -8,6 +8,7 @@ https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
 
 import collections.abc
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -30,7 +31,7 @@ CACHE_BYTES = 2**30  # decoded samples that one Records keeps in memory
 
 # What a folder may hold, and as which kind of TFDS feature.
 _PICTURES = ("image", "mask", "field_of_view")
-_KINDS = {**dict.fromkeys(_PICTURES, "image"), "label": "classLabel", "id": "text", "seed": "tensor"}
+_KINDS = {**dict.fromkeys(_PICTURES, "image"), "label": "classLabel", "id": "text", "group": "text", "seed": "tensor"}
 _TFDS_CLASSES = {
     "image": "tensorflow_datasets.core.features.image_feature.Image",
     "classLabel": "tensorflow_datasets.core.features.class_label_feature.ClassLabel",
@@ -45,7 +46,7 @@ _REMEDY = "run the command that made it again with --overwrite, or delete the fo
 # ---------------------------------------------------------------- writing
 
 
-def write(folder, name, samples, *, source, extra=None, class_names=None, shard_bytes=64 * 2**20):
+def write(folder, name, samples, *, source, extra=None, class_names=None, keep_groups=False, shard_bytes=64 * 2**20):
     """Writes Samples as a data set folder, whole or not at all.
 
     Everything goes to a hidden folder beside `folder`, manifest.json last, which is then renamed into place; a data set
@@ -55,10 +56,12 @@ def write(folder, name, samples, *, source, extra=None, class_names=None, shard_
       folder: the folder to make. Its parents are made too.
       name: name of the data set; file names carry it with everything but letters, digits and _ replaced by _.
       samples: iterable of Sample, splits in any order, read once. The first one sets the features and sizes; ids are
-        unique over all splits. `group` and `second_mask` are not written.
+        unique over all splits. `second_mask` is not written.
       source: where the samples come from, any JSON value; goes into the manifest.
       extra: dict of further manifest entries (command, flags, checkpoint sha256, ...), as it stands after the last sample.
       class_names: the labels in the order of their index; None: in the order in which they appear.
+      keep_groups: write `group`, the patient or slide; only where the data set stays private, so never with samples that
+        have a seed, which are synthetic.
       shard_bytes: a shard that has reached this size is closed and the next one begun.
 
     Returns:
@@ -79,6 +82,10 @@ def write(folder, name, samples, *, source, extra=None, class_names=None, shard_
         temporary = _make_temporary(folder)
     try:
         for sample in samples:
+            if keep_groups and sample.seed is not None:
+                raise InputError(f"{name}: the synthetic sample {sample.id} with its group; leave groups out of synthetic sets")
+            if not keep_groups:
+                sample = dataclasses.replace(sample, group=None)
             if features is None:
                 features, first_id = _features_of(sample), sample.id
             _check_fits(sample, features, first_id)
@@ -160,7 +167,8 @@ def _features_of(sample):
             features[key] = {"kind": "image", "shape": list(pixels.shape), "dtype": pixels.dtype.name}
     if not features.keys() & {"image", "mask"}:
         raise InputError(f"sample {sample.id} has neither image nor mask; give it at least one")
-    features |= {key: {"kind": _KINDS[key]} for key in ("label", "id", "seed") if getattr(sample, key) is not None}
+    others = ("label", "id", "group", "seed")
+    features |= {key: {"kind": _KINDS[key]} for key in others if getattr(sample, key) is not None}
     return features
 
 
@@ -220,7 +228,7 @@ def _encode(sample, features, class_names):
             with tf.device("CPU:0"):
                 png = tf.io.encode_png(value if key == "image" else value * np.uint8(255)).numpy()
             return tf.train.Feature(bytes_list=tf.train.BytesList(value=[png]))
-        if key == "id":
+        if features[key]["kind"] == "text":
             return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
         number = class_names.index(value) if key == "label" else value
         return tf.train.Feature(int64_list=tf.train.Int64List(value=[number]))
@@ -239,7 +247,7 @@ def _tfds_features(features, class_names):
         elif feature["kind"] == "classLabel":
             content = {"numClasses": str(len(class_names))}
         else:
-            content = {} if key == "id" else {"dtype": "int64", "encoding": "none", "shape": {}}
+            content = {} if feature["kind"] == "text" else {"dtype": "int64", "encoding": "none", "shape": {}}
         return {"pythonClassName": _TFDS_CLASSES[feature["kind"]], feature["kind"]: content}
 
     content = {"features": {key: described(key, features[key]) for key in sorted(features)}}
@@ -396,7 +404,7 @@ class Records(collections.abc.Sequence):
 
     The arrays of a Sample are kept in memory (up to CACHE_BYTES) and therefore read-only. Indexing is safe from any
     thread. A TFDS folder that another program wrote opens too if its features have the names and kinds of this
-    project's; its masks may hold 0 and 255 or 0 and 1.
+    project's; its masks may hold 0 and 255 or 0 and 1, and its groups are not read.
 
     Args:
       folder: a data set folder.
@@ -491,7 +499,10 @@ class Records(collections.abc.Sequence):
             if not 0 <= values["label"] < len(self.class_names):
                 raise InputError(f"{where} is of class {values['label']} of {len(self.class_names)}; {_REMEDY}")
             values["label"] = self.class_names[values["label"]]
-        values["id"] = values["id"].decode(errors="replace") if "id" in values else f"{split}-{index}"
+        for key in ("id", "group"):
+            if key in values:
+                values[key] = values[key].decode(errors="replace")
+        values.setdefault("id", f"{split}-{index}")
         return Sample(split=split, **values)
 
 
@@ -524,6 +535,22 @@ def _epoch_order(count, seed, epoch):
     return np.random.default_rng([seed, epoch]).permutation(count).astype(np.int64)
 
 
+def balanced_indices(labels, seed):
+    """A subset with as many samples of each class as the smallest class has, drawn at random.
+
+    Args:
+      labels: [count] class names or class indices. seed: int from 0.
+
+    Returns:
+      [classes * smallest] int64 in [0, count), ascending.
+    """
+    classes, of = np.unique(np.asarray(labels), return_inverse=True)
+    smallest = np.bincount(of).min() if len(of) else 0
+    order = np.random.default_rng(seed).permutation(len(of))
+    drawn = [order[of[order] == k][:smallest] for k in range(len(classes))]
+    return np.sort(np.concatenate([*drawn, []])).astype(np.int64)
+
+
 def _frames(path):
     """(offset, length) in bytes of every record's content. A frame: uint64 length, uint32 CRC, content, uint32 CRC."""
     places, position, end = [], 0, path.stat().st_size
@@ -549,7 +576,7 @@ def _read_foreign(folder):
         raise InputError(f"{folder} has lost its manifest.json and is not a data set without it; {_REMEDY}")
     try:
         described = described["featuresDict"]["features"]
-        features = {key: {"kind": kind} for key, kind in _KINDS.items() if key in described}
+        features = {key: {"kind": kind} for key, kind in _KINDS.items() if key in described and key != "group"}
         for key in features:
             content = described[key].get(_KINDS[key])
             if content is None:

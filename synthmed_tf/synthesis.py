@@ -238,7 +238,7 @@ def require(real, *features):
 def describe_real(manifest):
     """What a synthetic set's manifest says of the real set: nothing of a single image, no path, no file name."""
     keys = ("name", "counts", "image_size", "channels", "fields_of_view", "test_split", "holdout")
-    return {key: manifest[key] for key in keys}
+    return {key: manifest[key] for key in keys} | ({"labels": manifest["labels"]} if "labels" in manifest else {})
 
 
 def checkpoint_sha256(prefix):

@@ -47,6 +47,14 @@ def test_every_flag_has_a_default_that_its_own_parser_accepts_and_a_line_of_help
     assert max(map(len, text.splitlines())) <= 120 and len(text.splitlines()) < 80
 
 
+def test_labels_of_the_command_line_reach_the_manifest_as_they_are():
+    settings = parse("--data=nih", "--labels=18-38,48-68")
+    assert settings["labels"] == "18-38,48-68" and parse()["labels"] is None
+    assert parse("--labels=x_norm", script="evaluate")["labels"] == "x_norm"
+    assert flags.shareable(settings)["labels"] == "18-38,48-68"
+    assert flags.command("train_stage1", settings).endswith("--labels=18-38,48-68")
+
+
 def test_given_flags_are_known_by_name_whatever_their_value():
     settings = parse("--seed=0", "--num_samples", "7", "--dry_run", "--nooverwrite")
     assert settings["given"] == {"seed", "num_samples", "dry_run", "overwrite"}
@@ -65,6 +73,7 @@ def test_given_flags_are_known_by_name_whatever_their_value():
         ("train_stage1", ["--steps"], ["steps"]),
         ("train_stage1", ["--seed=2147483648"], ["seed"]),
         ("train_stage1", ["--holdout=-1"], ["holdout"]),
+        ("train_stage2", ["--labels=x_norm"], ["labels"]),  # its sets have masks and no classes
         ("train_stage1", ["--preset=pix2pix"], ["preset", "small_data", "paper"]),
         ("train_stage2", ["--preset=paper"], ["preset", "vess2ret", "authors2017"]),
         ("train_stage1", ["--precision=float16"], ["precision", "mixed_bfloat16"]),

@@ -139,7 +139,7 @@ def test_held_out_groups_are_whole(name, of_group, tmp_path):
 @pytest.mark.parametrize("name, classes", [("phantom_xray", 6), ("phantom_histology", 2)])
 def test_prepared_sets_name_their_classes_in_order(name, classes, tmp_path, monkeypatch):
     few = SETS[name].entries(None)[:12] + SETS[name].entries(None)[-12:]
-    monkeypatch.setattr(SETS[name], "entries", lambda data_dir: few)
+    monkeypatch.setattr(SETS[name], "entries", lambda data_dir, labels=None: few)
     manifest = records.read_manifest(prepare(name, tmp_path, (64, 64), out_dir=tmp_path / "out"))
     names = manifest["class_names"]
     assert names == sorted({entry.label for entry in few}) and len(names) == classes

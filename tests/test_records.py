@@ -141,13 +141,14 @@ def test_opens_the_folder_of_another_program(tmp_path):
             "label": tfds.features.ClassLabel(names=["a", "b"]),
             "id": tfds.features.Text(),
             "age": tfds.features.Scalar(dtype=np.int64),
+            "group": tfds.features.Scalar(dtype=np.int64),  # of another kind than ours: not read
         }
     )
 
     def examples(split):
         for s in samples:
             if s.split == split:
-                yield s.id, {"image": s.image, "mask": s.mask, "label": s.label, "id": s.id, "age": 40}
+                yield s.id, {"image": s.image, "mask": s.mask, "label": s.label, "id": s.id, "age": 40, "group": 7}
 
     class Foreign(tfds.core.GeneratorBasedBuilder):
         VERSION = tfds.core.Version("1.0.0")
@@ -210,9 +211,44 @@ def test_what_the_samples_count_while_they_are_made_is_in_the_manifest(tmp_path)
     assert len(list(read)) == made and not (tmp_path / "other").exists()  # refused before the first sample
 
 
-def test_patient_never_reaches_the_disk(tmp_path):
+def test_patient_never_reaches_the_disk_unless_asked_for(tmp_path):
     records.write(tmp_path / "set", "noise", make_samples(), source="made")
     assert not any(b"patient" in data for data in content(tmp_path / "set").values())
+    records.write(tmp_path / "set", "noise", make_samples(), source="made", keep_groups=True)
+    assert any(b"patient 3" in data for data in content(tmp_path / "set").values())
+    assert records.read_manifest(tmp_path / "set")["features"]["group"] == {"kind": "text"}
+    assert [sample.group for sample in records.Records(tmp_path / "set", "test")] == [
+        "patient 2",
+        "patient 5",
+        "patient 8",
+    ]
+
+
+def test_group_of_a_synthetic_sample_is_refused(tmp_path):
+    samples = make_samples(fields=("image", "seed"))
+    with pytest.raises(InputError, match="synthetic sample 000é with its group"):
+        records.write(tmp_path / "set", "noise", samples, source="made", keep_groups=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_groups_for_all_samples_or_none(tmp_path):
+    samples = [
+        replaced(sample, group=None if sample.id.startswith("004") else sample.group) for sample in make_samples()
+    ]
+    with pytest.raises(InputError, match="has group, sample .* has none"):
+        records.write(tmp_path / "set", "noise", samples, source="made", keep_groups=True)
+    records.write(tmp_path / "set", "noise", samples, source="made")
+
+
+def test_real_tfds_reads_the_groups(tmp_path):
+    tfds = pytest.importorskip("tensorflow_datasets", reason="extra tfds is not installed")
+    samples = {sample.id: sample for sample in make_samples(fields=("image",), classes=("a", "b"))}
+    records.write(tmp_path / "set", "my set", samples.values(), source="made", keep_groups=True)
+    builder = tfds.builder_from_directory(str(tmp_path / "set"))
+    assert set(builder.info.features) == {"image", "label", "id", "group"}
+    found = [example for split in ("train", "test") for example in tfds.as_numpy(builder.as_dataset(split=split))]
+    assert len(found) == len(samples)
+    assert all(example["group"].decode() == samples[example["id"].decode()].group for example in found)
 
 
 def test_same_samples_give_the_same_bytes_however_often_written(tmp_path, folder):
@@ -306,6 +342,27 @@ def test_batches_are_a_function_of_seed_and_step_alone():
         assert np.array_equal(indices, forward[step])
         indices[:] = -1  # what a caller does to a batch does not reach the next one
     assert any(not np.array_equal(records.batch_indices(13, 4, 2, step), forward[step]) for step in steps)
+
+
+def test_balanced_subset():
+    labels = np.array([f"class {k}" for k in np.random.default_rng(0).choice(3, 200, p=[0.1, 0.3, 0.6])])
+    smallest = min(collections.Counter(labels).values())
+    indices = records.balanced_indices(labels, seed=1)
+    assert set(collections.Counter(labels[indices]).values()) == {smallest} and len(indices) == 3 * smallest
+    assert indices.dtype == np.int64 and (np.diff(indices) > 0).all()
+    assert (indices == records.balanced_indices(list(labels), 1)).all()
+    others = [records.balanced_indices(labels, seed) for seed in range(300)]
+    assert len({tuple(other) for other in others}) == 300
+    drawn = np.bincount(np.concatenate(others), minlength=200)  # each of a class of n with probability smallest / n
+    for label, count in collections.Counter(labels).items():
+        expected = 300 * smallest / count
+        assert np.abs(drawn[labels == label] - expected).max() <= 5 * np.sqrt(expected * (1 - smallest / count))
+
+
+def test_balanced_subset_of_little():
+    assert records.balanced_indices([], 0).tolist() == []
+    assert records.balanced_indices([3, 3, 3], 0).tolist() == [0, 1, 2]
+    assert records.balanced_indices(["a", "b"], 0).tolist() == [0, 1]
 
 
 def test_fewer_samples_than_a_batch():

@@ -1,5 +1,6 @@
 """Data sets: raw files -> Samples at native resolution. DATASETS is the table of them; any folder is one as well."""
 
+import collections
 import hashlib
 import os
 import warnings
@@ -14,9 +15,12 @@ from synthmed_tf.datasets import (
     folder,
     idrid,
     messidor,
+    nih,
+    pcam,
     phantom,
     phantom_histology,
     phantom_xray,
+    shenzhen,
 )
 from synthmed_tf.datasets.files import read_entry
 from synthmed_tf.images import UnreadableImage
@@ -30,21 +34,32 @@ DATASETS = {
     "bubil": bubil,
     "idrid": idrid,
     "messidor": messidor,
+    "nih": nih,
+    "shenzhen": shenzhen,
+    "pcam": pcam,
 }
+WITH_LABELS = ("nih", "shenzhen", "phantom_xray")  # whose entries() takes labels: age bins
+TEST_SHARE = 0.2  # of each class, where a labelled set has no split
 
 
-def load(data, data_dir, *, holdout=0, skip_bad_files=False, seed=0):
+def load(data, data_dir, *, labels=None, holdout=0, skip_bad_files=False, seed=0):
     """Loads a data set, one Sample at a time, at native resolution.
 
     The split is the official one. Sets without (bubil, a folder without train/ and test/): every fifth group in sorted
-    order, the 5th, 10th, ..., is test; messidor is all train. The test split comes first: a training sample whose image
-    or mask is in it is left out, and so is an exact repeat of a pair; a warning at the end counts them.
+    order, the 5th, 10th, ..., is test; messidor is all train. Labelled sets without one (the subsets of nih and pcam,
+    shenzhen, a folder of classes): groups in an order that is drawn once and for all, always one of the class with the
+    smallest share of test images, until each class has a fifth there, and none more than half; a class of a single
+    group is all train, with a warning. Images of a labelled set that are in none of its classes are left out, with a
+    warning that counts them. The test split comes first: a training sample whose image or mask is in it is left out,
+    and so is an exact repeat of a pair; a warning at the end counts them.
 
     Args:
       data: a name in DATASETS, or the path of a folder (see folder.py).
       data_dir: the folder that holds the named sets.
+      labels: what the classes are: for nih and shenzhen age bins (see `study_groups.parse_bins`), for a folder with a
+        table its label column; None: the default bins, or the only such column. Other sets take none.
       holdout: if not 0, this many groups of the training images are the test split in place of the official one. For
-        DRIVE without test labels.
+        DRIVE without test labels. In a labelled set they are drawn evenly from all classes.
       skip_bad_files: leave out unreadable files, counted in a warning at the end.
       seed: draws the held-out groups; used by holdout alone. All commands of one experiment must give the same.
 
@@ -56,20 +71,20 @@ def load(data, data_dir, *, holdout=0, skip_bad_files=False, seed=0):
       InputError: what `check` raises, now; unreadable files, mask of another size or of more than two levels, images of
         different kinds, when it is their turn.
     """
-    entries = split_entries(data, data_dir, holdout, seed)
+    entries = split_entries(data, data_dir, holdout, seed, labels)
     if data in BUILT_IN:
         entries = sorted(entries, key=lambda entry: entry.split == "test")
         return (BUILT_IN[data].read_entry(entry, entry.split) for entry in entries)
     return _load(entries, data, skip_bad_files)
 
 
-def check(data, data_dir, *, needs_masks=False):
+def check(data, data_dir, *, labels=None, needs_masks=False):
     """Checks that a data set is there and has the right layout; decodes no image.
 
     Raises:
       InputError: saying where to get it and what to put where; with needs_masks also a set that has none.
     """
-    list_entries(data, data_dir)
+    list_entries(data, data_dir, labels)
     if needs_masks and not has_masks(data, data_dir):
         raise InputError(
             f"--data={data}: its images have no masks, which this stage learns from; allowed are sets with masks, such "
@@ -82,9 +97,12 @@ def has_masks(data, data_dir):
     return data == "phantom" or any(entry.mask is not None for entry in list_entries(data, data_dir))
 
 
-def fingerprint(data, data_dir):
-    """12 hexadecimal digits that change when an image or mask comes, goes, changes size or time, or a label changes."""
-    entries = list_entries(data, data_dir)
+def fingerprint(data, data_dir, labels=None):
+    """12 hexadecimal digits that change when an image or mask comes, goes, changes size or time, or a label changes.
+
+    In labelled sets also when a group or an own split changes.
+    """
+    entries = list_entries(data, data_dir, labels)
     if data in BUILT_IN:
         facts = [f"{BUILT_IN[data].VERSION} {BUILT_IN[data].COUNT}"]
     else:
@@ -94,22 +112,31 @@ def fingerprint(data, data_dir):
         paths = {file.path for file in files if file}
         stats = {os.path.relpath(path, root): path.stat() for path in paths}
         facts = [f"{name} {stats[name].st_size} {stats[name].st_mtime_ns}" for name in sorted(stats)]
-    facts += [f"{entry.id} {entry.label}" for entry in entries if entry.label is not None]
+    for entry in entries:
+        if entry.label is not None:
+            facts.append(f"{entry.id} {entry.label}" + ("" if entry.is_fundus else f" {entry.group} {entry.split}"))
     text = "\n".join([data if data in DATASETS else "folder", *facts])
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
 
 
-def list_entries(data, data_dir):
+def list_entries(data, data_dir, labels=None):
     """The files.Entry list of a set, in the order of the loader; built-in ones have no files. Raises InputError like `check`."""
     try:
-        if data in DATASETS:
+        if data in WITH_LABELS:
+            entries = DATASETS[data].entries(data_dir, labels)
+        elif data in DATASETS:
+            if labels is not None:
+                raise InputError(
+                    f"--labels={labels}: {data} has no choice of classes; allowed is the flag with {', '.join(WITH_LABELS)} and a "
+                    "folder with a table of labels; leave it out"
+                )
             entries = DATASETS[data].entries(data_dir)
         elif Path(data).is_dir():
-            entries = folder.entries(data)
+            entries = folder.entries(data, labels)
         else:
             raise InputError(
                 f"--data={data}: no such data set or folder; allowed are {', '.join(DATASETS)}, or the path of a "
-                "folder with images/ and masks/"
+                "folder with images/ and masks/, with one sub-folder a class, or with images/ and a CSV table of labels"
             )
     except OSError as error:
         raise InputError(
@@ -126,15 +153,51 @@ def list_entries(data, data_dir):
                 f"{entry.image.name}: its group {entry.group!r} is in train and in test; move it to one of them"
             )
         files[entry.id] = entry.image
+    if is_labelled(entries):
+        _check_classes(data, entries)
     return entries
 
 
-def split_entries(data, data_dir, holdout=0, seed=0):
-    """`list_entries` with "train" or "test" in every split, as `load` describes; test comes first."""
-    entries = list_entries(data, data_dir)
+def is_labelled(entries):
+    """Whether entries are a set of labelled images: with classes, and no fundus photographs, whose grades are a by-product."""
+    return any(entry.label is not None and not entry.is_fundus for entry in entries)
+
+
+def _check_classes(data, entries):
+    splits = {}
+    for entry in entries:
+        if entry.label is not None:
+            splits.setdefault(entry.label, set()).add(entry.split)
+    if len(splits) == 1:
+        raise InputError(
+            f"{data}: all images are of one class, {min(splits)!r}; classes are two or more: add another one"
+        )
+    for label in sorted(splits):
+        if splits[label] == {"test"}:
+            raise InputError(
+                f"{data}: the class {label!r} has test images but no training images; add some, or leave the class out"
+            )
+
+
+def split_entries(data, data_dir, holdout=0, seed=0, labels=None):
+    """`list_entries` with "train" or "test" in every split and a class where there are any, see `load`; test comes first."""
+    entries = list_entries(data, data_dir, labels)
+    labelled = is_labelled(entries)
+    if labelled and (odd := [entry.image.name if entry.image else entry.id for entry in entries if entry.label is None]):
+        chosen = f" of --labels={labels}" if labels is not None else ""
+        warnings.warn(
+            f"{data}: {len(odd)} of {len(entries)} images are in no class{chosen} and left out ({_some(odd)})",
+            stacklevel=2,
+        )
+        entries = [entry for entry in entries if entry.label is not None]
     if holdout:
         entries = [entry for entry in entries if entry.split != "test"]
-        held_out = _held_out([entry.group for entry in entries], holdout, seed)
+        if labelled:
+            held_out = _held_out_of_each_class(data, entries, holdout, seed)
+        else:
+            held_out = _held_out([entry.group for entry in entries], holdout, seed)
+    elif labelled:
+        held_out = _held_out_of_each_class(data, [entry for entry in entries if entry.split is None])
     else:
         held_out = set(sorted({entry.group for entry in entries if entry.split is None})[4::5])
     entries = [
@@ -152,6 +215,41 @@ def _held_out(groups, holdout, seed):
             "images"
         )
     return set(np.random.default_rng(seed).permutation(groups)[:holdout].tolist())
+
+
+def _held_out_of_each_class(data, entries, holdout=0, seed=0):
+    """The groups held out of a labelled set: `holdout` of them, or 0: until TEST_SHARE of each class is; see `load`.
+    """
+    groups = {}  # group: {class: number of images}
+    for entry in entries:
+        groups.setdefault(entry.group, collections.Counter())[entry.label] += 1
+    names = sorted(groups)
+    order = [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
+    images, tested = collections.Counter(), collections.Counter()  # of each class
+    waiting = collections.defaultdict(collections.deque)
+    for group in order:
+        images.update(groups[group])
+        for label in groups[group]:
+            waiting[label].append(group)
+    held_out = set()
+    while waiting and (not holdout or len(held_out) < holdout):
+        label = min(sorted(waiting), key=lambda name: tested[name] / images[name])
+        if not holdout and tested[label] >= TEST_SHARE * images[label]:
+            break
+        group = waiting[label].popleft()
+        if not waiting[label]:
+            del waiting[label]
+        if group not in held_out and all(tested[name] + n <= images[name] / 2 for name, n in groups[group].items()):
+            held_out.add(group)
+            tested.update(groups[group])
+    if len(held_out) < holdout:
+        raise InputError(
+            f"--holdout={holdout}: allowed are 1 to {len(held_out)}, as there are {len(groups)} groups of training images and "
+            "each class keeps half of its images to train on"
+        )
+    if entries and (untested := [label for label in sorted(images) if not tested[label]]):
+        warnings.warn(f"{data}: {len(untested)} classes have no test images ({_some(untested)})", stacklevel=3)
+    return held_out
 
 
 def _load(entries, data, skip_bad_files):

@@ -40,7 +40,7 @@ class Entry(NamedTuple):
     mask: File | None = None
     field_of_view: File | None = None
     second_mask: File | None = None
-    label: str | None = None
+    label: str | None = None  # None in a set whose other entries have one: in none of its classes, to be left out
     is_fundus: bool = False  # a field of view that does not ship can be estimated
     is_radiograph: bool = False  # brightness is normalised by what lies in the lungs
     is_dark_foreground: bool = False  # the lower of a mask's two levels is the foreground
@@ -53,7 +53,8 @@ def is_system_file(name):
 
 def printable(path):
     """A path as one line of text: control characters and bytes that are no text become escapes."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(path))
+    text = str(path)
+    return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def disk_file(path):
@@ -140,6 +141,24 @@ def _open_member(archive, member, name):
         ) from error
 
 
+def by_name(listed, pattern):
+    """{file name: File} of what `list_files` found, in whichever folder, under names of a pattern.
+
+    Raises:
+      InputError: two files of one name.
+    """
+    found = {}
+    for path, file in listed.items():
+        name = path.rsplit("/", 1)[-1]
+        if re.fullmatch(pattern, name):
+            if name in found:
+                raise InputError(
+                    f"{file.name}: same name as {found[name].name}; allowed is one file of a name; remove one"
+                )
+            found[name] = file
+    return found
+
+
 def sample_id(stem):
     """A file's stem with odd characters replaced by _; a changed one gets a hash to stay unique."""
     clean = re.sub(r"[^A-Za-z0-9._-]+", "_", stem)
@@ -186,6 +205,8 @@ def read_entry(entry, split):
       UnreadableImage; InputError: mask of another size than its image, or of more than two levels.
     """
     image = _read(entry.image)
+    if entry.is_radiograph and image.shape[2] > 1:  # grey saved as colour
+        image = np.rint(image.mean(axis=-1, keepdims=True)).astype(image.dtype)
     masks = {}
     for name in ("mask", "field_of_view", "second_mask"):
         file = getattr(entry, name)
@@ -199,6 +220,30 @@ def read_entry(entry, split):
     if masks["field_of_view"] is None and entry.is_fundus:
         masks["field_of_view"] = estimate_field_of_view(image)
     return Sample(id=entry.id, image=image, group=entry.group, label=entry.label, split=split, **masks)
+
+
+def read_table(table):
+    """Reads a CSV file, separated by commas, or by semicolons if its first line has one.
+
+    Args:
+      table: File.
+
+    Returns:
+      [column], [(line number, {column: cell})], stripped of spaces; without rows that are empty, and without cells
+      beyond the last column.
+
+    Raises:
+      InputError: it cannot be read.
+    """
+    try:
+        with table.open() as stream:
+            text = stream.read().decode("utf-8-sig", errors="replace")
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in text.partition("\n")[0] else ",")
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except (OSError, csv.Error) as error:
+        raise InputError(f"{table.name}: cannot be read as a table ({error}); save it as CSV again") from error
+    columns = [printable(column) for column in rows[0][1]] if rows else []
+    return columns, [(line, dict(zip(columns, cells))) for line, cells in rows[1:] if any(cells)]
 
 
 def read_grades(tables, images, highest, left_out=()):
@@ -219,24 +264,17 @@ def read_grades(tables, images, highest, left_out=()):
     """
     grades = {}
     for table in tables:
-        try:
-            with table.open() as stream:
-                text = stream.read().decode("utf-8-sig", errors="replace")  # names and grades are ASCII
-            reader = csv.reader(io.StringIO(text), delimiter=";" if ";" in text.partition("\n")[0] else ",")
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-        except (OSError, csv.Error) as error:
-            raise InputError(f"{table.name}: cannot be read as a table ({error}); save it as CSV again") from error
-        header = [cell.lower() for cell in rows[0][1]] if rows else []
-        if not {"image name", "retinopathy grade"} <= set(header):
+        columns, rows = read_table(table)
+        if not {"image name", "retinopathy grade"} <= {name.lower() for name in columns}:
             raise InputError(
                 f"{table.name}: no columns 'Image name' and 'Retinopathy grade' in its first line; allowed is a CSV "
                 "file that has them; save it as CSV again"
             )
-        for line, cells in rows[1:]:
-            row = dict(zip(header, cells))
+        for line, cells in rows:
+            row = {name.lower(): cell for name, cell in cells.items()}
             name, grade = row.get("image name", ""), row.get("retinopathy grade", "")
             stem = name.rsplit(".", 1)[0] if has_image_suffix(name) else name
-            if not any(cells) or stem in left_out:
+            if stem in left_out:
                 continue
             where = f"{table.name}: line {line}"
             if grade not in map(str, range(highest + 1)):

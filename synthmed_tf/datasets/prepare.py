@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -11,35 +12,36 @@ from tqdm import tqdm
 
 from synthmed_tf import datasets, records
 from synthmed_tf.datasets.files import sample_id
-from synthmed_tf.images import crop_resize, crop_resize_mask, frame_box
+from synthmed_tf.images import Box, crop_resize, crop_resize_mask, frame_box
 from synthmed_tf.sample import InputError
 
 VERSION = 1  # part of the folder's hash: raise it whenever the same raw files are prepared differently
 
 
-def prepare(data, data_dir, size, *, out_dir, holdout=0, skip_bad_files=False, overwrite=False, seed=0):
+def prepare(data, data_dir, size, *, out_dir, labels=None, holdout=0, skip_bad_files=False, overwrite=False, seed=0):
     """Prepares a data set, or finds that it has been prepared.
 
     The folder's name ends in a hash of the raw files' names, sizes and times and of the arguments that change the
     result: new files or another split give another folder.
 
     Args:
-      data, data_dir, holdout, skip_bad_files, seed: as for `datasets.load`.
+      data, data_dir, labels, holdout, skip_bad_files, seed: as for `datasets.load`.
       size: (height, width) in pixels.
       out_dir: the folder goes to out_dir/prepared if data_dir cannot be written.
       overwrite: prepare anew what is there.
 
     Returns:
-      Path of the records: data_dir/prepared/NAME-HxW-HASH with the splits train and test. Its manifest
-      has, beyond the usual, data, data_dir, fingerprint, holdout, fields_of_view ("as shipped", "estimated" or "none")
-      and test_split (how it was made; a test split that lacks the masks of the training split is left out,
-      and test_split says so). Samples of sets without masks have none; class names are in sorted order.
+      Path of the records: data_dir/prepared/NAME-HxW-HASH with the splits train and test. Its manifest has, beyond the
+      usual, data, data_dir, fingerprint, holdout, fields_of_view ("as shipped", "estimated" or "none") and test_split
+      (how it was made; a test split that lacks the masks of the training split is left out, and test_split says so),
+      and labels where they were given. Samples of sets without masks have none; class names are in sorted order,
+      numbers in them by size. Samples of labelled sets keep their group.
 
     Raises:
       InputError: what `datasets.load` raises, no training image, or neither folder can be written.
     """
     name = data if data in datasets.DATASETS else sample_id(Path(data).resolve().name)
-    fingerprint = datasets.fingerprint(data, data_dir)
+    fingerprint = datasets.fingerprint(data, data_dir, labels)
     facts = [VERSION, *size, fingerprint, holdout, skip_bad_files, seed if holdout else 0]
     folder = f"{name}-{size[0]}x{size[1]}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}"
     places = [Path(base, "prepared", folder) for base in (data_dir, out_dir)]
@@ -52,10 +54,11 @@ def prepare(data, data_dir, size, *, out_dir, holdout=0, skip_bad_files=False, o
         place = places[1]
         print(f"{data_dir} cannot be written, so the prepared data go to {place}; they are as private", flush=True)
 
-    counts, class_names, extra = _describe(data, data_dir, holdout, seed)
+    counts, class_names, keep_groups, extra = _describe(data, data_dir, holdout, seed, labels)
     extra |= {"data": str(data), "data_dir": str(data_dir), "fingerprint": fingerprint, "holdout": holdout}
+    extra |= {} if labels is None else {"labels": labels}
     source = f"{data}; fields of view: {extra['fields_of_view']}; test split: {extra['test_split']}"
-    samples = datasets.load(data, data_dir, holdout=holdout, skip_bad_files=skip_bad_files, seed=seed)
+    samples = datasets.load(data, data_dir, labels=labels, holdout=holdout, skip_bad_files=skip_bad_files, seed=seed)
     progress = tqdm(samples, desc=f"preparing {name}", unit="image", total=sum(counts.values()))
     wanted = (sample for sample in progress if counts.get(sample.split))
     records.write(
@@ -65,21 +68,30 @@ def prepare(data, data_dir, size, *, out_dir, holdout=0, skip_bad_files=False, o
         source=source,
         extra=extra,
         class_names=class_names,
+        keep_groups=keep_groups,
     )
     return place
 
 
 def crop_sample(sample, size):
-    """Crops a Sample to its field of view (to the whole frame where it has none) and resizes it.
+    """Crops a Sample to its field of view and resizes it.
+
+    Without a field of view the whole frame is resized: of a labelled sample, an X-ray or a tile, to the size asked for
+    whatever its aspect ratio, as P2 § 2.1 resized X-rays to 512x512 pixels; of others with its aspect ratio kept and
+    black borders.
 
     Args:
       sample: at native resolution.
       size: (height, width) in pixels.
 
     Returns:
-      Sample of that size; second_mask None. `frame_box` with the native field of view gives the crop's place again.
+      Sample of that size; second_mask None. Where it has a field of view or no label, `frame_box` gives the crop's place
+      again.
     """
-    box = frame_box(*sample.image.shape[:2], size, sample.field_of_view)
+    if sample.label is not None and sample.field_of_view is None:
+        box = Box(0, 0, *sample.image.shape[:2])
+    else:
+        box = frame_box(*sample.image.shape[:2], size, sample.field_of_view)
     mask, field = sample.mask, sample.field_of_view
     return dataclasses.replace(
         sample,
@@ -90,13 +102,16 @@ def crop_sample(sample, size):
     )
 
 
-def _describe(data, data_dir, holdout, seed):
-    """({split: number of images to be written}, labels or None, manifest entries), from the list of files alone.
+def _describe(data, data_dir, holdout, seed, labels):
+    """({split: number of images to be written}, class names or None, whether groups are kept, manifest entries).
+
+    All that is known from the list of files alone.
 
     Raises:
       InputError: no training image, or some samples with and some without a field of view.
     """
-    entries = datasets.split_entries(data, data_dir, holdout, seed)
+    entries = datasets.split_entries(data, data_dir, holdout, seed, labels)
+    labelled = datasets.is_labelled(entries)
     by_split = {split: [entry for entry in entries if entry.split == split] for split in ("train", "test")}
     counts = {split: len(by_split[split]) for split in by_split}
     if not counts["train"]:
@@ -126,10 +141,16 @@ def _describe(data, data_dir, holdout, seed):
         )
         counts["test"] = 0
     else:
-        has_split = datasets.list_entries(data, data_dir)[0].split is not None
-        test = ("official" if data in datasets.DATASETS else "the folder's own") if has_split else "every fifth group"
-    labels = sorted({entry.label for entry in entries if entry.label is not None})
-    return counts, labels or None, {"fields_of_view": fields, "test_split": test}
+        has_split = datasets.list_entries(data, data_dir, labels)[0].split is not None
+        drawn = "a fifth of each class, in whole groups" if labelled else "every fifth group"
+        test = ("official" if data in datasets.DATASETS else "the folder's own") if has_split else drawn
+    class_names = sorted({entry.label for entry in entries if entry.label is not None}, key=_by_numbers)
+    return counts, class_names or None, labelled, {"fields_of_view": fields, "test_split": test}
+
+
+def _by_numbers(name):
+    """Sorts "female 5-9" before "female 10-20"."""
+    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+)", name))]
 
 
 def _is_prepared(place):

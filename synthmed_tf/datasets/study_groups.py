@@ -19,6 +19,10 @@ BINS = {  # years, first and last
     # Default: what the two age groups of P2's benchmark need and no more, for sets of a few hundred images.
     "young_mature": (YOUNG, (39, 47), MATURE),
 }  # fmt: skip
+DEFAULT = "young_mature"
+OLDEST = 120  # years; the official NIH table has ages up to 414, typing errors
+_AGE = re.compile(r"(?<!\d)(\d{1,3})(?!\d)[ \t-]*(y|mo|m\b|mth|we|wk|w\b|da|d\b)?", re.IGNORECASE)
+_A_YEAR = {"y": 1, "m": 12, "w": 52, "d": 365}  # has so many of the unit
 
 
 def parse_bins(text):
@@ -45,6 +49,38 @@ def label(gender, age, bins):
       gender: "female" or "male". age: years. bins: from `parse_bins`.
     """
     return next((f"{gender} {first}-{last}" for first, last in bins if first <= age <= last), None)
+
+
+def age_in_years(text):
+    """The first number of "58", "058Y", "33 yrs", "16month" or "64days" as whole years; None: there is none, or over OLDEST."""
+    match = _AGE.search(text)
+    age = match and int(match[1]) // _A_YEAR[(match[2] or "y")[0].lower()]
+    return age if match and age <= OLDEST else None
+
+
+def with_labels(data, films, labels=None):
+    """Gives chest X-rays their study groups.
+
+    Args:
+      data: name of the set, for messages.
+      films: [(files.Entry, gender, age in years)], gender and age None where they are not known.
+      labels: age bins, see `parse_bins`; None: DEFAULT.
+
+    Returns:
+      list of Entry; label None where no bin holds the age.
+
+    Raises:
+      InputError: `parse_bins`, or no film in any bin.
+    """
+    labels = DEFAULT if labels is None else labels
+    bins = parse_bins(labels)
+    found = [
+        entry._replace(label=label(gender, age, bins) if gender is not None and age is not None else None)
+        for entry, gender, age in films
+    ]
+    if all(entry.label is None for entry in found):
+        raise InputError(f"--labels={labels}: none of the {len(films)} images of {data} has an age in these bins; give others")
+    return found
 
 
 def parse_label(name):
