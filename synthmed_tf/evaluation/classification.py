@@ -1,0 +1,275 @@
+"""Is a labelled synthetic set useful? The same classifiers trained on real, on synthetic and on both, tested on real images (P2 table 3)."""
+
+import collections
+import hashlib
+import json
+import math
+import shutil
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from synthmed_tf.metrics import classification
+from synthmed_tf.sample import InputError
+from synthmed_tf.training import classical, classifier, loop
+
+MODELS = ("vgg16", "knn", "svm", "random_forest")  # P2 § 3.2
+ARMS = ("real", "synthetic", "real_and_synthetic")
+MOST_TRAINING, MOST_TEST = 8000, 2000  # images of a task, P2 table 2
+
+Images = collections.namedtuple("Images", "name pixels labels groups digest")
+
+
+def check_classes(real, synthetic):
+    """Refuses two Records whose classes do not fit.
+
+    Raises:
+      InputError: one of them has no classes, or theirs differ.
+    """
+    for records in (real, synthetic):
+        if not records.class_names:
+            raise InputError(f"{records.folder}: has no classes, so nothing can be told apart; leave classification out of --benchmarks")
+    ours, theirs = (set(records.class_names) for records in (synthetic, real))
+    if ours != theirs:
+        only = [f"{', '.join(map(repr, sorted(names)))} only in {r.folder}" for names, r in ((ours - theirs, synthetic), (theirs - ours, real)) if names]
+        raise InputError(f"the synthetic and the real set have other classes: {'; '.join(only)}; give the --labels that the synthetic set was made with")
+
+
+def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, steps=None, weights=None, seed=0):
+    """Trains every model for every task on the arms and tests them on real images.
+
+    The arms are real, synthetic and real_and_synthetic. Half of what real_and_synthetic sees is real, however many synthetic images
+    there are, so that many do not drown the few real ones: VGG16's batches are mixed so, and the classical models learn from at most
+    as many synthetic images as real ones. VGG16 trains as many steps in each arm. What a training is chosen by, VGG16's best weights
+    or the radii and parameters of the others, is measured on images of its own arm that no group shares with those it learns from.
+
+    All sets are balanced, as in P2: as many images of each class within a target class, and as many of each target class, drawn at
+    random anew for each repeat. The test images of a task are drawn once. Trainings that are done are not done again.
+
+    Args:
+      folder: pathlib.Path; keeps the trainings and the features.
+      real, synthetic, test: sequences of Samples with image and label, all of one size; group is used where it is known.
+      tasks: {task: {class name: target class}}, see `study_groups.tasks`.
+      repeats: trainings per model and arm, with seeds seed, seed + 1, ...
+      models: names among MODELS.
+      steps: training steps of each VGG16; None: as many as P2's 20 epochs of the real images.
+      weights: path of pretrained weights of VGG16, or None.
+
+    Returns:
+      The "classification" part of report.json.
+
+    Raises:
+      InputError: no image of a class, too few to learn from, images of several sizes, or a group in training and test.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    sets = {"real": _read("the real training images", real), "synthetic": _read("the synthetic set", synthetic), "test": _read("the real test images", test)}
+    sets = _alike(sets)
+    if both := {*sets["real"].groups} & {*sets["test"].groups} - {None}:
+        raise InputError(f"{len(both)} patients or slides have images both to learn from and to test on, {min(both)!r} for one; split by patient")
+    features = {} if {*models} <= {"vgg16"} else {name: _features(folder, images) for name, images in sets.items()}
+    weights_digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()[:8] if weights else None
+
+    drawn, steps_of = {}, {}  # what each task learns from and is tested on
+    for task, classes in tasks.items():
+        drawn[task] = [_draw(sets, classes, seed, repeat) for repeat in range(repeats)]
+        learned = len(drawn[task][0]["real"][0][1]) * (classical.FOLDS - 1) / classical.FOLDS
+        steps_of[task] = steps or math.ceil(classifier.EPOCHS * learned / classifier.BATCH_SIZE)
+
+    def run(task, model, arm, repeat):
+        numbers = _numbers(tasks[task])
+        parts, (_, tested) = drawn[task][repeat][arm], drawn[task][repeat]["test"][0]
+        known = [tasks[task], *(sets[name].digest for name, _ in (*parts, ("test", None)))]
+        known += [steps_of[task], weights_digest] if model == "vgg16" else []
+        name = f"{task}-{model}-{arm}-seed{seed + repeat}-{_digest(json.dumps(known).encode())}".replace(" ", "_")
+        if (result := _finished(folder / f"{name}.json")) is not None:
+            return result
+        truths = [np.array([numbers[label] for label in sets[name].labels[chosen]]) for name, chosen in parts]
+        groups = [_groups(sets[name])[chosen] for name, chosen in parts]
+        began = time.monotonic()
+        if model == "vgg16":
+            pixels = [sets[name].pixels[chosen] for name, chosen in parts]
+            splits = [
+                next(classical.folds(truth, of_image, seed + repeat).split(truth, truth, of_image))
+                for truth, of_image in zip(truths, groups, strict=True)
+            ]
+            learn, check = ([(images[split[i]], truth[split[i]]) for images, truth, split in zip(pixels, truths, splits)] for i in (0, 1))
+            label = f"VGG16 ({task}, {arm.replace('_', ' ')}, {repeat + 1}/{repeats})"
+            trained, done = classifier.train(
+                folder / name, learn, check, len(set(numbers.values())), steps_of[task], seed + repeat, label, weights
+            )
+            values = classifier.predict(trained, sets["test"].pixels[tested])
+            result = {"seconds": done["seconds"], "parameters": {"validation_loss": done["validation_loss"]}}
+        else:
+            shown = np.concatenate([features[name][chosen] for name, chosen in parts])
+            apart = np.concatenate([number + place * 10**9 for place, number in enumerate(groups)])  # groups of different sets
+            trained, chosen = classical.train(model, shown, np.concatenate(truths), apart, seed + repeat)
+            values = classical.predict(trained, features["test"][tested])
+            result = {"seconds": time.monotonic() - began, "parameters": chosen}
+        result["values"] = np.round(values, 6).tolist()
+        loop.write_json(folder / f"{name}.json", result)
+        shutil.rmtree(folder / name / "checkpoints", ignore_errors=True)  # VGG16's are large, and done with
+        return result
+
+    runs = {}
+    for model in sorted(models, key="vgg16".__eq__):  # the longest last
+        jobs = [(task, model, arm, repeat) for task in tasks for repeat in range(repeats) for arm in ARMS]
+        for job in jobs if model == "vgg16" else tqdm(jobs, desc=model.replace("_", " "), unit="training"):
+            runs[job] = run(*job)
+
+    def of(task, model, arm, key):
+        return [runs[task, model, arm, repeat][key] for repeat in range(repeats)]
+
+    found = {}
+    for task, classes in tasks.items():
+        _, tested = drawn[task][0]["test"][0]
+        truth = np.array([_numbers(classes)[label] for label in sets["test"].labels[tested]])
+        groups = _groups(sets["test"])[tested]
+        found[task] = {
+            model: _compare({arm: [np.array(values) for values in of(task, model, arm, "values")] for arm in ARMS}, truth, groups, seed)
+            for model in models
+        }
+    each = {
+        key: {task: {model: {arm: of(task, model, arm, key) for arm in ARMS} for model in models} for task in tasks}
+        for key in ("parameters", "seconds")
+    }
+    return {
+        "tasks": found,
+        "image_size": list(sets["real"].pixels.shape[1:3]),
+        "repeats": repeats,
+        "steps": steps_of if "vgg16" in models else {},
+        "vgg_weights": Path(weights).name if weights else None,
+        "classes": tasks,
+        "counts": {task: {arm: _counts(sets, drawn[task][0][arm]) for arm in (*ARMS, "test")} for task in tasks},
+        "groups": {name: len({*images.groups} - {None}) or None for name, images in sets.items() if name != "synthetic"},
+        **each,
+    }
+
+
+def balanced(images, classes, seed, most):
+    """Which images to take: as many of each target class, and of each class within one.
+
+    Args:
+      images: Images. classes: {class name: target class}. seed: int or list of them. most: images in all.
+
+    Returns:
+      [count] int, in the order of the set.
+
+    Raises:
+      InputError: there is no image of a class.
+    """
+    members = collections.defaultdict(list)
+    for name, target in classes.items():
+        members[target].append(np.flatnonzero(images.labels == name))
+        if not len(members[target][-1]):
+            raise InputError(
+                f"{images.name} hold no image of the class {name!r}; give more images, or other --labels that leave it out"
+            )
+    multiple = math.lcm(*map(len, members.values()))
+    per_target = min(most // len(members), *(len(each) * min(map(len, each)) for each in members.values()))
+    per_target = per_target // multiple * multiple or per_target
+    random = np.random.default_rng(seed)
+    chosen = [random.permutation(which)[: max(1, per_target // len(each))] for each in members.values() for which in each]
+    return np.sort(np.concatenate(chosen))
+
+
+def _draw(sets, classes, seed, repeat):
+    """{arm or "test": [(set, indices)]} of one repeat."""
+    real = balanced(sets["real"], classes, [seed + repeat, 0], MOST_TRAINING)
+    synthetic, as_many = (balanced(sets["synthetic"], classes, [seed + repeat, 1], most) for most in (MOST_TRAINING, len(real)))
+    return {
+        "real": [("real", real)],
+        "synthetic": [("synthetic", synthetic)],
+        "real_and_synthetic": [("real", real), ("synthetic", as_many)],
+        "test": [("test", balanced(sets["test"], classes, [seed, 2], MOST_TEST))],
+    }
+
+
+def _compare(arms, truth, groups, seed):
+    """Of one task and model: {arm: {metric: {"mean", "sd", "runs", "interval"}}, "relative_drop", "relative_drop_interval"}."""
+    found, drawn = {}, {}
+    for arm, runs in arms.items():
+        drawn[arm] = classification.bootstrap(runs, truth, groups, seed)
+        each = [classification.scores(values, truth) for values in runs]
+        found[arm] = {
+            metric: _summary([scores[metric] for scores in each]) | {"interval": classification.interval(drawn[arm][metric])}
+            for metric in classification.METRICS
+        }
+    drop = classification.relative_drop(*(found[arm]["accuracy"]["mean"] for arm in ("real", "synthetic")))
+    drops = classification.relative_drop(*(drawn[arm]["accuracy"] for arm in ("real", "synthetic")))
+    found["relative_drop"] = float(drop) if np.isfinite(drop) else None
+    return found | {"relative_drop_interval": classification.interval(drops)}
+
+
+def _summary(runs):
+    return {"mean": statistics.fmean(runs), "sd": statistics.stdev(runs) if len(runs) > 1 else None, "runs": runs}
+
+
+def _read(name, samples):
+    samples = list(samples)
+    shapes = {sample.image.shape for sample in samples}
+    if len(shapes) > 1:
+        raise InputError(f"{name} are of several sizes, {' and '.join(map(str, sorted(shapes)[:2]))} for two; classifiers need one")
+    pixels = np.stack([sample.image for sample in samples])
+    labels, groups = (np.array([getattr(sample, key) for sample in samples], object) for key in ("label", "group"))
+    return Images(name, pixels, labels, groups, _digest(pixels, json.dumps([*labels, *groups]).encode()))
+
+
+def _alike(sets):
+    """16-bit images beside 8-bit ones lose their lower byte: patterns of neighbouring pixels are finer in the one than in the other."""
+    if len({images.pixels.dtype for images in sets.values()}) == 1:
+        return sets
+    return {
+        name: images._replace(pixels=(images.pixels >> 8).astype(np.uint8), digest=f"{images.digest}-8bit")
+        if images.pixels.dtype == np.uint16
+        else images
+        for name, images in sets.items()
+    }
+
+
+def _features(folder, images):
+    """lbp_features of a set, kept in the folder."""
+    path = folder / f"lbp-{images.digest}.npy"
+    if path.exists():
+        return np.load(path, allow_pickle=False)
+    features = classification.lbp_features(images.pixels, progress=lambda each: tqdm(each, desc=f"patterns of {images.name}", unit="image"))
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        np.save(file, features)
+    temporary.rename(path)
+    return features
+
+
+def _finished(path):
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _numbers(classes):
+    """{class name: number of its target class}."""
+    targets = sorted(set(classes.values()))
+    return {name: targets.index(target) for name, target in classes.items()}
+
+
+def _groups(images):
+    """[images] int: the group's number, one of its own for an image without."""
+    names = [f"image {index}" if group is None else f"group {group}" for index, group in enumerate(images.groups)]
+    return np.unique(names, return_inverse=True)[1]
+
+
+def _counts(sets, parts):
+    """{class name: how many images}, of several sets together."""
+    found = collections.Counter()
+    for name, chosen in parts:
+        found.update(sets[name].labels[chosen])
+    return dict(sorted(found.items()))
+
+
+def _digest(*parts):
+    """8 hexadecimal digits of bytes or arrays: other data are another training."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:8]
