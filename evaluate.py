@@ -6,8 +6,8 @@
     evaluate.py --synthetic_dir=out/ --noreal_images      a report without pictures of real images
     evaluate.py --synthetic_dir=out/ --baseline_dir=one/  beside a single GAN's set (train_stage1.py --target=image)
 
-Trains U-Nets on real, on synthetic and on both, and tests them on real test images (paper P1). Run again, it goes on
-where it stopped.
+Trains U-Nets (paper P1), or classifiers where the images have classes (paper P2), on real, on synthetic and on both, and
+tests them on real test images. Run again, it goes on where it stopped.
 """
 
 import time
@@ -20,8 +20,8 @@ NOTHING_TO_TEST_ON = (
     "The test images of {} have no masks, so there is nothing to test on. Hold out training images in their place: run "
     "train_stage1.py with --holdout=5 and another --out_dir, and then the other two scripts with that --out_dir."
 )
-NO_MASKS = "The synthetic set has no masks, so nothing can learn to find them from it, and there are none to compare."
-BENCHMARKS = ("segmentation", "distribution", "fidelity", "morphology", "copies")
+BENCHMARKS = ("segmentation", "classification", "distribution", "fidelity", "morphology", "copies")
+MODELS = ("vgg16", "knn", "svm", "random_forest")
 
 
 def synthetic_set(given):
@@ -36,11 +36,12 @@ def synthetic_set(given):
 
 
 def main(settings):
-    unknown = set(settings["benchmarks"]) - set(BENCHMARKS)
-    if unknown:
-        raise InputError(
-            f"--benchmarks={','.join(settings['benchmarks'])}: {unknown.pop()!r} is none of {', '.join(BENCHMARKS)}"
-        )
+    for flag, known in (("benchmarks", BENCHMARKS), ("models", MODELS)):
+        if unknown := [name for name in settings[flag] or [] if name not in known]:
+            raise InputError(f"--{flag}={','.join(settings[flag])}: {unknown[0]!r} is none of {', '.join(known)}")
+    ages = {name: flags.years(name, settings[name]) for name in ("young", "mature")}
+    if settings["vgg_weights"] and not Path(settings["vgg_weights"]).is_file():
+        raise InputError(f"--vgg_weights={settings['vgg_weights']}: no such file; give Keras's HDF5 file, or leave the flag out")
     given = Path(settings["synthetic_dir"] or settings["out_dir"])
     folder = synthetic_set(given)
     baseline_folder = synthetic_set(Path(settings["baseline_dir"])) if settings["baseline_dir"] else None
@@ -69,7 +70,7 @@ def main(settings):
 
     from synthmed_tf import synthesis
     from synthmed_tf.datasets.prepare import prepare
-    from synthmed_tf.evaluation import comparison, segmentation
+    from synthmed_tf.evaluation import classification, comparison, segmentation
     from synthmed_tf.reporting import html, table
     from synthmed_tf.training import loop, segmenter
 
@@ -87,6 +88,9 @@ def main(settings):
         raise InputError(
             f"{folder}: {synthetic[0].image.shape[2]} channels, the real set {prepared} has {real[0].image.shape[2]}"
         )
+    benchmarks, unavailable = comparison.applicable(settings["benchmarks"], real, synthetic)
+    if "classification" in benchmarks:
+        classification.check_classes(real, synthetic)
     report_dir = Path(settings["report_dir"] or Path(settings["out_dir"]) / "report")
     _, settings["precision"] = loop.set_up(settings["precision"])
     if settings["dry_run"]:
@@ -103,15 +107,12 @@ def main(settings):
             "real": real.manifest,
             "synthetic": synthetic.manifest,
             "real_images_shown": settings["real_images"],
+            **unavailable,
         }
-        if not has_masks:
-            missing = set(settings["benchmarks"]) & {"segmentation", "morphology", "copies"}
-            report |= {name: {"unavailable": NO_MASKS} for name in missing}
-            settings["benchmarks"] = set(settings["benchmarks"]) - missing
         held_out = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
         if has_masks and len(held_out) and held_out[0].mask is None:
             held_out = []
-        against = {"real": real, "held_out": held_out, "benchmarks": settings["benchmarks"], "seed": settings["seed"]}
+        against = {"real": real, "held_out": held_out, "benchmarks": benchmarks, "seed": settings["seed"]}
         if photographs:
             other = prepare(*photographs, size, out_dir=Path(settings["out_dir"]), skip_bad_files=settings["skip_bad_files"])
             report["photographs"] = records.read_manifest(other)
@@ -120,7 +121,12 @@ def main(settings):
         report |= comparison.measure(synthetic, **against)
         if baseline is not None:
             report["baseline"] = {"synthetic": baseline.manifest, **comparison.measure(baseline, **against)}
-        if "segmentation" in settings["benchmarks"]:
+        if "classification" in benchmarks:
+            test = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
+            options_of_models = {name: settings[name] for name in ("models", "repeats", "seed")}
+            options_of_models |= {"steps": settings["vgg_steps"], "weights": settings["vgg_weights"]}
+            report["classification"] = classification.measure(report_dir / "classification", real, synthetic, test, ages, **options_of_models)
+        if "segmentation" in benchmarks:
             samples = datasets.load(settings["data"], settings["data_dir"], **options)
             test = [sample for sample in samples if sample.split == "test" and sample.mask is not None]
             if test:

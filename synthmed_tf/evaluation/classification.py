@@ -12,12 +12,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from synthmed_tf.datasets import study_groups
 from synthmed_tf.metrics import classification
 from synthmed_tf.sample import InputError
 from synthmed_tf.training import classical, classifier, loop
 
 MODELS = ("vgg16", "knn", "svm", "random_forest")  # P2 § 3.2
 ARMS = ("real", "synthetic", "real_and_synthetic")
+NOTHING_TO_TEST_ON = "{} has no test images. Hold out training images: run train_stage1.py with --holdout=5 and another --out_dir."
+NO_TASK = "The classes {} allow no task of two classes; give other --labels, or for study groups other --young and --mature."
 MOST_TRAINING, MOST_TEST = 8000, 2000  # images of a task, P2 table 2
 
 Images = collections.namedtuple("Images", "name pixels labels groups digest")
@@ -36,6 +39,22 @@ def check_classes(real, synthetic):
     if ours != theirs:
         only = [f"{', '.join(map(repr, sorted(names)))} only in {r.folder}" for names, r in ((ours - theirs, synthetic), (theirs - ours, real)) if names]
         raise InputError(f"the synthetic and the real set have other classes: {'; '.join(only)}; give the --labels that the synthetic set was made with")
+
+
+def measure(folder, real, synthetic, test, ages, **options):
+    """`benchmark` of the tasks that the classes allow, or {"unavailable": why}.
+
+    Args:
+      real, synthetic: records.Records; test: the same, or empty.
+      ages: {"young", "mature": (first, last age in years)}, see `study_groups.tasks`.
+      options: of `benchmark`.
+    """
+    if not len(test):
+        return {"unavailable": NOTHING_TO_TEST_ON.format(real.manifest["name"])}
+    tasks = study_groups.tasks(real.class_names, **ages)
+    if not tasks:
+        return {"unavailable": NO_TASK.format(", ".join(real.class_names))}
+    return benchmark(folder, real, synthetic, test, tasks=tasks, **options)
 
 
 def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, steps=None, weights=None, seed=0):

@@ -1,7 +1,5 @@
 """The VGG16 classifier of P2 § 3.2: trains on images and their classes, keeps the weights of the best validation loss."""
 
-from pathlib import Path
-
 import numpy as np
 import tensorflow as tf
 
