@@ -72,7 +72,7 @@ def main(settings):
     from synthmed_tf.datasets.prepare import prepare
     from synthmed_tf.evaluation import classification, comparison, segmentation
     from synthmed_tf.reporting import html, table
-    from synthmed_tf.training import loop, segmenter
+    from synthmed_tf.training import classifier, loop, segmenter
 
     began = time.monotonic()
     synthetic = records.Records(folder)
@@ -94,10 +94,11 @@ def main(settings):
     report_dir = Path(settings["report_dir"] or Path(settings["out_dir"]) / "report")
     _, settings["precision"] = loop.set_up(settings["precision"])
     if settings["dry_run"]:
-        settings["batch_size"] = segmenter.BATCH_SIZE
-        flags.print_plan(
-            settings, real, *flags.steps_and_epochs(settings | {"steps": settings["unet_steps"]}, len(real))
-        )
+        length = {"batch_size": segmenter.BATCH_SIZE, "steps": settings["unet_steps"]}
+        if "segmentation" not in benchmarks:
+            length = {"batch_size": classifier.BATCH_SIZE, "steps": settings["vgg_steps"], "epochs": classifier.EPOCHS}
+        settings |= length
+        flags.print_plan(settings, real, *flags.steps_and_epochs(settings, len(real)))
         return
 
     with loop.claim(report_dir, {}, settings["overwrite"]):

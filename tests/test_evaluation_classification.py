@@ -1,11 +1,14 @@
 """The classification benchmark on made images whose classes differ by texture, or not at all."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+from test_scripts import refused, succeeded
 
-from synthmed_tf import records
+from synthmed_tf import datasets, records
+from synthmed_tf.datasets import prepare
 from synthmed_tf.evaluation import classification
 from synthmed_tf.networks.vgg16 import vgg16
 from synthmed_tf.sample import InputError, Sample
@@ -266,3 +269,68 @@ def test_vgg16_in_the_benchmark(tmp_path, monkeypatch):
             assert (len(images), len(held)) == (32, 8) and truth.mean() == held_truth.mean() == 0.5
             assert not {image.tobytes() for image in images} & {image.tobytes() for image in held}
     assert [len(learn) for learn, *_ in shown] == [1, 1, 2] * 2
+
+
+# ---------------------------------------------------------------- evaluate.py
+
+
+@pytest.fixture
+def labelled(tmp_path, monkeypatch):
+    """OUT_DIR of a synthetic set with classes, whose real set is as good as prepared."""
+    real = [*made(12, 0, size=64, groups=2), *made(8, 1, size=64, groups=2, split="test")]
+    records.write(tmp_path / "prepared", "tiles", real, source="made")
+    synthetic = made(12, 2, size=64)
+    filtered = {"candidates": 20, "rejected": 7, "too_far": 1, "rate": 0.4, "classes": {name: {"candidates": 10, "rejected": count, "too_far": 0} for name, count in (("smooth", 7), ("rough", 1))}}
+    extra = {"real": {"name": "tiles"}, "filter": filtered}
+    records.write(tmp_path / "out" / "synthetic", "synthmed_tiles", synthetic, source="made", extra=extra)
+    monkeypatch.setattr(datasets, "check", lambda *_, **__: None)
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: tmp_path / "prepared")
+    return tmp_path / "out"
+
+
+def test_evaluate_of_a_set_with_classes(labelled, tmp_path):
+    words = [f"--synthetic_dir={labelled}", "--models=knn,svm", "--repeats=1"]
+    printed = succeeded("evaluate", *words)
+    report = json.loads((labelled / "report" / "report.json").read_text())
+    assert report.keys() >= {"classification", "distribution", "fidelity"} and not report.keys() & {"segmentation", "morphology", "copies"}
+    assert report["classification"]["tasks"]["class"].keys() == {"knn", "svm"}
+    assert "k-NN" in printed and "1.000 [1.000, 1.000]" in printed and "Copied?" not in printed
+    page = (labelled / "report" / "report.html").read_text(encoding="utf-8")
+    assert "By class: rough or smooth" in page and "vessel" not in page and "masks" not in page
+
+    theirs = tmp_path / "theirs"
+    shutil.copytree(labelled / "synthetic", theirs)
+    (theirs / "manifest.json").unlink()
+    info = json.loads((theirs / "dataset_info.json").read_text()) | {"moduleName": "their.module"}
+    (theirs / "dataset_info.json").write_text(json.dumps(info))
+    succeeded("evaluate", f"--synthetic_dir={theirs}", "--data=tiles", f"--out_dir={tmp_path / 'new'}", "--models=knn", "--repeats=1", "--benchmarks=classification")
+    assert json.loads((tmp_path / "new" / "report" / "report.json").read_text())["synthetic"] is None
+    (theirs / "label.labels.txt").write_text("smooth\nnormal\n")
+    refused("evaluate", f"--synthetic_dir={theirs}", "--data=tiles", says=["'normal' only in", "'rough' only in", "--labels"])
+
+
+def test_evaluate_says_what_it_would_do_with_classes(labelled):
+    printed = succeeded("evaluate", f"--synthetic_dir={labelled}", "--dry_run")
+    assert "8 steps of 32 images = 21.3 epochs" in printed and not (labelled / "report").exists()
+
+
+def test_evaluate_of_classes_without_test_images(labelled, tmp_path):
+    shutil.rmtree(tmp_path / "prepared")
+    records.write(tmp_path / "prepared", "tiles", made(8, 0, size=64), source="made")
+    printed = succeeded("evaluate", f"--synthetic_dir={labelled}", "--models=knn", "--benchmarks=classification")
+    assert "tiles has no test images" in " ".join(printed.split()) and "--holdout=5" in printed
+
+
+@pytest.mark.parametrize(
+    "word, says",
+    [
+        ("--models=knn,cnn", ["--models=knn,cnn", "'cnn'", "random_forest"]),
+        ("--young=adult", ["--young=adult", "18-38"]),
+        ("--mature=68-48", ["--mature=68-48"]),
+        ("--vgg_weights=/nowhere.h5", ["/nowhere.h5: no such file"]),
+        ("--vgg_steps=0", ["vgg_steps"]),
+        ("--benchmarks=segmentation,fame", ["'fame'", "classification"]),
+    ],
+)
+def test_wrong_flags_of_the_benchmark_are_one_line(word, says):
+    refused("evaluate", "--synthetic_dir=out", word, says=says)

@@ -123,7 +123,7 @@ def accuracies(tasks):
       tasks: {task: {model: {arm: {"accuracy": {"mean", "interval"}}}}}, as in report.json.
     """
     arms = (("real", REAL, "o"), ("synthetic", SYNTHETIC, "s"), ("real_and_synthetic", BOTH, "^"))
-    models = [*dict.fromkeys(model for each in tasks.values() for model in each)]
+    models = [model for model in table.MODELS if all(model in found for found in tasks.values())]
     figure = _figure(0.9 + 0.5 * len(models))
     axes = figure.subplots(1, len(tasks), squeeze=False, sharey=True)[0]
     for axis, (task, found) in zip(axes, tasks.items()):

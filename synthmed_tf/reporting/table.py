@@ -142,10 +142,15 @@ def _told_apart(classification):
         row.format("task", "learned from", "real", "synthetic", "drop", "both"),
     ]
     for task, models in classification["tasks"].items():
-        for model, arms in models.items():
+        for model, arms in in_order(models):
             cells = [f"{number(arms[arm]['accuracy']['mean'])} {extent(arms[arm]['accuracy']['interval'])}" for arm in ("real", "synthetic", "real_and_synthetic")]
             lines.append(row.format(task, MODELS[model], *cells[:2], percent(arms["relative_drop"]), cells[2]))
     return [*lines, f"  P2, on its own images, lost {P2_DROPS}"]
+
+
+def in_order(models):
+    """[(model, value)] of {model: value}, in the order of P2's table 3."""
+    return [(model, models[model]) for model in MODELS if model in models]
 
 
 def extent(interval, spec=".3f"):

@@ -90,7 +90,7 @@ def classification_rows(classification):
     found = []
     for task, models in classification["tasks"].items():
         rows = []
-        for model, arms in models.items():
+        for model, arms in table.in_order(models):
             real, synthetic, both = (_with_interval(arms[arm]["accuracy"]) for arm in ARM_NAMES)
             drop = table.percent(arms["relative_drop"]), _interval(arms["relative_drop_interval"], 100, ".1f")
             theirs = table.P2_TABLE_3.get(task, {}).get(model)
@@ -109,7 +109,7 @@ def other_score_rows(classification):
     return [
         (task, table.MODELS[model], [_with_interval(arms[arm][metric]) for metric in ("balanced_accuracy", "auc") for arm in ARM_NAMES])
         for task, models in classification["tasks"].items()
-        for model, arms in models.items()
+        for model, arms in table.in_order(models)
     ]
 
 
@@ -130,7 +130,7 @@ def parameter_rows(classification):
     return [
         (task, table.MODELS[model], ARM_NAMES[arm], "; ".join(map(_parameters, runs)))
         for task, models in classification["parameters"].items()
-        for model, arms in models.items()
+        for model, arms in table.in_order(models)
         for arm, runs in arms.items()
     ]
 
