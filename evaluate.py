@@ -41,7 +41,9 @@ def main(settings):
             raise InputError(f"--{flag}={','.join(settings[flag])}: {unknown[0]!r} is none of {', '.join(known)}")
     ages = {name: flags.years(name, settings[name]) for name in ("young", "mature")}
     if settings["vgg_weights"] and not Path(settings["vgg_weights"]).is_file():
-        raise InputError(f"--vgg_weights={settings['vgg_weights']}: no such file; give Keras's HDF5 file, or leave the flag out")
+        raise InputError(
+            f"--vgg_weights={settings['vgg_weights']}: no such file; give Keras's HDF5 file, or leave the flag out"
+        )
     given = Path(settings["synthetic_dir"] or settings["out_dir"])
     folder = synthetic_set(given)
     baseline_folder = synthetic_set(Path(settings["baseline_dir"])) if settings["baseline_dir"] else None
@@ -124,9 +126,10 @@ def main(settings):
             report["baseline"] = {"synthetic": baseline.manifest, **comparison.measure(baseline, **against)}
         if "classification" in benchmarks:
             test = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
-            options_of_models = {name: settings[name] for name in ("models", "repeats", "seed")}
-            options_of_models |= {"steps": settings["vgg_steps"], "weights": settings["vgg_weights"]}
-            report["classification"] = classification.measure(report_dir / "classification", real, synthetic, test, ages, **options_of_models)
+            budget = {"steps": settings["vgg_steps"], "weights": settings["vgg_weights"]}
+            budget |= {name: settings[name] for name in ("models", "repeats", "seed")}
+            trainings = report_dir / "classification"
+            report["classification"] = classification.measure(trainings, real, synthetic, test, ages, **budget)
         if "segmentation" in benchmarks:
             samples = datasets.load(settings["data"], settings["data_dir"], **options)
             test = [sample for sample in samples if sample.split == "test" and sample.mask is not None]

@@ -23,7 +23,8 @@ NOTHING_TO_TEST_ON = "{} has no test images. Hold out training images: run train
 NO_TASK = "The classes {} allow no task of two classes; give other --labels, or for study groups other --young and --mature."
 MOST_TRAINING, MOST_TEST = 8000, 2000  # images of a task, P2 table 2
 
-Images = collections.namedtuple("Images", "name pixels labels groups digest")
+Images = collections.namedtuple("Images", "name pixels labels groups digest")  # of a set; a group is None where it is not known
+Part = collections.namedtuple("Part", "name chosen truth groups")  # of a set: indices, and their class and group as numbers
 
 
 def check_classes(real, synthetic):
@@ -34,11 +35,16 @@ def check_classes(real, synthetic):
     """
     for records in (real, synthetic):
         if not records.class_names:
-            raise InputError(f"{records.folder}: has no classes, so nothing can be told apart; leave classification out of --benchmarks")
+            raise InputError(
+                f"{records.folder}: has no classes, so nothing can be told apart; leave classification out of --benchmarks"
+            )
     ours, theirs = (set(records.class_names) for records in (synthetic, real))
     if ours != theirs:
-        only = [f"{', '.join(map(repr, sorted(names)))} only in {r.folder}" for names, r in ((ours - theirs, synthetic), (theirs - ours, real)) if names]
-        raise InputError(f"the synthetic and the real set have other classes: {'; '.join(only)}; give the --labels that the synthetic set was made with")
+        odd = ((ours - theirs, synthetic), (theirs - ours, real))
+        only = "; ".join(f"{', '.join(map(repr, sorted(names)))} only in {records.folder}" for names, records in odd if names)
+        raise InputError(
+            f"the synthetic and the real set have other classes: {only}; give the --labels that the synthetic set was made with"
+        )
 
 
 def measure(folder, real, synthetic, test, ages, **options):
@@ -85,51 +91,36 @@ def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, s
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    sets = {"real": _read("the real training images", real), "synthetic": _read("the synthetic set", synthetic), "test": _read("the real test images", test)}
-    sets = _alike(sets)
+    named = {"real": "the real training images", "synthetic": "the synthetic set", "test": "the real test images"}
+    sets = _alike({key: _read(named[key], samples) for key, samples in (("real", real), ("synthetic", synthetic), ("test", test))})
     if both := {*sets["real"].groups} & {*sets["test"].groups} - {None}:
-        raise InputError(f"{len(both)} patients or slides have images both to learn from and to test on, {min(both)!r} for one; split by patient")
+        raise InputError(
+            f"{len(both)} patients or slides have images both to learn from and to test on, {min(both)!r} for one; split the set by them"
+        )
     features = {} if {*models} <= {"vgg16"} else {name: _features(folder, images) for name, images in sets.items()}
-    weights_digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()[:8] if weights else None
+    weights_digest = _digest(Path(weights).read_bytes()) if weights else None
 
-    drawn, steps_of = {}, {}  # what each task learns from and is tested on
+    drawn, steps_of = {}, {}  # what each task learns from and is tested on, a repeat at a time; how long its VGG16 trains
     for task, classes in tasks.items():
         drawn[task] = [_draw(sets, classes, seed, repeat) for repeat in range(repeats)]
-        learned = len(drawn[task][0]["real"][0][1]) * (classical.FOLDS - 1) / classical.FOLDS
+        learned = len(drawn[task][0]["real"][0].chosen) * (classical.FOLDS - 1) / classical.FOLDS
         steps_of[task] = steps or math.ceil(classifier.EPOCHS * learned / classifier.BATCH_SIZE)
 
     def run(task, model, arm, repeat):
-        numbers = _numbers(tasks[task])
-        parts, (_, tested) = drawn[task][repeat][arm], drawn[task][repeat]["test"][0]
-        known = [tasks[task], *(sets[name].digest for name, _ in (*parts, ("test", None)))]
+        parts, (tested,) = drawn[task][repeat][arm], drawn[task][repeat]["test"]
+        known = [tasks[task], *(sets[part.name].digest for part in (*parts, tested))]
         known += [steps_of[task], weights_digest] if model == "vgg16" else []
         name = f"{task}-{model}-{arm}-seed{seed + repeat}-{_digest(json.dumps(known).encode())}".replace(" ", "_")
-        if (result := _finished(folder / f"{name}.json")) is not None:
-            return result
-        truths = [np.array([numbers[label] for label in sets[name].labels[chosen]]) for name, chosen in parts]
-        groups = [_groups(sets[name])[chosen] for name, chosen in parts]
-        began = time.monotonic()
+        done = folder / f"{name}.json"
+        if done.exists():
+            return json.loads(done.read_text(encoding="utf-8"))
         if model == "vgg16":
-            pixels = [sets[name].pixels[chosen] for name, chosen in parts]
-            splits = [
-                next(classical.folds(truth, of_image, seed + repeat).split(truth, truth, of_image))
-                for truth, of_image in zip(truths, groups, strict=True)
-            ]
-            learn, check = ([(images[split[i]], truth[split[i]]) for images, truth, split in zip(pixels, truths, splits)] for i in (0, 1))
-            label = f"VGG16 ({task}, {arm.replace('_', ' ')}, {repeat + 1}/{repeats})"
-            trained, done = classifier.train(
-                folder / name, learn, check, len(set(numbers.values())), steps_of[task], seed + repeat, label, weights
-            )
-            values = classifier.predict(trained, sets["test"].pixels[tested])
-            result = {"seconds": done["seconds"], "parameters": {"validation_loss": done["validation_loss"]}}
+            shown = f"VGG16 ({task}, {arm.replace('_', ' ')}, {repeat + 1}/{repeats})"
+            result = _vgg16(folder / name, sets, parts, tested, steps_of[task], seed + repeat, shown, weights)
         else:
-            shown = np.concatenate([features[name][chosen] for name, chosen in parts])
-            apart = np.concatenate([number + place * 10**9 for place, number in enumerate(groups)])  # groups of different sets
-            trained, chosen = classical.train(model, shown, np.concatenate(truths), apart, seed + repeat)
-            values = classical.predict(trained, features["test"][tested])
-            result = {"seconds": time.monotonic() - began, "parameters": chosen}
-        result["values"] = np.round(values, 6).tolist()
-        loop.write_json(folder / f"{name}.json", result)
+            result = _classical(model, features, parts, tested, seed + repeat)
+        result["values"] = np.round(result["values"], 6).tolist()
+        loop.write_json(done, result)
         shutil.rmtree(folder / name / "checkpoints", ignore_errors=True)  # VGG16's are large, and done with
         return result
 
@@ -143,14 +134,10 @@ def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, s
         return [runs[task, model, arm, repeat][key] for repeat in range(repeats)]
 
     found = {}
-    for task, classes in tasks.items():
-        _, tested = drawn[task][0]["test"][0]
-        truth = np.array([_numbers(classes)[label] for label in sets["test"].labels[tested]])
-        groups = _groups(sets["test"])[tested]
-        found[task] = {
-            model: _compare({arm: [np.array(values) for values in of(task, model, arm, "values")] for arm in ARMS}, truth, groups, seed)
-            for model in models
-        }
+    for task in tasks:
+        (tested,) = drawn[task][0]["test"]
+        values = {model: {arm: [np.array(run) for run in of(task, model, arm, "values")] for arm in ARMS} for model in models}
+        found[task] = {model: _compare(values[model], tested.truth, tested.groups, seed) for model in models}
     each = {
         key: {task: {model: {arm: of(task, model, arm, key) for arm in ARMS} for model in models} for task in tasks}
         for key in ("parameters", "seconds")
@@ -163,7 +150,7 @@ def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, s
         "vgg_weights": Path(weights).name if weights else None,
         "classes": tasks,
         "counts": {task: {arm: _counts(sets, drawn[task][0][arm]) for arm in (*ARMS, "test")} for task in tasks},
-        "groups": {name: len({*images.groups} - {None}) or None for name, images in sets.items() if name != "synthetic"},
+        "groups": {name: len({*sets[name].groups} - {None}) or None for name in ("real", "test")},
         **each,
     }
 
@@ -196,15 +183,46 @@ def balanced(images, classes, seed, most):
 
 
 def _draw(sets, classes, seed, repeat):
-    """{arm or "test": [(set, indices)]} of one repeat."""
-    real = balanced(sets["real"], classes, [seed + repeat, 0], MOST_TRAINING)
-    synthetic, as_many = (balanced(sets["synthetic"], classes, [seed + repeat, 1], most) for most in (MOST_TRAINING, len(real)))
+    """{arm or "test": [Part of each set]} of one repeat."""
+
+    def part(name, most, *random):
+        images = sets[name]
+        chosen = balanced(images, classes, random, most)
+        truth = np.array([_numbers(classes)[label] for label in images.labels[chosen]])
+        names = [f"image {index}" if images.groups[index] is None else f"group {images.groups[index]}" for index in chosen]
+        return Part(name, chosen, truth, np.unique(names, return_inverse=True)[1])
+
+    real = part("real", MOST_TRAINING, seed + repeat, 0)
     return {
-        "real": [("real", real)],
-        "synthetic": [("synthetic", synthetic)],
-        "real_and_synthetic": [("real", real), ("synthetic", as_many)],
-        "test": [("test", balanced(sets["test"], classes, [seed, 2], MOST_TEST))],
+        "real": [real],
+        "synthetic": [part("synthetic", MOST_TRAINING, seed + repeat, 1)],
+        "real_and_synthetic": [real, part("synthetic", len(real.chosen), seed + repeat, 1)],
+        "test": [part("test", MOST_TEST, seed, 2)],
     }
+
+
+def _vgg16(folder, sets, parts, tested, steps, seed, shown, weights):
+    """{"values": [images, classes], "parameters", "seconds"} of one training."""
+    learn, check = [], []
+    for part in parts:
+        pixels = sets[part.name].pixels[part.chosen]
+        split = next(classical.folds(part.truth, part.groups, seed).split(part.truth, part.truth, part.groups))
+        for which, indices in zip((learn, check), split, strict=True):
+            which.append((pixels[indices], part.truth[indices]))
+    model, done = classifier.train(folder, learn, check, tested.truth.max() + 1, steps, seed, shown, weights)
+    values = classifier.predict(model, sets[tested.name].pixels[tested.chosen])
+    return {"values": values, "parameters": {"validation_loss": done["validation_loss"]}, "seconds": round(done["seconds"], 1)}
+
+
+def _classical(model, features, parts, tested, seed):
+    """The same of another model."""
+    began = time.monotonic()
+    known = np.concatenate([features[part.name][part.chosen] for part in parts])
+    truth = np.concatenate([part.truth for part in parts])
+    groups = np.concatenate([part.groups + place * MOST_TRAINING for place, part in enumerate(parts)])  # no group in two sets
+    fitted, chosen = classical.train(model, known, truth, groups, seed)
+    values = classical.predict(fitted, features[tested.name][tested.chosen])
+    return {"values": values, "parameters": chosen, "seconds": round(time.monotonic() - began, 1)}
 
 
 def _compare(arms, truth, groups, seed):
@@ -231,7 +249,8 @@ def _read(name, samples):
     samples = list(samples)
     shapes = {sample.image.shape for sample in samples}
     if len(shapes) > 1:
-        raise InputError(f"{name} are of several sizes, {' and '.join(map(str, sorted(shapes)[:2]))} for two; classifiers need one")
+        two = " and ".join(map(str, sorted(shapes)[:2]))
+        raise InputError(f"{name} are of several sizes, {two} for two; classifiers need one")
     pixels = np.stack([sample.image for sample in samples])
     labels, groups = (np.array([getattr(sample, key) for sample in samples], object) for key in ("label", "group"))
     return Images(name, pixels, labels, groups, _digest(pixels, json.dumps([*labels, *groups]).encode()))
@@ -254,16 +273,13 @@ def _features(folder, images):
     path = folder / f"lbp-{images.digest}.npy"
     if path.exists():
         return np.load(path, allow_pickle=False)
-    features = classification.lbp_features(images.pixels, progress=lambda each: tqdm(each, desc=f"patterns of {images.name}", unit="image"))
+    bar = tqdm(images.pixels, desc=f"patterns of {images.name}", unit="image")
+    features = classification.lbp_features(bar)
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:
         np.save(file, features)
     temporary.rename(path)
     return features
-
-
-def _finished(path):
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def _numbers(classes):
@@ -272,17 +288,9 @@ def _numbers(classes):
     return {name: targets.index(target) for name, target in classes.items()}
 
 
-def _groups(images):
-    """[images] int: the group's number, one of its own for an image without."""
-    names = [f"image {index}" if group is None else f"group {group}" for index, group in enumerate(images.groups)]
-    return np.unique(names, return_inverse=True)[1]
-
-
 def _counts(sets, parts):
-    """{class name: how many images}, of several sets together."""
-    found = collections.Counter()
-    for name, chosen in parts:
-        found.update(sets[name].labels[chosen])
+    """{class name: how many images}, of several Parts together."""
+    found = collections.Counter(label for part in parts for label in sets[part.name].labels[part.chosen])
     return dict(sorted(found.items()))
 
 

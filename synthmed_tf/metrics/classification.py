@@ -39,11 +39,12 @@ def scores(values, truth, weights=None):
     each = np.ones([1, len(truth)]) if weights is None else np.asarray(weights, np.float64)
     right = values.argmax(1) == truth
     of_class = truth[:, None] == np.arange(values.shape[1])
+    ranked = range(1 if values.shape[1] == 2 else 0, values.shape[1])  # of two classes the second alone: the first has the same area
     with np.errstate(invalid="ignore"):  # 0 / 0: undefined
         found = {
             "accuracy": each @ right / each.sum(1),
             "balanced_accuracy": np.mean(each @ (of_class & right[:, None]) / (each @ of_class), 1),
-            "auc": np.mean([_auc(values[:, k], of_class[:, k], each) for k in range(1 if values.shape[1] == 2 else 0, values.shape[1])], 0),
+            "auc": np.mean([_auc(values[:, k], of_class[:, k], each) for k in ranked], 0),
         }
     return found if weights is not None else {metric: float(number[0]) for metric, number in found.items()}
 
@@ -99,16 +100,15 @@ def relative_drop(real, synthetic):
         return (real - synthetic) / np.float64(real)
 
 
-def lbp_features(images, radii=RADII, progress=None):
+def lbp_features(images, radii=RADII):
     """Histograms of local binary patterns (P2 § 3.2): rotation-invariant, uniform (Ojala et al. 2002), on all cores.
 
     Colours are turned to grey first, as in P2. Pixels nearer to the edge than the radius are left out.
 
     Args:
-      images: sequence of [height, width, channels] uint8 or uint16, channels 1 or 3 (red, green, blue), sides above twice the
+      images: iterable of [height, width, channels] uint8 or uint16, channels 1 or 3 (red, green, blue), sides above twice the
         largest radius.
       radii: in pixels.
-      progress: function (iterable) -> iterable, such as tqdm.
 
     Returns:
       [images, sum of (NEIGHBOURS * radius + 2)] float64: for each radius the shares of the pixels that have each pattern.
@@ -116,7 +116,7 @@ def lbp_features(images, radii=RADII, progress=None):
     Raises:
       ValueError: images too small for the radius.
     """
-    jobs = (delayed(_lbp)(image, radii) for image in (progress(images) if progress else images))
+    jobs = (delayed(_lbp)(image, radii) for image in images)
     return np.array(Parallel(n_jobs=-1, prefer="threads")(jobs))
 
 

@@ -95,8 +95,8 @@ def _figures(report, real_dir, synthetic_dir, baseline_dir):
     if "unavailable" not in classification:
         drawn["accuracies.png"] = figures.accuracies(classification["tasks"])
     if synthetic.class_names:
-        sets = {"real": real, "synthetic": synthetic}
-        drawn["classes.png"] = figures.class_counts({label: _class_counts(each) for label, each in sets.items() if len(each) and each.class_names})
+        sets = {"real": real, "synthetic": synthetic} if real and real.class_names else {"synthetic": synthetic}
+        drawn["classes.png"] = figures.class_counts({label: _class_counts(each) for label, each in sets.items()})
     if "unavailable" not in distribution:
         drawn["intensity.png"] = figures.intensity_distribution(distribution["histograms"])
     if shown and (rows := _shown_rows(copied)):
@@ -134,7 +134,9 @@ def _pictures(folder):
                 buffer = io.BytesIO()
                 picture.convert("RGB").save(buffer, "png")  # nothing but pixels
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise InputError(f"{folder / file}: is no picture that train_stage1.py made ({error}); delete it and run evaluate.py again") from error
+            raise InputError(
+                f"{folder / file}: is no picture that train_stage1.py made ({error}); delete it and run evaluate.py again"
+            ) from error
         found[file] = buffer.getvalue()
     return found
 

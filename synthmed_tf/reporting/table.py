@@ -137,13 +137,16 @@ def _told_apart(classification):
     if "unavailable" in classification:
         return ["Useful?    " + classification["unavailable"]]
     row = "  {:<10}{:<14}{:>21}{:>21}{:>9}{:>21}"
+    repeats = classification["repeats"]
+    behind = f"mean of {repeats} trainings" if repeats > 1 else "one training"
     lines = [
-        f"Useful?    accuracy on real test images [95 % interval]; mean of {classification['repeats']} training{'s' * (classification['repeats'] > 1)} each",
+        f"Useful?    accuracy on real test images [95 % interval], {behind} each",
         row.format("task", "learned from", "real", "synthetic", "drop", "both"),
     ]
     for task, models in classification["tasks"].items():
         for model, arms in in_order(models):
-            cells = [f"{number(arms[arm]['accuracy']['mean'])} {extent(arms[arm]['accuracy']['interval'])}" for arm in ("real", "synthetic", "real_and_synthetic")]
+            found = [arms[arm]["accuracy"] for arm in ("real", "synthetic", "real_and_synthetic")]
+            cells = [f"{number(entry['mean'])} {extent(entry['interval'])}" for entry in found]
             lines.append(row.format(task, MODELS[model], *cells[:2], percent(arms["relative_drop"]), cells[2]))
     return [*lines, f"  P2, on its own images, lost {P2_DROPS}"]
 
@@ -228,7 +231,8 @@ def filtered(report):
     if (found := manifest.get("filter")) and found.get("candidates"):
         refused = found["rejected"] + found.get("too_far", 0)
         kept = f"; {found['too_far']} of them are there all the same, as there was no better one" if found.get("too_far") else ""
-        shares = {name: (each["rejected"] + each["too_far"]) / each["candidates"] for name, each in found.get("classes", {}).items() if each["candidates"]}
+        classes = {name: each for name, each in found.get("classes", {}).items() if each["candidates"]}
+        shares = {name: (each["rejected"] + each["too_far"]) / each["candidates"] for name, each in classes.items()}
         most = max(shares, key=shares.get, default=None)
         worst = f" Most in the class {most}: {percent(shares[most])}." if len(shares) > 1 and shares[most] else ""
         sentences.append(

@@ -180,7 +180,8 @@ def protocol(classification):
             "The others learn from local binary patterns of radius 2, 3, 4 or all three in grey; radius and parameters are chosen by "
             "cross-validation on the training images alone."
         )
-        folds = {run["folds"] for each in classification["parameters"].values() for model, arms in each.items() if model != "vgg16" for runs in arms.values() for run in runs}
+        others = [arms for each in classification["parameters"].values() for model, arms in each.items() if model != "vgg16"]
+        folds = {run["folds"] for arms in others for runs in arms.values() for run in runs}
         if folds != {5}:
             sentences.append(f"There were too few images of a class for five folds everywhere: {' and '.join(map(str, sorted(folds)))} were used.")
     return " ".join(sentences)
