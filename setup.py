@@ -22,6 +22,7 @@ setup(
     install_requires=[
         "absl-py",
         "Jinja2",
+        "joblib",
         "matplotlib",
         "numpy<2",  # TensorFlow 2.15 was built for numpy 1
         "pillow",

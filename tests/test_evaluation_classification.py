@@ -218,6 +218,14 @@ def test_augmentation_mirrors_and_moves_a_little():
     assert len({each.tobytes() for each in found}) > 10
 
 
+def test_mean_and_deviation_of_the_training_images():
+    images = np.random.default_rng(0).integers(0, 2**16, [70, 8, 6, 3], dtype=np.uint16)
+    mean, squares = (classifier._mean_power(images, power) for power in (1, 2))
+    pixels = images.reshape(-1, 3) / 257
+    np.testing.assert_allclose(mean, pixels.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(np.sqrt(squares - mean**2), pixels.std(0), rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_vgg16_learns_keeps_its_best_and_goes_on_with_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SAVE_EVERY", 3)

@@ -73,7 +73,7 @@ def told_apart(classification):
 
     def of(drop):
         share, task, model = drop
-        return f"{table.percent(share)} ({table.MODELS[model]}, {task})"
+        return f"{table.percent(share)} ({table.MODELS[model]}, {task}{', a gain' if share < 0 else ''})"
 
     least, most = drops
     lost = f"{of(most)} in the one comparison made" if least == most else f"between {of(least)} and {of(most)}"
@@ -107,7 +107,7 @@ def other_score_rows(classification):
     if "unavailable" in classification:
         return []
     return [
-        (task, table.MODELS[model], [_with_interval(arms[arm][metric]) for metric in ("balanced_accuracy", "auc") for arm in ARM_NAMES])
+        (task, table.MODELS[model], [_with_interval(arms[arm][metric], ".2f") for metric in ("balanced_accuracy", "auc") for arm in ARM_NAMES])
         for task, models in classification["tasks"].items()
         for model, arms in table.in_order(models)
     ]
@@ -177,7 +177,7 @@ def protocol(classification):
         )
     if models - {"vgg16"}:
         sentences.append(
-            "The others learn from local binary patterns of radius 2, 3, 4 or all three in grey; radius and parameters are chosen by "
+            f"{'The others' if 'vgg16' in models else 'They'} learn from local binary patterns of radius 2, 3, 4 or all three in grey; radius and parameters are chosen by "
             "cross-validation on the training images alone."
         )
         others = [arms for each in classification["parameters"].values() for model, arms in each.items() if model != "vgg16"]
@@ -187,11 +187,11 @@ def protocol(classification):
     return " ".join(sentences)
 
 
-def _with_interval(entry):
-    return table.mean_sd(entry, sign="±"), _interval(entry["interval"])
+def _with_interval(entry, spec=".3f"):
+    return table.mean_sd(entry, spec, "±"), _interval(entry["interval"], 1, spec)
 
 
-def _interval(limits, factor=1, spec=".3f"):
+def _interval(limits, factor, spec):
     return f"{limits[0] * factor:{spec}} to {limits[1] * factor:{spec}}" if limits else "not defined"
 
 

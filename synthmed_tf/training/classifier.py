@@ -37,10 +37,8 @@ def train(folder, sets, validation, classes, steps, seed, name="VGG16", weights=
       InputError: images that are too small for the network, or pretrained weights that do not fit; as `loop.fit`.
     """
     shape = sets[0][0].shape[1:]
-    pixels = [_in_255(images).reshape(-1, shape[2]) for images, _ in sets]
-    mean = np.mean([each.mean(0, dtype=np.float64) for each in pixels], 0)
-    deviation = np.mean([each.std(0, dtype=np.float64) for each in pixels], 0)
-    del pixels
+    mean, squares = (np.mean([_mean_power(images, power) for images, _ in sets], 0) for power in (1, 2))
+    deviation = np.sqrt(np.maximum(squares - mean**2, 0))
 
     tf.keras.utils.set_random_seed(seed)
     model, best = (vgg16(shape, classes, mean, deviation, weights) for _ in range(2))
@@ -104,8 +102,7 @@ def _inference(model):
 
 
 def _in_chunks(infer, images):
-    chunks = (_in_255(images[first : first + CHUNK]) for first in range(0, len(images), CHUNK))
-    return np.concatenate([infer(chunk).numpy() for chunk in chunks])
+    return np.concatenate([infer(chunk).numpy() for chunk in _chunks(images)])
 
 
 def _loss(infer, images, truth):
@@ -117,9 +114,18 @@ def _cross_entropy(truth, logits):
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits))
 
 
+def _chunks(images):
+    return (_in_255(images[first : first + CHUNK]) for first in range(0, len(images), CHUNK))
+
+
 def _in_255(images):
     """uint8 or uint16 -> float32 in [0, 255]."""
     return images.astype(np.float32) * np.float32(255 / np.iinfo(images.dtype).max)
+
+
+def _mean_power(images, power):
+    """[channels]: mean of a power of the pixels, in [0, 255], a few images at a time."""
+    return sum((chunk.astype(np.float64) ** power).mean((1, 2)).sum(0) for chunk in _chunks(images)) / len(images)
 
 
 def _augment(image, random):
