@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from test_scripts import refused, succeeded
 
 from synthmed_tf import datasets, records
 from synthmed_tf.datasets import prepare
-from synthmed_tf.evaluation import classification
+from synthmed_tf.evaluation import classification, comparison
 from synthmed_tf.networks.vgg16 import vgg16
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import classical, classifier, loop
@@ -327,6 +328,23 @@ def test_evaluate_of_classes_without_test_images(labelled, tmp_path):
     records.write(tmp_path / "prepared", "tiles", made(8, 0, size=64), source="made")
     printed = succeeded("evaluate", f"--synthetic_dir={labelled}", "--models=knn", "--benchmarks=classification")
     assert "tiles has no test images" in " ".join(printed.split()) and "--holdout=5" in printed
+
+
+@pytest.mark.parametrize(
+    "asked, has, runs, not_run",
+    [
+        (None, "label", {"distribution", "fidelity", "classification"}, set()),
+        (None, "mask", {"distribution", "fidelity", "segmentation", "morphology", "copies"}, set()),
+        (None, "", {"distribution", "fidelity"}, {"segmentation", "morphology", "copies"}),
+        (None, "mask label", {"distribution", "fidelity", "classification", "segmentation", "morphology", "copies"}, set()),
+        (["copies", "classification"], "label", {"classification"}, {"copies"}),
+        (["copies", "classification"], "mask", {"copies"}, {"classification"}),
+    ],
+)
+def test_what_is_measured_follows_from_what_the_set_has(asked, has, runs, not_run):
+    both = types.SimpleNamespace(features=dict.fromkeys(has.split()), class_names=["a", "b"] if "label" in has else None)
+    found, unavailable = comparison.applicable(asked, both, both)
+    assert found == runs and unavailable.keys() == not_run
 
 
 @pytest.mark.parametrize(
