@@ -6,8 +6,8 @@
     evaluate.py --synthetic_dir=out/ --noreal_images      a report without pictures of real images
     evaluate.py --synthetic_dir=out/ --baseline_dir=one/  beside a single GAN's set (train_stage1.py --target=image)
 
-Trains U-Nets on real, on synthetic and on both, and tests them on real test images (paper P1). Run again, it goes on
-where it stopped.
+Trains U-Nets (paper P1), or classifiers where the images have classes (paper P2), on real, on synthetic and on both, and
+tests them on real test images. Run again, it goes on where it stopped.
 """
 
 import time
@@ -20,8 +20,8 @@ NOTHING_TO_TEST_ON = (
     "The test images of {} have no masks, so there is nothing to test on. Hold out training images in their place: run "
     "train_stage1.py with --holdout=5 and another --out_dir, and then the other two scripts with that --out_dir."
 )
-NO_MASKS = "The synthetic set has no masks, so nothing can learn to find them from it, and there are none to compare."
-BENCHMARKS = ("segmentation", "distribution", "fidelity", "morphology", "copies")
+BENCHMARKS = ("segmentation", "distribution", "fidelity", "morphology", "copies", "classification")
+MODELS = ("vgg16", "knn", "svm", "random_forest")
 
 
 def synthetic_set(given):
@@ -36,10 +36,13 @@ def synthetic_set(given):
 
 
 def main(settings):
-    unknown = set(settings["benchmarks"]) - set(BENCHMARKS)
-    if unknown:
+    for flag, known in (("benchmarks", BENCHMARKS), ("models", MODELS)):
+        if unknown := [name for name in settings[flag] or [] if name not in known]:
+            raise InputError(f"--{flag}={','.join(settings[flag])}: {unknown[0]!r} is none of {', '.join(known)}")
+    ages = {name: flags.years(name, settings[name]) for name in ("young", "mature")}
+    if settings["vgg_weights"] and not Path(settings["vgg_weights"]).is_file():
         raise InputError(
-            f"--benchmarks={','.join(settings['benchmarks'])}: {unknown.pop()!r} is none of {', '.join(BENCHMARKS)}"
+            f"--vgg_weights={settings['vgg_weights']}: no such file; give Keras's HDF5 file, or leave the flag out"
         )
     given = Path(settings["synthetic_dir"] or settings["out_dir"])
     folder = synthetic_set(given)
@@ -70,9 +73,9 @@ def main(settings):
 
     from synthmed_tf import synthesis
     from synthmed_tf.datasets.prepare import prepare
-    from synthmed_tf.evaluation import comparison, segmentation
+    from synthmed_tf.evaluation import classification, comparison, segmentation
     from synthmed_tf.reporting import html, table
-    from synthmed_tf.training import loop, segmenter
+    from synthmed_tf.training import classifier, loop, segmenter
 
     began = time.monotonic()
     synthetic = records.Records(folder)
@@ -88,13 +91,17 @@ def main(settings):
         raise InputError(
             f"{folder}: {synthetic[0].image.shape[2]} channels, the real set {prepared} has {real[0].image.shape[2]}"
         )
+    benchmarks, unavailable = comparison.applicable(settings["benchmarks"], real, synthetic)
+    if "classification" in benchmarks:
+        classification.check_classes(real, synthetic)
     report_dir = Path(settings["report_dir"] or Path(settings["out_dir"]) / "report")
     _, settings["precision"] = loop.set_up(settings["precision"])
     if settings["dry_run"]:
-        settings["batch_size"] = segmenter.BATCH_SIZE
-        flags.print_plan(
-            settings, real, *flags.steps_and_epochs(settings | {"steps": settings["unet_steps"]}, len(real))
-        )
+        length = {"batch_size": segmenter.BATCH_SIZE, "steps": settings["unet_steps"]}
+        if "segmentation" not in benchmarks:
+            length = {"batch_size": classifier.BATCH_SIZE, "steps": settings["vgg_steps"], "epochs": classifier.EPOCHS}
+        settings |= length
+        flags.print_plan(settings, real, *flags.steps_and_epochs(settings, len(real)))
         return
 
     with loop.claim(report_dir, {}, settings["overwrite"]):
@@ -104,15 +111,12 @@ def main(settings):
             "real": real.manifest,
             "synthetic": synthetic.manifest,
             "real_images_shown": settings["real_images"],
+            **unavailable,
         }
-        if not has_masks:
-            missing = set(settings["benchmarks"]) & {"segmentation", "morphology", "copies"}
-            report |= {name: {"unavailable": NO_MASKS} for name in missing}
-            settings["benchmarks"] = set(settings["benchmarks"]) - missing
         held_out = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
         if has_masks and len(held_out) and held_out[0].mask is None:
             held_out = []
-        against = {"real": real, "held_out": held_out, "benchmarks": settings["benchmarks"], "seed": settings["seed"]}
+        against = {"real": real, "held_out": held_out, "benchmarks": benchmarks, "seed": settings["seed"]}
         if photographs:
             other = prepare(*photographs, size, out_dir=Path(settings["out_dir"]), skip_bad_files=settings["skip_bad_files"])
             report["photographs"] = records.read_manifest(other)
@@ -121,7 +125,13 @@ def main(settings):
         report |= comparison.measure(synthetic, **against)
         if baseline is not None:
             report["baseline"] = {"synthetic": baseline.manifest, **comparison.measure(baseline, **against)}
-        if "segmentation" in settings["benchmarks"]:
+        if "classification" in benchmarks:
+            test = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
+            budget = {"steps": settings["vgg_steps"], "weights": settings["vgg_weights"]}
+            budget |= {name: settings[name] for name in ("models", "repeats", "seed")}
+            trainings = report_dir / "classification"
+            report["classification"] = classification.measure(trainings, real, synthetic, test, ages, **budget)
+        if "segmentation" in benchmarks:
             samples = datasets.load(settings["data"], settings["data_dir"], **options)
             test = [sample for sample in samples if sample.split == "test" and sample.mask is not None]
             if test:

@@ -23,6 +23,7 @@ setup(
         "absl-py",
         "h5py",
         "Jinja2",
+        "joblib",
         "matplotlib",
         "numpy<2",  # TensorFlow 2.15 was built for numpy 1
         "pillow",

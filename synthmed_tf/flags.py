@@ -36,7 +36,7 @@ STAGE2_PRESETS = {
     "authors2017": dict(checkpoint="last", batch_size=32, epochs=100, optimizer="rmsprop", learning_rate=1e-3, discriminator_rate=1e-3, beta1=0.0, l1=1.0, average=0.0, warp=False, jitter=0, colours=False, noise=False),
 }  # fmt: skip
 
-_PRIVATE = {"data_dir", "out_dir", "report_dir", "synthetic_dir", "baseline_dir", "given", "prepared", "overwrite", "dry_run"}
+_PRIVATE = {"data_dir", "out_dir", "report_dir", "synthetic_dir", "baseline_dir", "given", "prepared", "overwrite", "dry_run", "vgg_weights"}
 
 
 _KINDS = {"string": "TEXT", "int": "N", "comma separated list of strings": "A,B,..."}
@@ -115,9 +115,16 @@ def define(script, values):
         text = "a second synthetic set to put beside it: the OUT_DIR of train_stage1.py --target=image, or the set itself"
         add(word, "baseline_dir", None, text)
         add(word, "report_dir", None, "where the report goes; default OUT_DIR/report")
-        add(flags.DEFINE_list, "benchmarks", "segmentation,distribution,fidelity,morphology,copies", "which to run, comma separated")
+        text = "which to run, comma separated: segmentation, distribution, fidelity, morphology, copies, classification; default: all that the set allows"
+        add(flags.DEFINE_list, "benchmarks", None, text)
         add(number, "unet_steps", 600, "training steps of each U-Net", lower_bound=1)
-        add(number, "repeats", 3, "U-Nets trained for each arm, each from its own seed", lower_bound=1)
+        add(number, "repeats", 3, "U-Nets or classifiers trained for each arm, each from its own seed", lower_bound=1)
+        add(flags.DEFINE_list, "models", "vgg16,knn,svm,random_forest", "classifiers to train, comma separated")
+        add(number, "vgg_steps", None, "training steps of each VGG16; default: 20 passes over the real images", lower_bound=1)
+        text = "pretrained weights of VGG16: Keras's HDF5 file without the top; default: random ones"
+        add(word, "vgg_weights", None, text)
+        add(word, "young", "18-38", "first and last age of the younger age group, for study groups of chest X-rays")
+        add(word, "mature", "48-68", "the same of the older one")
         add(switch, "real_images", True, "show pictures of real images in the report, which is private then")
 
     add = group("Run")
@@ -201,6 +208,18 @@ def image_size(text):
     if min(size) < 64 or size[0] % 16 or size[1] % 16:
         raise InputError(f"--image_size={text}: both sides must be multiples of 16 from 64 up")
     return size
+
+
+def years(name, text):
+    """The flag --name=18-38 -> (18, 38).
+
+    Raises:
+      InputError: not of that form, or the last age comes before the first.
+    """
+    match = re.fullmatch(r"(\d{1,3})-(\d{1,3})", text)
+    if not match or int(match[1]) > int(match[2]):
+        raise InputError(f"--{name}={text}: give a first and a last age in years, for example 18-38")
+    return int(match[1]), int(match[2])
 
 
 def apply_preset(settings, presets):

@@ -119,6 +119,13 @@ def test_impossible_image_sizes(text):
         flags.image_size(text)
 
 
+def test_age_groups():
+    assert flags.years("young", "18-38") == (18, 38) and flags.years("mature", "50-50") == (50, 50)
+    for text in ("", "18", "38-18", "18-38-48", "a-b", "1000-1001"):
+        with pytest.raises(InputError, match="--young=.*18-38"):
+            flags.years("young", text)
+
+
 # ---------------------------------------------------------------- presets, steps
 
 

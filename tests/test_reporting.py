@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from synthmed_tf import records
 from synthmed_tf.evaluation import comparison
@@ -397,6 +398,101 @@ def test_the_terminal_table_is_plain_and_narrow(made):
     long["real"]["name"] = "x" * 300
     long["segmentation"] = {"unavailable": "word " * 60}
     assert max(map(len, table.text(long).splitlines())) <= 100
+
+
+def classified(tmp_path, classes=("normal", "tumour"), repeats=2):
+    """A report of a set with classes: numbers made up, k-NN undefined in nothing, VGG16 losing 0.1 of 0.8."""
+    rng = np.random.default_rng(0)
+
+    def samples(count, prefix, splits=("train",)):
+        return [
+            Sample(f"{prefix}{split}{index}", rng.integers(0, 255, (64, 64, 1), dtype=np.uint8), label=classes[index % len(classes)], split=split)
+            for split in splits
+            for index in range(count)
+        ]
+
+    def entry(mean):
+        return {"mean": mean, "sd": 0.01, "runs": [mean] * repeats, "interval": [mean - 0.05, mean + 0.05]}
+
+    def arms(real, synthetic):
+        found = {arm: {metric: entry(mean) for metric in ("accuracy", "balanced_accuracy", "auc")} for arm, mean in (("real", real), ("synthetic", synthetic), ("real_and_synthetic", 0.82))}
+        return found | {"relative_drop": 1 - synthetic / real, "relative_drop_interval": [-0.02, 0.2]}
+
+    counts = {"real": {name: 4 for name in classes}, "synthetic": {name: 6 for name in classes}, "real_and_synthetic": {name: 8 for name in classes}, "test": {name: 4 for name in classes}}
+    run = {"radii": [2, 3, 4], "n_neighbors": 5, "accuracy": 0.8123456, "folds": 4}
+    chosen = {"vgg16": {"validation_loss": 0.5}, "knn": run}
+    manifest = records.write(tmp_path / "real", "tiles", samples(8, "r", ("train", "test")), source="made")
+    filtered = {"candidates": 200, "rejected": 90, "too_far": 10, "classes": {name: {"candidates": 100, "rejected": 40 + place, "too_far": 0} for place, name in enumerate(classes)}}
+    synthetic = records.write(tmp_path / "out" / "synthetic", "set", samples(12, "s"), source="made", extra={"filter": filtered})
+    images = [sample.image for sample in records.Records(tmp_path / "real", "train")]
+    (tmp_path / "report").mkdir()
+    report = {
+        "schema_version": 1, "command": "evaluate.py", "real": manifest, "synthetic": synthetic, "real_images_shown": True,
+        "classification": {
+            "tasks": {"class": {"vgg16": arms(0.8, 0.7), "knn": arms(0.75, 0.74)}}, "image_size": [64, 64], "repeats": repeats, "steps": {"class": 438},
+            "vgg_weights": None, "classes": {"class": {name: name for name in classes}}, "counts": {"class": counts}, "groups": {"real": None, "test": None},
+            "parameters": {"class": {model: {arm: [values] * repeats for arm in counts if arm != "test"} for model, values in chosen.items()}},
+            "seconds": {},
+        },
+        "distribution": {
+            "kl_intensity": {"synthetic_vs_real": {"grey": 0.1}, "real_vs_real": distribution.real_vs_real(images)},
+            "histograms": {key: {"grey": [1] * 256} for key in ("real", "synthetic")}, "smoothing": distribution.SMOOTHING,
+        },
+    }  # fmt: skip
+    return report, tmp_path / "report", tmp_path / "real", tmp_path / "out" / "synthetic"
+
+
+def test_a_page_about_classes_is_p2s_table_3(tmp_path):
+    report, *where = classified(tmp_path)
+    page, text = written(report, *where)
+    assert "lose between 1.3 % (k-NN, class) and 12.5 % (VGG16, class) of the accuracy" in text
+    assert re.search(r"VGG16 0.800 ± 0.010 0.750 to 0.850 0.700 ± 0.010 0.650 to 0.750 12.5 % -2.0 to 20.0 0.820 ± 0.010 0.770 to 0.870 0.96 and 0.93 3.1 %", text)
+    assert "k-NN 0.750" in text and "0.94 and 0.87 7.4 %" in text and "lymph node tiles" in text
+    assert "by class 8 12 16 8 438" in text and "radii 2 3 4, n neighbors 5, accuracy 0.812, folds 4" in text
+    assert "too few images of a class for five folds everywhere: 4 were used" in text and "does not name patients or slides" in text
+    assert "Of 200 images made, 100 (50.0 %) had a wrong overall shape" in text and "Most in the class tumour: 41.0 %" in text
+    for word in ("vessel", "masks", "F1", "Mask"):
+        assert not re.search(rf"\b{word}\b", text), word
+    assert "copied from the training images was not measured" in text
+    assert {file.name for file in (where[0] / "figures").iterdir()} == {"accuracies.png", "classes.png", "examples.png", "intensity.png"}
+    lines = table.text(report)
+    assert max(map(len, lines.splitlines())) <= 100 and lines.isascii()
+    assert "class VGG16 0.800 [0.750, 0.850] 0.700 [0.650, 0.750] 12.5 % 0.820 [0.770, 0.870]" in " ".join(lines.split())
+    assert "Of 200 images made" in lines and "Copied?" not in lines and "up to 8 real and 12 synthetic images" in lines
+
+
+def test_the_page_about_classes_shows_what_stage_1_left_and_nothing_real_unasked(tmp_path):
+    report, *where = classified(tmp_path)
+    stage1 = tmp_path / "out" / "stage1"
+    stage1.mkdir()
+    for file, level in (("rejected.png", 60), ("growth.png", 90)):
+        Image.fromarray(np.full((20, 30), level, np.uint8)).save(stage1 / file)
+    page, text = written(report, *where)
+    shown = {file: (where[0] / "figures" / file).read_bytes() for file in ("rejected.png", "growth.png", "classes.png")}
+    assert all(picture in pictures(page) for picture in shown.values()) and len(pictures(page)) == 6
+    assert "figure 1b of P2" in text and "figure 2 of P2" in text and "in the real training set and in the synthetic set" in text
+    page, text = written(report | {"real_images_shown": False}, where[0], None, where[2])
+    assert shown["growth.png"] in pictures(page) and shown["classes.png"] not in pictures(page) and "Images of each class in the synthetic set" in text
+
+    (stage1 / "growth.png").write_bytes(b"beach")
+    with pytest.raises(InputError, match="growth.png: is no picture") as caught:
+        html.write(*where)
+    assert "\n" not in str(caught.value)
+    for file in ("rejected.png", "growth.png"):
+        (stage1 / file).unlink()
+    written(report, *where)
+    assert not (where[0] / "figures" / "rejected.png").exists()
+
+
+def test_classes_that_were_not_measured_and_hostile_ones(tmp_path):
+    hostile = HOSTILE.replace("\x1b", "") + "$x_{$"
+    report, *where = classified(tmp_path, (hostile, "tumour"), repeats=1)
+    page, text = written(report, *where)
+    assert "<script" not in page and "that of one training" in text
+    report["classification"] = {"unavailable": "tiles has no test images."}
+    _, text = written(report, *where)
+    assert text.count("tiles has no test images.") == 2 and "vessel" not in text
+    assert "tiles has no test images." in table.text(report)
 
 
 def test_what_the_filter_rejected_is_told():

@@ -4,6 +4,29 @@ from synthmed_tf import records, synthesis
 from synthmed_tf.evaluation import distribution, morphology, privacy
 from synthmed_tf.sample import InputError
 
+OF_MASKS = ("segmentation", "morphology", "copies")
+NO_MASKS = "The synthetic set has no masks, so nothing can learn to find them from it, and there are none to compare."
+NO_CLASSES = "The synthetic set has no classes, so nothing can learn to tell them apart from it."
+
+
+def applicable(asked, real, synthetic):
+    """Which benchmarks fit a synthetic set.
+
+    Args:
+      asked: names of benchmarks; None: all that fit. Of a set that has neither masks nor classes those of masks are named too.
+      real, synthetic: records.Records.
+
+    Returns:
+      (set of the names to run, {name: {"unavailable": why}} of the others that were asked for).
+    """
+    has_masks, has_classes = "mask" in synthetic.features, bool(synthetic.class_names)
+    if asked is None:
+        classification = ["classification"] if has_classes and real.class_names else []
+        asked = ["distribution", "fidelity", *classification, *(OF_MASKS if has_masks or not classification else [])]
+    reasons = {} if has_masks else dict.fromkeys(OF_MASKS, NO_MASKS)
+    reasons |= {} if has_classes else {"classification": NO_CLASSES}
+    return set(asked) - reasons.keys(), {name: {"unavailable": reasons[name]} for name in asked if name in reasons}
+
 
 def measure(synthetic, *, real, held_out, benchmarks, seed, photographs=None):
     """The parts of report.json that need no training: {benchmark: what its own function returns}.

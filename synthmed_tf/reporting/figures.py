@@ -1,4 +1,4 @@
-"""The pictures of a report: P1's figures 3, 4, 5 and 7 from our own run, and the scores as dots. Returns matplotlib Figures.
+"""The pictures of a report: P1's figures 3, 4, 5 and 7 from our own run, scores as dots, counts as bars. Returns matplotlib Figures.
 
 Colours are Okabe and Ito's (2008), which colour-blind readers tell apart; line styles and labels say the same in grey print.
 """
@@ -113,6 +113,56 @@ def scores(panels):
         axis.grid(axis="x", alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
         axis.margins(x=0.15)
+    return figure
+
+
+def accuracies(tasks):
+    """Accuracy of each model and arm with its interval, one panel a task.
+
+    Args:
+      tasks: {task: {model: {arm: {"accuracy": {"mean", "interval"}}}}}, as in report.json.
+    """
+    arms = (("real", REAL, "o"), ("synthetic", SYNTHETIC, "s"), ("real_and_synthetic", BOTH, "^"))
+    models = [model for model in table.MODELS if all(model in found for found in tasks.values())]
+    figure = _figure(0.9 + 0.5 * len(models))
+    axes = figure.subplots(1, len(tasks), squeeze=False, sharey=True)[0]
+    for axis, (task, found) in zip(axes, tasks.items()):
+        for offset, (arm, colour, marker) in zip((-0.22, 0, 0.22), arms):
+            entries = [found[model][arm]["accuracy"] for model in models]
+            rows, means = [row + offset for row in range(len(models))], [entry["mean"] for entry in entries]
+            for row, entry in zip(rows, entries):
+                axis.plot(entry["interval"], [row, row], "-", color=colour, linewidth=1.3)
+            axis.plot(means, rows, marker, color=colour, markersize=6, label=table.ARMS[arm])
+        axis.set(title=task, yticks=range(len(models)), yticklabels=[table.MODELS[model] for model in models], xlabel="accuracy")
+        axis.set_ylim(len(models) - 0.5, -0.5)
+        axis.title.set_fontsize("medium")
+        axis.grid(axis="x", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, title="learned from")
+    return figure
+
+
+def class_counts(sets):
+    """How many samples of each class a set has, as bars.
+
+    Args:
+      sets: {"real", "synthetic": {class name: count}}; the classes are those of all sets.
+    """
+    names = [*dict.fromkeys(name for counts in sets.values() for name in counts)]
+    figure = _figure(0.9 + (0.16 + 0.14 * len(sets)) * len(names))
+    axis = figure.add_subplot()
+    height = 0.8 / len(sets)
+    for place, (label, counts) in enumerate(sets.items()):
+        rows = [row + (place - (len(sets) - 1) / 2) * height for row in range(len(names))]
+        bars = axis.barh(rows, [counts.get(name, 0) for name in names], height, color={"real": REAL}.get(label, SYNTHETIC), label=label)
+        axis.bar_label(bars, padding=3, fontsize="small")
+    labels = [name if len(name) <= 40 else name[:39] + "…" for name in names]
+    axis.set(yticks=range(len(names)), yticklabels=labels, ylim=(len(names) - 0.5, -0.5), xlabel="images")
+    axis.margins(x=0.1)
+    for text in axis.get_yticklabels():
+        text.set_parse_math(False)  # names come from files: a $ is a $
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

@@ -3,9 +3,12 @@
 import base64
 import contextlib
 import dataclasses
+import io
 import json
 import os
 from pathlib import Path
+
+from PIL import Image
 
 from synthmed_tf.metrics import copies as mask_copies
 from synthmed_tf.records import Records
@@ -14,7 +17,9 @@ from synthmed_tf.sample import InputError
 
 SCHEMA_VERSION = 1  # of report.json
 EXAMPLES = 5  # real and synthetic pairs shown
-FIGURE_FILES = ("scores.png", "intensity.png", "nearest_masks.png", "examples.png", "baseline.png")
+FIGURE_FILES = ("scores.png", "accuracies.png", "classes.png", "intensity.png", "nearest_masks.png", "examples.png", "baseline.png")
+PICTURE_FILES = ("rejected.png", "growth.png")  # that stage 1 left beside the synthetic set: P2's figures 1b and 2
+MOST_PIXELS = 2**25  # of such a picture
 
 
 def write(report_dir, real_dir, synthetic_dir, baseline_dir=None):
@@ -26,7 +31,7 @@ def write(report_dir, real_dir, synthetic_dir, baseline_dir=None):
     Args:
       report_dir: folder that holds report.json.
       real_dir: records of the real set, training split included.
-      synthetic_dir: records of the synthetic set.
+      synthetic_dir: records of the synthetic set. PICTURE_FILES in the folder stage1 beside it are shown too.
       baseline_dir: records of the baseline, where report.json has one.
 
     Returns:
@@ -39,11 +44,12 @@ def write(report_dir, real_dir, synthetic_dir, baseline_dir=None):
     report_dir = Path(report_dir)
     report = _read(report_dir / "report.json")
     drawn = {file: figures.png(figure) for file, figure in _figures(report, real_dir, synthetic_dir, baseline_dir).items()}
+    drawn |= _pictures(Path(synthetic_dir).parent / "stage1")
     page = _template().render(_context(report, drawn))
     try:
         folder = report_dir / "figures"
         folder.mkdir(exist_ok=True)
-        for file in FIGURE_FILES:
+        for file in FIGURE_FILES + PICTURE_FILES:
             with contextlib.suppress(FileNotFoundError):
                 (folder / file).unlink()
         for file, content in drawn.items():
@@ -85,6 +91,12 @@ def _figures(report, real_dir, synthetic_dir, baseline_dir):
     segmentation, distribution, copied = (table.section(report, k) for k in ("segmentation", "distribution", "copies"))
     if "unavailable" not in segmentation and (panels := _score_panels(segmentation)):
         drawn["scores.png"] = figures.scores(panels)
+    classification = table.section(report, "classification")
+    if "unavailable" not in classification:
+        drawn["accuracies.png"] = figures.accuracies(classification["tasks"])
+    if synthetic.class_names:
+        sets = {"real": real, "synthetic": synthetic} if real and real.class_names else {"synthetic": synthetic}
+        drawn["classes.png"] = figures.class_counts({label: _class_counts(each) for label, each in sets.items()})
     if "unavailable" not in distribution:
         drawn["intensity.png"] = figures.intensity_distribution(distribution["histograms"])
     if shown and (rows := _shown_rows(copied)):
@@ -107,6 +119,38 @@ def _figures(report, real_dir, synthetic_dir, baseline_dir):
         photographs = {label: [dataclasses.replace(s, mask=None) for s in samples] for label, samples in pair.items()}
         drawn["baseline.png"] = figures.examples(photographs)
     return drawn
+
+
+def _pictures(folder):
+    """{file: PNG bytes} of the PICTURE_FILES in a folder."""
+    found = {}
+    for file in PICTURE_FILES:
+        if not (folder / file).is_file():
+            continue
+        try:
+            with Image.open(folder / file, formats=["PNG"]) as picture:
+                if picture.width * picture.height > MOST_PIXELS:
+                    raise ValueError(f"{picture.width} x {picture.height} pixels")
+                buffer = io.BytesIO()
+                picture.convert("RGB").save(buffer, "png")  # nothing but pixels
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise InputError(
+                f"{folder / file}: is no picture that train_stage1.py made ({error}); delete it and run evaluate.py again"
+            ) from error
+        found[file] = buffer.getvalue()
+    return found
+
+
+def _class_counts(records):
+    """{class name: how many samples}, from the manifest where there is one."""
+    if records.manifest is not None:
+        counts = records.manifest["class_counts"]
+        splits = counts if records.split is None else [records.split]
+        return {name: sum(counts[split].get(name, 0) for split in splits) for name in records.class_names}
+    counts = dict.fromkeys(records.class_names, 0)
+    for sample in records:
+        counts[sample.label] += 1
+    return counts
 
 
 def _score_panels(segmentation):
@@ -169,13 +213,22 @@ def _context(report, drawn):
     segmentation, distribution, copied = (table.section(report, k) for k in ("segmentation", "distribution", "copies"))
     shown = bool(report.get("real_images_shown"))
     structure = words.STRUCTURES.get(table.name(report), "structure")
+    classification = table.section(report, "classification")
     return {
         "name": table.name(report),
         "is_drive": table.name(report) == "drive",
         "structure": structure,
         "sizes": table.sizes(report),
         "real_images_shown": shown,
-        "summary": [words.useful(segmentation, structure), words.faithful(distribution, table.section(report, "morphology"), (report.get("photographs") or {}).get("name")), words.copied(copied)],
+        "shows": {key: table.shows(report, key) for key in ("segmentation", "classification", "morphology", "copies")},
+        "classification": classification,
+        "drop_meaning": words.drop_meaning(classification),
+        "protocol": words.protocol(classification),
+        "classification_rows": words.classification_rows(classification),
+        "other_score_rows": words.other_score_rows(classification),
+        "learned_rows": words.learned_rows(classification),
+        "parameter_rows": words.parameter_rows(classification),
+        "summary": words.summary(report, structure),
         "segmentation": segmentation,
         "score_tables": words.score_tables(segmentation),
         "unet": words.unet(segmentation),

@@ -8,6 +8,13 @@ ARMS = {"real": "real", "synthetic_50": "50 synthetic", "synthetic": "synthetic"
 WIDTH = 100  # columns of the terminal table
 P1_F1 = {"synthetic": 0.8877, "real": 0.8988}  # P1 section 10, on DRIVE
 P1_KL = {"synthetic_vs_real": 4.759, "real_vs_real": 4.212e-4}  # P1 section 10, on DRIVE
+MODELS = {"vgg16": "VGG16", "knn": "k-NN", "svm": "SVM", "random_forest": "random forest"}
+P2_TABLE_3 = {  # P2 table 3: accuracy trained on real, on artificial images
+    "class": {"vgg16": (0.96, 0.93), "knn": (0.94, 0.87), "svm": (0.90, 0.85), "random_forest": (0.93, 0.86)},
+    "gender": {"vgg16": (0.90, 0.88), "knn": (0.84, 0.78), "svm": (0.82, 0.74), "random_forest": (0.83, 0.72)},
+    "age group": {"vgg16": (0.86, 0.83), "knn": (0.80, 0.73), "svm": (0.79, 0.71), "random_forest": (0.80, 0.70)},
+}
+P2_DROPS = "2.2 to 3.5 % with VGG16, 5.6 to 13.3 % with the others"  # P2 table 3; its text rounds them to 5.5 and 13.25
 
 
 def text(report):
@@ -17,11 +24,16 @@ def text(report):
       report: dict, the content of report.json. Sections may be missing or {"unavailable": why}.
     """
     lines = [f"{name(report)}: {sizes(report)}", ""]
-    lines += _useful(section(report, "segmentation")) + [""]
+    if shows(report, "segmentation"):
+        lines += _useful(section(report, "segmentation")) + [""]
+    if shows(report, "classification"):
+        lines += _told_apart(section(report, "classification")) + [""]
     lines += _faithful(section(report, "distribution"))
     lines += _fidelity(section(report, "fidelity"))
-    lines += _shapes(section(report, "morphology")) + [""]
-    lines += _copied(section(report, "copies"))
+    if shows(report, "morphology"):
+        lines += _shapes(section(report, "morphology"))
+    if shows(report, "copies"):
+        lines += ["", *_copied(section(report, "copies"))]
     lines += [f"  {line}" for line in filtered(report)]
     lines += _baseline(report)
     return "\n".join(part for line in lines for part in _wrap(_printable(line)))
@@ -37,6 +49,11 @@ def section(report, key):
     return report.get(key) or {"unavailable": f"not measured; run evaluate.py with --benchmarks={key}"}
 
 
+def shows(report, key):
+    """Whether a report has something to say of a benchmark: of classes only if it has them, of masks unless it has classes only."""
+    return key in report or (key != "classification" and "classification" not in report)
+
+
 def name(report):
     """Name of the real data set."""
     return str((report.get("real") or {}).get("name", "unnamed data set"))
@@ -44,13 +61,18 @@ def name(report):
 
 def sizes(report):
     """Image size and counts in words."""
-    segmentation = section(report, "segmentation")
+    segmentation, classification = section(report, "segmentation"), section(report, "classification")
     size = segmentation.get("image_size") or (report.get("synthetic") or {}).get("image_size")
     parts = [f"{size[0]} x {size[1]} pixels"] if size else []
     if "unavailable" not in segmentation:
         parts += [
             f"{segmentation['real_pairs']} real and {segmentation['synthetic_pairs']} synthetic pairs to learn from",
             f"{segmentation['test_images']} real images to test on",
+        ]
+    if "unavailable" not in classification:
+        most = {arm: max(sum(counts[arm].values()) for counts in classification["counts"].values()) for arm in ("real", "synthetic", "test")}
+        parts += [
+            f"up to {most['real']} real and {most['synthetic']} synthetic images to learn from, {most['test']} real images to test on"
         ]
     return ", ".join(parts) or "sizes unknown"
 
@@ -111,6 +133,50 @@ def _useful(segmentation):
     return lines
 
 
+def _told_apart(classification):
+    if "unavailable" in classification:
+        return ["Useful?    " + classification["unavailable"]]
+    row = "  {:<10}{:<14}{:>21}{:>21}{:>9}{:>21}"
+    repeats = classification["repeats"]
+    behind = f"mean of {repeats} trainings" if repeats > 1 else "one training"
+    lines = [
+        f"Useful?    accuracy on real test images [95 % interval], {behind} each",
+        row.format("task", "learned from", "real", "synthetic", "drop", "both"),
+    ]
+    for task, models in classification["tasks"].items():
+        for model, arms in in_order(models):
+            found = [arms[arm]["accuracy"] for arm in ("real", "synthetic", "real_and_synthetic")]
+            cells = [f"{number(entry['mean'])} {extent(entry['interval'])}" for entry in found]
+            lines.append(row.format(task, MODELS[model], *cells[:2], percent(arms["relative_drop"]), cells[2]))
+    return [*lines, f"  P2, on its own images, lost {P2_DROPS}"]
+
+
+def in_order(models):
+    """[(model, value)] of {model: value}, in the order of P2's table 3."""
+    return [(model, models[model]) for model in MODELS if model in models]
+
+
+def extent(interval, spec=".3f"):
+    """[low, high] as text, nothing where there is none."""
+    return f"[{interval[0]:{spec}}, {interval[1]:{spec}}]" if interval else ""
+
+
+def percent(share):
+    """A share as a percentage with one digit."""
+    return number(None if share is None else 100 * share, ".1f") + (" %" if _is_number(share) else "")
+
+
+def extreme_drops(classification):
+    """((drop, task, model) of the least, the same of the greatest) relative drop; None where none is defined."""
+    found = [
+        (arms["relative_drop"], task, model)
+        for task, models in classification["tasks"].items()
+        for model, arms in models.items()
+        if _is_number(arms["relative_drop"])
+    ]
+    return (min(found), max(found)) if found else None
+
+
 def _faithful(distribution):
     if "unavailable" in distribution:
         return ["Faithful?  " + distribution["unavailable"]]
@@ -152,16 +218,28 @@ def _shapes(morphology):
 
 
 def filtered(report):
-    """What the filter of stage 1 did to the masks, as a list of no or one sentence."""
-    found = ((report.get("synthetic") or {}).get("stage1") or {}).get("filter")
-    if not found:
-        return []
-    kept = found["too_near"] + found.get("too_alike", 0)  # sets of an earlier version know no repeats
-    near = f"; {kept} are there all the same ({found['too_near']} near a training mask), as there was no better one" if kept else ""
-    return [
-        f"Of {found['candidates']} masks made, {found['rejected']} were rejected, as they lie nearer to a training mask, or to one "
-        f"made before, than the two nearest training masks do to each other{near}."
-    ]
+    """What the filters did to the masks of stage 1 and to the images of a single GAN, as a list of sentences."""
+    manifest = report.get("synthetic") or {}
+    sentences = []
+    if found := (manifest.get("stage1") or {}).get("filter"):
+        kept = found["too_near"] + found.get("too_alike", 0)  # sets of an earlier version know no repeats
+        near = f"; {kept} are there all the same ({found['too_near']} near a training mask), as there was no better one" if kept else ""
+        sentences.append(
+            f"Of {found['candidates']} masks made, {found['rejected']} were rejected, as they lie nearer to a training mask, or to one "
+            f"made before, than the two nearest training masks do to each other{near}."
+        )
+    if (found := manifest.get("filter")) and found.get("candidates"):
+        refused = found["rejected"] + found.get("too_far", 0)
+        kept = f"; {found['too_far']} of them are there all the same, as there was no better one" if found.get("too_far") else ""
+        classes = {name: each for name, each in found.get("classes", {}).items() if each["candidates"]}
+        shares = {name: (each["rejected"] + each["too_far"]) / each["candidates"] for name, each in classes.items()}
+        most = max(shares, key=shares.get, default=None)
+        worst = f" Most in the class {most}: {percent(shares[most])}." if len(shares) > 1 and shares[most] else ""
+        sentences.append(
+            f"Of {found['candidates']} images made, {refused} ({percent(refused / found['candidates'])}) had a wrong overall shape by their average "
+            f"hash{kept} (P2 section 3.2; it saw 40 to 60 % with its DCGANs).{worst}"
+        )
+    return sentences
 
 
 def _copied(copies):

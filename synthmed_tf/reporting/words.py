@@ -1,5 +1,6 @@
 """What report.html says about the numbers of report.json: its sentences and the rows of its tables, as plain text."""
 
+from synthmed_tf.metrics.classification import relative_drop
 from synthmed_tf.metrics.morphology import STATISTICS
 from synthmed_tf.metrics.segmentation import METRICS
 from synthmed_tf.reporting import table
@@ -26,10 +27,26 @@ CONVENTION_NAMES = {
     "fov_per_image": "Inside the field of view, mean of the images",
     "whole_image": "Whole image, black surround included, pooled",
 }
+P2_SETS = {"class": "lymph node tiles, normal or tumour", "gender": "chest X-rays", "age group": "chest X-rays"}
+ARM_NAMES = {"real": "real", "synthetic": "synthetic", "real_and_synthetic": "both"}
+NOT_COMPARED = "Whether images are copied from the training images was not measured, so nothing here says that the set is private."
 LITERATURE = (  # on DRIVE at native resolution, inside the field of view, pooled: who, F1, AUC-ROC
     ("U-Net (Alom et al. 2018; orobix/retina-unet)", "0.814 to 0.816", "0.9755 to 0.979"),
     ("IterNet (Li et al. 2020)", "0.8205", "0.9816"),
 )
+
+
+def summary(report, structure):
+    """Three sentences: useful, faithful, private; `structure` is what a mask marks, in the singular."""
+    segmentation, classification, distribution, morphology, copies = (
+        table.section(report, key) for key in ("segmentation", "classification", "distribution", "morphology", "copies")
+    )
+    painted_after = (report.get("photographs") or {}).get("name")
+    return [
+        useful(segmentation, structure) if table.shows(report, "segmentation") else told_apart(classification),
+        faithful(distribution, morphology, painted_after),
+        copied(copies) if table.shows(report, "copies") else NOT_COMPARED,
+    ]
 
 
 def useful(segmentation, structure):
@@ -44,6 +61,146 @@ def useful(segmentation, structure):
         f"{segmentation['test_images']} real test images with F1 {found['real']}; the same network that learned from "
         f"{segmentation['synthetic_pairs']} synthetic pairs alone reaches {found['synthetic']}{share}, and with both {found['real_and_synthetic']}."
     )
+
+
+def told_apart(classification):
+    """The first sentence of the summary where there are classes."""
+    if "unavailable" in classification:
+        return f"How useful the set is was not measured: {classification['unavailable']}"
+    drops = table.extreme_drops(classification)
+    if drops is None:
+        return "No classifier that learned from real images was right once, so there is nothing to compare the synthetic set with."
+
+    def of(drop):
+        share, task, model = drop
+        return f"{table.percent(share)} ({table.MODELS[model]}, {task}{', a gain' if share < 0 else ''})"
+
+    least, most = drops
+    lost = f"{of(most)} in the one comparison made" if least == most else f"between {of(least)} and {of(most)}"
+    return (
+        f"Tested on real images, classifiers that learned from synthetic images alone lose {lost} of the accuracy that the same classifiers "
+        f"reach after learning from real ones; P2 lost {table.P2_DROPS}."
+    )
+
+
+def classification_rows(classification):
+    """[(task, its classes, [(model, real, synthetic, drop, both, P2's real and synthetic, P2's drop)])], each cell (number, interval)."""
+    if "unavailable" in classification:
+        return []
+    found = []
+    for task, models in classification["tasks"].items():
+        rows = []
+        for model, arms in table.in_order(models):
+            real, synthetic, both = (_with_interval(arms[arm]["accuracy"]) for arm in ARM_NAMES)
+            drop = table.percent(arms["relative_drop"]), _interval(arms["relative_drop_interval"], 100, ".1f")
+            theirs = table.P2_TABLE_3.get(task, {}).get(model)
+            p2 = (f"{theirs[0]:.2f} and {theirs[1]:.2f}", table.percent(relative_drop(*theirs))) if theirs else ("none", "none")
+            rows.append((table.MODELS[model], real, synthetic, drop, both, *p2))
+        targets = [*dict.fromkeys(classification["classes"][task].values())]
+        beside = f"; P2: {P2_SETS[task]}" if task in P2_SETS else ""
+        found.append((task, f"{' or '.join(targets) if len(targets) < 4 else f'{len(targets)} classes'}{beside}", rows))
+    return found
+
+
+def other_score_rows(classification):
+    """[(task, model, [balanced accuracy and AUC of each arm])]."""
+    if "unavailable" in classification:
+        return []
+    return [
+        (task, table.MODELS[model], [_with_interval(arms[arm][metric], ".2f") for metric in ("balanced_accuracy", "auc") for arm in ARM_NAMES])
+        for task, models in classification["tasks"].items()
+        for model, arms in table.in_order(models)
+    ]
+
+
+def learned_rows(classification):
+    """[(task, real, synthetic, both, tested on, steps of VGG16)]: how many images."""
+    if "unavailable" in classification:
+        return []
+    return [
+        (task, *(sum(counts[arm].values()) for arm in (*ARM_NAMES, "test")), f"{classification['steps'].get(task) or 'none'}")
+        for task, counts in classification["counts"].items()
+    ]
+
+
+def parameter_rows(classification):
+    """[(task, model, learned from, the parameters of each training)]."""
+    if "unavailable" in classification:
+        return []
+    return [
+        (task, table.MODELS[model], ARM_NAMES[arm], "; ".join(map(_parameters, runs)))
+        for task, models in classification["parameters"].items()
+        for model, arms in table.in_order(models)
+        for arm, runs in arms.items()
+    ]
+
+
+def drop_meaning(classification):
+    """What the relative drop means, and how far this run can tell, in one paragraph."""
+    if "unavailable" in classification:
+        return ""
+    tested = min(sum(counts["test"].values()) for counts in classification["counts"].values())
+    return (
+        "The relative drop is the share of the accuracy that is lost by learning from synthetic images alone: (real − synthetic) / real. "
+        "At 0 the synthetic set teaches as much as the real one, below 0 more. Guessing is right as often as there are classes to guess from, "
+        "one time in two for two classes, so a drop is small wherever the real images teach little: read it beside the accuracies. A drop "
+        "whose interval holds 0 cannot be told from none. The intervals say how much another draw of test images would change a number; "
+        f"with {tested} test images {'they are wide' if tested < 500 else 'they are what they are'}."
+    )
+
+
+def protocol(classification):
+    """How the classifiers were trained, in one paragraph."""
+    if "unavailable" in classification:
+        return ""
+    size, repeats = "{} × {} pixels".format(*classification["image_size"]), classification["repeats"]
+    models = {model for each in classification["tasks"].values() for model in each}
+    sentences = [
+        f"Images of {size}. Each number is {f'the mean of {repeats} trainings with other random draws' if repeats > 1 else 'that of one training'}; "
+        "behind it the interval that holds 95 % of what test images drawn with replacement give"
+        + (", those of one patient or slide drawn together." if classification["groups"]["test"] else "."),
+        "All sets are balanced: as many images of each target class, and within it of each class that makes it up.",
+        "Half of what “both” learns from is real.",
+    ]
+    sentences.append(
+        f"No patient or slide has images both to learn from and to test on ({classification['groups']['real']} to learn from, "
+        f"{classification['groups']['test']} to test on)."
+        if classification["groups"]["real"] and classification["groups"]["test"]
+        else "The set does not name patients or slides, so images of one may lie on both sides."
+    )
+    if "vgg16" in models:
+        weights = classification["vgg_weights"]
+        start = f"pretrained weights ({weights})" if weights else "random weights"
+        sentences.append(
+            f"VGG16 starts from {start}, trains as long in each arm, on images mirrored and moved a little at random, and keeps the weights of "
+            "the lowest loss on a fifth of the training images, held back by patient where patients are known."
+        )
+    if models - {"vgg16"}:
+        sentences.append(
+            f"{'The others' if 'vgg16' in models else 'They'} learn from local binary patterns of radius 2, 3, 4 or all three in grey; radius and parameters are chosen by "
+            "cross-validation on the training images alone."
+        )
+        others = [arms for each in classification["parameters"].values() for model, arms in each.items() if model != "vgg16"]
+        folds = {run["folds"] for arms in others for runs in arms.values() for run in runs}
+        if folds != {5}:
+            sentences.append(f"There were too few images of a class for five folds everywhere: {' and '.join(map(str, sorted(folds)))} were used.")
+    return " ".join(sentences)
+
+
+def _with_interval(entry, spec=".3f"):
+    return table.mean_sd(entry, spec, "±"), _interval(entry["interval"], 1, spec)
+
+
+def _interval(limits, factor, spec):
+    return f"{limits[0] * factor:{spec}} to {limits[1] * factor:{spec}}" if limits else "not defined"
+
+
+def _parameters(run):
+    parts = []
+    for name, value in run.items():
+        text = " ".join(map(str, value)) if isinstance(value, list) else f"{value:.3g}" if isinstance(value, float) else str(value)
+        parts.append(f"{name.replace('_', ' ')} {text}")
+    return ", ".join(parts)
 
 
 def faithful(distribution, morphology, painted_after=None):

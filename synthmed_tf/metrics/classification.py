@@ -1,0 +1,134 @@
+"""How well classes are told apart, with bootstrap intervals; and local binary patterns, the features of P2 § 3.2. numpy in, numbers out."""
+
+import numpy as np
+from joblib import Parallel, delayed
+from skimage.feature import local_binary_pattern
+
+from synthmed_tf.metrics.distribution import LUMA
+
+METRICS = ("accuracy", "balanced_accuracy", "auc")
+RADII = (2, 3, 4)  # P2 § 3.2, pixels
+NEIGHBOURS = 8  # a pixel of radius: P = 8 R, so that the neighbours lie as densely on each circle
+DRAWS = 1000  # of the bootstrap
+LEVEL = 0.95  # of its intervals
+
+
+def scores(values, truth, weights=None):
+    """Scores of one classifier.
+
+    Definitions:
+      accuracy: share of the images whose class has the largest value; the first of equal ones.
+      balanced_accuracy: the mean over the classes of the share of its images that are found.
+      auc: area under the ROC curve, ties counted half; with more than two classes the mean over the classes, each against all
+        others.
+
+    Args:
+      values: [images, classes] probabilities, or other numbers that are larger for a more probable class.
+      truth: [images] int in [0, classes).
+      weights: [draws, images] how often each image counts, for that many scores at once; None: each once.
+
+    Returns:
+      {metric: float, or [draws] with weights}. NaN: undefined, since a class has no image.
+
+    Raises:
+      ValueError: shapes that do not fit, or no images.
+    """
+    values, truth = np.asarray(values, np.float64), np.asarray(truth)
+    if values.ndim != 2 or truth.shape != values.shape[:1] or not len(truth):
+        raise ValueError(f"{values.shape} values and {truth.shape} classes: expected [images, classes] and [images]")
+    each = np.ones([1, len(truth)]) if weights is None else np.asarray(weights, np.float64)
+    right = values.argmax(1) == truth
+    of_class = truth[:, None] == np.arange(values.shape[1])
+    ranked = range(1 if values.shape[1] == 2 else 0, values.shape[1])  # of two classes the second alone: the first has the same area
+    with np.errstate(invalid="ignore"):  # 0 / 0: undefined
+        found = {
+            "accuracy": each @ right / each.sum(1),
+            "balanced_accuracy": np.mean(each @ (of_class & right[:, None]) / (each @ of_class), 1),
+            "auc": np.mean([_auc(values[:, k], of_class[:, k], each) for k in ranked], 0),
+        }
+    return found if weights is not None else {metric: float(number[0]) for metric, number in found.items()}
+
+
+def _auc(values, positive, weights):
+    """[draws]: share of the pairs of a positive and a negative in which the positive has the larger value."""
+    order = np.argsort(values, kind="stable")
+    starts = np.flatnonzero(np.diff(values[order], prepend=-np.inf))  # of equal values, which are tied
+    positives, negatives = (np.add.reduceat((weights * which)[:, order], starts, 1) for which in (positive, ~positive))
+    below = np.cumsum(negatives, 1) - negatives
+    return (positives * (below + negatives / 2)).sum(1) / (positives.sum(1) * negatives.sum(1))
+
+
+def bootstrap(runs, truth, groups=None, seed=0, draws=DRAWS):
+    """Mean score of several classifiers on images drawn with replacement (Efron 1979).
+
+    Images of one group are drawn together: those of one patient are alike, and drawn one by one they would make an interval too
+    narrow. The same seed and truth give the same draws, so that the scores of other classifiers can be set against these.
+
+    Args:
+      runs: list of [images, classes], as for `scores`.
+      truth: [images] int.
+      groups: [images] patient or slide; None: each image is its own.
+      seed: of the draws.
+      draws: how many.
+
+    Returns:
+      {metric: [draws]}, NaN where a draw lacks a class that the score needs.
+    """
+    of_image = np.unique(np.arange(len(truth)) if groups is None else groups, return_inverse=True)[1]
+    count = of_image.max() + 1
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), draws)[:, of_image]
+    found = [scores(values, truth, drawn) for values in runs]
+    return {metric: np.mean([each[metric] for each in found], 0) for metric in METRICS}
+
+
+def interval(drawn):
+    """Percentile interval at LEVEL of the numbers that `bootstrap` drew: [low, high], None where all are undefined."""
+    known = drawn[np.isfinite(drawn)]
+    return np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist() if len(known) else None
+
+
+def relative_drop(real, synthetic):
+    """(real - synthetic) / real: the share of the accuracy that is lost by learning from synthetic images (P2 table 3).
+
+    Args:
+      real, synthetic: accuracies in [0, 1], numbers or arrays.
+
+    Returns:
+      The same, negative where synthetic is the better; not finite where real is 0.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (real - synthetic) / np.float64(real)
+
+
+def lbp_features(images, radii=RADII):
+    """Histograms of local binary patterns (P2 § 3.2): rotation-invariant, uniform (Ojala et al. 2002), on all cores.
+
+    Colours are turned to grey first, as in P2. Pixels nearer to the edge than the radius are left out.
+
+    Args:
+      images: iterable of [height, width, channels] uint8 or uint16, channels 1 or 3 (red, green, blue), sides above twice the
+        largest radius.
+      radii: in pixels.
+
+    Returns:
+      [images, sum of (NEIGHBOURS * radius + 2)] float64: for each radius the shares of the pixels that have each pattern.
+
+    Raises:
+      ValueError: images too small for the radius.
+    """
+    jobs = (delayed(_lbp)(image, radii) for image in images)
+    return np.array(Parallel(n_jobs=-1, prefer="threads")(jobs))
+
+
+def _lbp(image, radii):
+    image = np.asarray(image)
+    if min(image.shape[:2]) <= 2 * max(radii):
+        raise ValueError(f"patterns of radius {max(radii)} need images above {2 * max(radii)} pixels, found {image.shape}")
+    # Whole numbers: rounding noise of a grey mean would make patterns where there are none.
+    grey = np.rint(image @ np.float64(LUMA)).astype(np.int32) if image.shape[2] == 3 else image[..., 0].astype(np.int32)
+    parts = []
+    for radius in radii:
+        patterns = local_binary_pattern(grey, NEIGHBOURS * radius, radius, "uniform")[radius:-radius, radius:-radius]
+        counts = np.bincount(patterns.astype(int).ravel(), minlength=NEIGHBOURS * radius + 2)
+        parts.append(counts / counts.sum())
+    return np.concatenate(parts)
