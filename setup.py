@@ -21,6 +21,7 @@ setup(
     scripts=["train_stage1.py", "train_stage2.py", "evaluate.py"],
     install_requires=[
         "absl-py",
+        "ImageHash",
         "Jinja2",
         "matplotlib",
         "numpy<2",  # TensorFlow 2.15 was built for numpy 1

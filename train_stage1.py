@@ -22,6 +22,7 @@ from synthmed_tf import datasets, flags
 
 NUM_SAMPLES = 200  # of masks, and of photographs without labels
 
+
 def main(settings):
     datasets.check(settings["data"], settings["data_dir"], needs_masks=settings["target"] != "image")
     settings = flags.apply_preset(settings, flags.STAGE1_PRESETS)
@@ -69,18 +70,18 @@ def main(settings):
             print(f"{title}: {len(part)} {target}s of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {place}")
             models[name], results[name] = stage1.train(place, part, own[name], steps, strategy, class_names, title)
         made = folder / "masks" if target == "mask" else out / "synthetic"
-        checkpoints = {name: synthesis.checkpoint_sha256(result["sampler"]) for name, result in results.items()}
-        facts = {
+        trained = {
             "steps": {name: result["step"] for name, result in results.items()},
             "sampled_step": {name: result["sampled_step"] for name, result in results.items()},
-            "checkpoint_sha256": checkpoints,
+            "checkpoint_sha256": {name: synthesis.checkpoint_sha256(result["sampler"]) for name, result in results.items()},
         }
         if "" in parts:
-            facts = {key: values[""] for key, values in facts.items()}
+            trained = {key: values[""] for key, values in trained.items()}
+        decides = {"checkpoint_sha256": trained["checkpoint_sha256"]}
         if labelled:
-            facts |= {name: settings[name] for name in ("label_distribution", "hash_filter")}
+            decides |= {name: settings[name] for name in ("label_distribution", "hash_filter")}
         count = settings["num_samples"]
-        if synthesis.is_current(made, count, **facts) and (target == "mask" or (made / "png").is_dir()):
+        if synthesis.is_current(made, count, **decides) and (target == "mask" or (made / "png").is_dir()):
             print(f"already done: {count} {target}s in {made}. A larger --steps or --num_samples goes on from here")
             return
         with_view = target == "image" and "field_of_view" in real.features
@@ -92,7 +93,7 @@ def main(settings):
             samples = synthesis.no_copies(synthesis.from_noise(models[""], settings, None), real, count, tally)
         else:
             samples = synthesis.from_noise(models[""], settings, count, with_field_of_view=with_view)
-        extra = facts | {
+        extra = trained | decides | {
             "command": flags.command("train_stage1", settings),
             "commands": [flags.command("train_stage1", settings)],
             "flags": flags.shareable(settings),
@@ -108,12 +109,11 @@ def main(settings):
             say_copies(tally, count)
         elif labelled and settings["hash_filter"]:
             say_filtered(tally, count)
-            if rejected:
-                loop.save_picture(folder / "rejected.png", [sample.image for sample in rejected])
+            synthesis.write_grid(folder / "rejected.png", rejected)
         if target == "image":
             synthesis.write_png(made / "png", records.Records(made))
         following = "train_stage2.py" if target == "mask" else f"evaluate.py --synthetic_dir={out}"
-        weights = f"by the weights of step {facts['sampled_step']}" if "" in parts else "one model a class"
+        weights = f"by the weights of step {trained['sampled_step']}" if "" in parts else "one model a class"
         print(f"{count} {target}s in {made}, samples of the training in {folder}, {weights}. Next: {following}")
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from synthmed_tf import images, records
 from synthmed_tf.metrics import copies, segmentation
 from synthmed_tf.sample import InputError, Sample
-from synthmed_tf.training import segmenter, stage2
+from synthmed_tf.training import loop, segmenter, stage2
 
 ANNOTATION_STEPS = 2000  # of the U-Net that makes masks for photographs without
 RIM = 0.02  # of the longer side
@@ -132,9 +132,12 @@ def class_order(shares):
 
 def average_hash(image):
     """Average hash of a photograph [height, width, 1 or 3] uint8 or uint16, by the ImageHash library: [256] bool. P2 § 3.2."""
-    if image.dtype == np.uint16:
-        image = (image // 257).astype(np.uint8)
+    image = _eight_bits(image)
     return imagehash.average_hash(Image.fromarray(np.squeeze(image, -1) if image.shape[-1] == 1 else image), HASH_SIDE).hash.ravel()
+
+
+def _eight_bits(image):
+    return (image // 257).astype(np.uint8) if image.dtype == np.uint16 else image
 
 
 def hash_threshold(hashes):
@@ -335,6 +338,14 @@ def write_png(folder, samples):
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_grid(path, samples):
+    """Writes the images of Samples side by side as one 8-bit picture; without any, there is no such file."""
+    path.unlink(missing_ok=True)
+    if samples:
+        sheet = loop.picture_grid(np.stack([_eight_bits(sample.image) for sample in samples]))
+        Image.fromarray(np.squeeze(sheet)).save(path)
 
 
 def is_current(folder, count, **checkpoints):
