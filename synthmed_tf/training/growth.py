@@ -53,7 +53,7 @@ class Growth:
 
     def save_row(self, folder, level, picture):
         """Keeps a row of samples of a finished level, [height, width, channels] uint8, in folder/growth."""
-        (folder / "growth").mkdir(exist_ok=True)
+        (folder / "growth").mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.squeeze(picture)).save(folder / "growth" / f"{level}.png")
 
     def save_picture(self, folder, newest):
