@@ -22,6 +22,7 @@ setup(
     install_requires=[
         "absl-py",
         "h5py",
+        "ImageHash",
         "Jinja2",
         "joblib",
         "matplotlib",

@@ -1,20 +1,26 @@
 #!/usr/bin/env python3
 """Stage 1: noise -> geometry. Trains a generator on the masks of a real set and makes synthetic masks.
 
-With --target=image, the single-GAN baseline: noise -> photograph at once, and OUT_DIR/synthetic is written here.
+With --target=image, noise -> photograph at once, and OUT_DIR/synthetic is written here: for labelled images, and as the single-GAN
+baseline.
 
     train_stage1.py --data=drive                     the real set in data/drive; results in out/stage1
     train_stage1.py --data=/my/set --image_size=256  any folder with images/ and masks/
     train_stage1.py --data=drive --num_samples=1000  more masks from the model that is there
     train_stage1.py --data=drive --target=image --out_dir=out/single
+    train_stage1.py --data=nih --target=image --model=pggan --image_size=64
+                                                     a labelled set of the same size and classes; --noconditional: one model a class
 
 Run again, it goes on where it stopped; done, it says so. Next: train_stage2.py (with --target=image: evaluate.py).
 """
 
+import re
 import warnings
 from pathlib import Path
 
 from synthmed_tf import datasets, flags
+
+NUM_SAMPLES = 200  # of masks, and of photographs without labels
 
 
 def main(settings):
@@ -37,51 +43,99 @@ def main(settings):
     real = records.Records(prepared, "train")
     target = settings["target"]
     synthesis.require(real, target)
-    steps, epochs = flags.steps_and_epochs(settings, len(real))
+    flags.apply_classes(settings, real.class_names, real.manifest["channels"])
+    labelled = settings["conditional"] is not None
+    settings["num_samples"] = settings["num_samples"] or (len(real) if labelled else NUM_SAMPLES)
+    class_names = real.class_names if settings["conditional"] else ()
+    parts = {"": real}  # what a model each learns from
+    if settings["conditional"] is False:
+        parts = {name: [sample for sample in real if sample.label == name] for name in real.class_names}
+        parts = {name: part for name, part in parts.items() if part}
+    own = {name: dict(settings) if name else settings for name in parts}  # a class may be smaller than a batch
+    plans = {name: flags.steps_and_epochs(own[name], len(part)) for name, part in parts.items()}
     strategy, settings["precision"] = loop.set_up(settings["precision"], settings["strategy"])
     settings["prepared"] = prepared.name
 
     if settings["dry_run"]:
-        networks = stage1.build(settings, real.manifest["channels"])
-        flags.print_plan(settings, real, steps, epochs, **networks.trained)
+        networks = stage1.build(settings, real.manifest["channels"], len(class_names))
+        flags.print_plan(settings, real, *next(iter(plans.values())), **networks.trained)
         return
 
     with loop.claim(folder, settings, settings["overwrite"]):
-        print(f"stage 1: {len(real)} {target}s of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {folder}")
-        networks, result = stage1.train(folder, real, settings, steps, strategy)
-        count = settings["num_samples"]
+        models, results = {}, {}
+        for number, (name, part) in enumerate(parts.items(), 1):
+            steps, epochs = plans[name]
+            title = f"class {number} of {len(parts)}: {name}" if name else "stage 1"
+            place = folder / folder_name(number, name) if name else folder
+            print(f"{title}: {len(part)} {target}s of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {place}")
+            models[name], results[name] = stage1.train(place, part, own[name], steps, strategy, class_names, title)
         made = folder / "masks" if target == "mask" else out / "synthetic"
-        digest = synthesis.checkpoint_sha256(result["sampler"])
-        if synthesis.is_current(made, count, checkpoint_sha256=digest) and (target == "mask" or (made / "png").is_dir()):
+        trained = {
+            "steps": {name: result["step"] for name, result in results.items()},
+            "sampled_step": {name: result["sampled_step"] for name, result in results.items()},
+            "checkpoint_sha256": {name: synthesis.checkpoint_sha256(result["sampler"]) for name, result in results.items()},
+        }
+        if "" in parts:
+            trained = {key: values[""] for key, values in trained.items()}
+        decides = {"checkpoint_sha256": trained["checkpoint_sha256"]}
+        if labelled:
+            decides |= {name: settings[name] for name in ("label_distribution", "hash_filter")}
+        count = settings["num_samples"]
+        if synthesis.is_current(made, count, **decides) and (target == "mask" or (made / "png").is_dir()):
             print(f"already done: {count} {target}s in {made}. A larger --steps or --num_samples goes on from here")
             return
         with_view = target == "image" and "field_of_view" in real.features
-        tally = {}
-        if target == "mask":
-            samples = synthesis.no_copies(synthesis.from_noise(networks, settings, None), real, count, tally)
+        tally, rejected = {}, []
+        if labelled:
+            models = {name: models.get(name, models.get("")) for name in real.class_names}
+            samples = synthesis.labelled(models, real, settings, count, tally, rejected, with_view)
+        elif target == "mask":
+            samples = synthesis.no_copies(synthesis.from_noise(models[""], settings, None), real, count, tally)
         else:
-            samples = synthesis.from_noise(networks, settings, count, with_field_of_view=with_view)
-        extra = {
+            samples = synthesis.from_noise(models[""], settings, count, with_field_of_view=with_view)
+        extra = trained | decides | {
             "command": flags.command("train_stage1", settings),
             "commands": [flags.command("train_stage1", settings)],
             "flags": flags.shareable(settings),
-            "steps": result["step"],
-            "sampled_step": result["sampled_step"],
-            "checkpoint_sha256": digest,
             "real": synthesis.describe_real(real.manifest),
         }
-        extra |= {"filter": tally} if target == "mask" else {}
+        extra |= {"filter": tally} if target == "mask" or (labelled and settings["hash_filter"]) else {}
         name = f"{real.manifest['name']}_{'masks' if target == 'mask' else 'synthetic'}"
-        records.write(made, name, tqdm(samples, f"{target}s", count), source=f"stage 1, {target}s", extra=extra)
-        if tally:
-            print(f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask, or to one made before, than the two nearest training masks are to each other ({tally['threshold']:.3f})")
-        for kind, what in (("too_near", "a training mask; look at them before the set is shared"), ("too_alike", "one made before")):
-            if tally.get(kind):
-                warnings.warn(f"{tally[kind]} of {count} masks are kept although they are as near to {what}")
+        records.write(
+            made, name, tqdm(samples, f"{target}s", count), source=f"stage 1, {target}s", extra=extra,
+            class_names=real.class_names if labelled else None,
+        )  # fmt: skip
+        if target == "mask":
+            say_copies(tally, count)
+        elif labelled and settings["hash_filter"]:
+            say_filtered(tally, count)
+            synthesis.write_grid(folder / "rejected.png", rejected)
         if target == "image":
             synthesis.write_png(made / "png", records.Records(made))
         following = "train_stage2.py" if target == "mask" else f"evaluate.py --synthetic_dir={out}"
-        print(f"{count} {target}s in {made}, samples of the training in {folder / 'samples'}, by the weights of step {result['sampled_step']}. Next: {following}")
+        weights = f"by the weights of step {trained['sampled_step']}" if "" in parts else "one model a class"
+        print(f"{count} {target}s in {made}, samples of the training in {folder}, {weights}. Next: {following}")
+
+
+def folder_name(number, name):
+    """Where in stage1/ the model of a class lies: its number, and its name without what a file name cannot hold."""
+    return "_".join([str(number), *re.findall(r"[\w-]+", name)])[:100]
+
+
+def say_copies(tally, count):
+    """Prints what synthesis.no_copies did."""
+    print(f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask, or to one made before, than the two nearest training masks are to each other ({tally['threshold']:.3f})")
+    for kind, what in (("too_near", "a training mask; look at them before the set is shared"), ("too_alike", "one made before")):
+        if tally[kind]:
+            warnings.warn(f"{tally[kind]} of {count} masks are kept although they are as near to {what}")
+
+
+def say_filtered(tally, count):
+    """Prints what synthesis.like_real did."""
+    by_class = ", ".join(f"{name} {each['rate']:.0%}" for name, each in tally["classes"].items())
+    print(f"{tally['rejected']} of {tally['candidates']} photographs rejected by their average hash: farther from every real one than real ones are from each other; not like real ones: {tally['rate']:.0%} ({by_class})")
+    if tally["too_far"]:
+        warnings.warn(f"{tally['too_far']} of {count} photographs are kept although they are as far: ten in a row were")
 
 
 if __name__ == "__main__":

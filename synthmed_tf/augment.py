@@ -9,7 +9,7 @@ with warnings.catch_warnings():
     import tensorflow_addons as tfa
 
 
-def random_warp(images, seed, *, rotation=15.0, zoom=1.15, aspect=0.08, elastic=0.012, flip=(True, False), enlarged=1):
+def random_warp(images, seed, *, rotation=15.0, zoom=1.15, aspect=0.08, elastic=0.012, flip=(True, False), quarter_turns=False, enlarged=1):
     """Warps each image of a batch by its own random rotation, zoom, aspect and elastic field; all channels alike.
 
     The centre stays where it is and the zoom never shrinks, so that a round field of view stays filled. Outside the
@@ -23,6 +23,7 @@ def random_warp(images, seed, *, rotation=15.0, zoom=1.15, aspect=0.08, elastic=
       aspect: height and width are stretched against each other by up to this share.
       elastic: standard deviation of the elastic displacement, as a share of the image's side.
       flip: (vertically, horizontally), each with probability one half where True.
+      quarter_turns: turn by 0, 90, 180 or 270 degrees besides; for square images.
       enlarged: how many times larger the images are made (Lanczos) before they are sampled. Sampling is bilinear, which by itself
         blurs a photograph's texture away.
 
@@ -36,6 +37,8 @@ def random_warp(images, seed, *, rotation=15.0, zoom=1.15, aspect=0.08, elastic=
         return tf.random.stateless_uniform([batch, 1, 1], seeds[index], low, high)
 
     angle = uniform(0, -rotation, rotation) * (3.141592653589793 / 180)
+    if quarter_turns:
+        angle += tf.floor(uniform(5, 0.0, 4.0)) * (3.141592653589793 / 2)
     scale = 1 / uniform(1, 1.0, zoom)
     stretch = tf.exp(uniform(2, -aspect, aspect) / 2)
     flips = tf.random.stateless_uniform([2, batch, 1, 1], seeds[3]) < 0.5

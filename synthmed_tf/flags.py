@@ -10,6 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
+from synthmed_tf.images import halvings
 from synthmed_tf.sample import InputError
 
 STAGE1_PRESETS = {
@@ -24,6 +25,13 @@ SMALL_DATA_MODELS = {  # what small_data adds for each model
     "flow": dict(latent=0, steps=3000, learning_rate=1e-3, rate_decay=2000, beta1=0.9, beta2=0.99, r1=0.0, average=0.998),
     "selfmod": dict(latent=64, steps=4000, learning_rate=1.2e-3, rate_decay=1000, beta1=0.0, beta2=0.99, r1=3.0, average=0.995),
     "dcgan": dict(latent=100, steps=4000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999, r1=3.0, average=0.995),
+    # An eighth of the paper's width, a penalty every 4 steps, weighted 4 times; the steps that growth leaves over train the last level.
+    "pggan": dict(latent=64, steps=3000, level_images=6400, width=0.125, penalty_every=4, learning_rate=1e-3, rate_decay=0, beta1=0.0, beta2=0.99, r1=0.0, average=0.995),
+}  # fmt: skip
+
+PAPER_MODELS = {  # what paper has otherwise for these models
+    # Karras et al. 2018 appendix A.1: latent 512, Adam 1e-3, 0, 0.99, average 0.999. P2 § 3.1: 30 epochs at each level.
+    "pggan": dict(latent=512, level_epochs=30, width=1.0, penalty_every=1, learning_rate=1e-3, beta1=0.0, beta2=0.99, average=0.999),
 }  # fmt: skip
 
 STAGE2_PRESETS = {
@@ -85,9 +93,11 @@ def define(script, values):
         add(choice, "target", None, text, enum_values=["mask", "image"])
         text = (
             "flow: a rectified flow (small_data's choice for masks); selfmod: a GAN with z at every layer (its choice for photographs); "
-            "dcgan: Radford et al. 2016 (paper's choice)"
+            "dcgan: Radford et al. 2016 (paper's choice); pggan: Karras et al. 2018, which grows from 4 x 4 pixels"
         )
         add(choice, "model", None, text, enum_values=[*SMALL_DATA_MODELS])
+        text = "labelled images: one model that is told the class (default), or --noconditional: one model a class, in OUT_DIR/stage1/CLASS"
+        add(switch, "conditional", None, text)
     if not evaluates:
         presets = list(STAGE1_PRESETS if first else STAGE2_PRESETS)
         text = "defaults for all that follows; see README, Presets"
@@ -100,7 +110,15 @@ def define(script, values):
         add(number, "epochs", None, "the same in passes over the training images; not both", lower_bound=1)
         add(number, "batch_size", None, "images a step; the preset's if not given", lower_bound=1)
     if first:
-        add(number, "num_samples", 200, "how many masks to make", lower_bound=1)
+        text = "pggan: real images shown at each size that it grows through; further steps train the last one. The preset's if not given"
+        add(number, "level_images", None, text, lower_bound=1)
+        add(number, "level_epochs", None, "pggan: the same in passes over the training images; not both", lower_bound=1)
+        text = "how many masks or photographs to make; default 200, of labelled photographs as many as the real set has to train on"
+        add(number, "num_samples", None, text, lower_bound=1)
+        text = "classes of labelled photographs: as in the real set, or as many of each"
+        add(choice, "label_distribution", "real", text, enum_values=["real", "balanced"])
+        text = "make labelled photographs anew that are less like real ones of their class than real ones are (average hash)"
+        add(switch, "hash_filter", True, text)
     if second:
         text = "how many pairs to write; default: one for each mask of stage 1"
         add(number, "num_samples", None, text, lower_bound=1)
@@ -190,8 +208,9 @@ def parse(script, doc, argv):
         settings["data"] = os.path.abspath(settings["data"])  # however it was spelt, the same set
     if not re.fullmatch(r"best|last|\d+", settings.get("checkpoint") or "best"):
         raise InputError(f"--checkpoint={settings['checkpoint']}: give best, last or a number of steps")
-    if settings.get("steps") and settings.get("epochs"):
-        raise InputError("--steps and --epochs say the same thing twice: give one of them")
+    for one, other in (("steps", "epochs"), ("level_images", "level_epochs")):
+        if settings.get(one) and settings.get(other):
+            raise InputError(f"--{one} and --{other} say the same thing twice: give one of them")
     return settings
 
 
@@ -228,20 +247,60 @@ def apply_preset(settings, presets):
     if "target" in preset and settings["preset"] == "small_data":
         preset["model"] = settings["model"] or ("selfmod" if settings["target"] == "image" else "flow")
         preset |= SMALL_DATA_MODELS[preset["model"]]
-    if settings["steps"] or settings["epochs"]:
-        preset.pop("steps", None), preset.pop("epochs", None)
+    elif "target" in preset and settings["model"] in PAPER_MODELS:
+        preset |= PAPER_MODELS[settings["model"]]
+        del preset["epochs"]  # as many as the levels take
+    for one, other in (("steps", "epochs"), ("level_images", "level_epochs")):
+        if settings.get(one) or settings.get(other):
+            preset.pop(one, None), preset.pop(other, None)
     if settings.get("target") == "image":
         preset |= {"half_size": False, "field_scale": 0.0}  # photographs are no smooth fields
     return settings | {name: value for name, value in preset.items() if settings.get(name) is None}
 
 
+def apply_classes(settings, class_names, channels):
+    """Fills in what depends on the real set's classes: whether the model is conditional, and P2's numbers in preset paper (§ 3.1).
+
+    Args:
+      settings: from `apply_preset`; changed.
+      class_names: labels of the real set, None where it has none.
+      channels: of its images.
+
+    Raises:
+      InputError: --conditional and nothing that it could mean.
+    """
+    if settings["target"] != "image" or not class_names:
+        if settings["conditional"]:
+            what = "masks have no classes; give --target=image" if class_names else f"the images of {settings['data']} have no labels; leave it out"
+            raise InputError(f"--conditional: {what}")
+        settings["conditional"] = None
+        return
+    settings["conditional"] = settings["conditional"] is not False
+    if settings["preset"] == "paper":
+        colour = channels == 3
+        epochs = 10 if colour else 60 if settings["conditional"] else 30
+        numbers = {"latent": 256 if colour else 512}
+        if settings["model"] != "pggan":
+            numbers |= {} if {"steps", "epochs"} & settings["given"] else {"epochs": epochs}
+        elif not {"level_images", "level_epochs"} & settings["given"]:
+            numbers |= {"level_epochs": epochs}
+        settings |= numbers
+
+
+def level_steps(settings, count):
+    """Steps of a pggan at each level, for a training set of `count` images."""
+    shown = settings["level_images"] or settings["level_epochs"] * count
+    return -(-shown // settings["batch_size"])
+
+
 def steps_and_epochs(settings, count):
     """(steps, epochs as float) of a run over `count` images, whichever of the two was given.
 
-    A preset's batch that is larger than the set is made as large as the set, in `settings` too.
+    A preset's batch that is larger than the set is made as large as the set, in `settings` too. A pggan takes at least the steps in
+    which it grows to full size; more train its last level.
 
     Raises:
-      InputError: fewer images than the batch that the user gave, unless each is warped anew.
+      InputError: fewer images than the batch that the user gave, unless each is warped anew; fewer steps than a pggan grows in.
     """
     batch = settings["batch_size"]
     if count < batch and not settings.get("warp", True):
@@ -252,7 +311,19 @@ def steps_and_epochs(settings, count):
             )
         print(f"batches of {count}, as there are no more training images (the preset has {batch})")
         batch = settings["batch_size"] = count
-    steps = settings["steps"] or -(-settings["epochs"] * count // batch)
+    if settings.get("model") != "pggan":
+        steps = settings["steps"] or -(-settings["epochs"] * count // batch)
+        return steps, steps * batch / count
+    levels, each = halvings(settings["image_size"]) + 1, level_steps(settings, count)
+    steps = settings["steps"] or -(-(settings["epochs"] or 0) * count // batch)
+    grown = (levels - 1) * each + each // 2 + 1
+    if not {"steps", "epochs"} & settings["given"]:
+        steps = max(steps, levels * each)
+    elif steps < grown:
+        raise InputError(
+            f"--steps={steps}: a pggan of {levels} levels of {each} steps has its full size after {grown}; give as many or more, or "
+            f"shorter levels (--level_images={each * batch} now)"
+        )
     return steps, steps * batch / count
 
 

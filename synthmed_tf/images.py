@@ -287,6 +287,19 @@ def to_uint8(values):
     return np.clip(np.rint((np.asarray(values, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
+def to_uint16(values):
+    """[-1, 1] float -> 0..65535 uint16, rounded."""
+    return np.clip(np.rint((np.asarray(values, np.float32) + 1) * np.float32(32767.5)), 0, 65535).astype(np.uint16)
+
+
+def halvings(size):
+    """How often both sides (height, width) can be halved so that the shorter one keeps at least 4 pixels."""
+    count = 0
+    while all(side % 2 ** (count + 1) == 0 and side >> (count + 1) >= 4 for side in size):
+        count += 1
+    return count
+
+
 def uncrop(values, box, native_shape):
     """Puts a map of a cropped and resized image back into the native frame, the inverse of `crop_resize`.
 

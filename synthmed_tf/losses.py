@@ -50,6 +50,37 @@ def r1_penalty(critic, real_images):
     return tf.reduce_mean(tf.reduce_sum(tf.square(gradients), axis=[1, 2, 3]))
 
 
+def wasserstein_critic(real_logits, fake_logits):
+    """mean D(G(z)) - mean D(x), which the critic minimises. Gulrajani et al. 2017, eq. 3, without its penalty."""
+    return tf.reduce_mean(tf.cast(fake_logits, tf.float32)) - tf.reduce_mean(tf.cast(real_logits, tf.float32))
+
+
+def wasserstein_generator(fake_logits):
+    """-mean D(G(z)). Gulrajani et al. 2017, algorithm 1, line 11."""
+    return -tf.reduce_mean(tf.cast(fake_logits, tf.float32))
+
+
+def drift(real_logits):
+    """E[D(x)^2], to be multiplied by 0.001: keeps the critic's output near 0. Karras et al. 2018, appendix A.1."""
+    return tf.reduce_mean(tf.square(tf.cast(real_logits, tf.float32)))
+
+
+def gradient_penalty(critic, real_images, fake_images, shares):
+    """E[(|grad_x D(x)| - 1)^2] at x = share real + (1 - share) fake, to be multiplied by 10. Gulrajani et al. 2017, eq. 3.
+
+    Args:
+      critic: function of the images that returns logits [batch, 1].
+      real_images, fake_images: [batch, height, width, channels] float32.
+      shares: [batch, 1, 1, 1] float32, uniform in [0, 1].
+    """
+    mixed = shares * real_images + (1 - shares) * fake_images
+    with tf.GradientTape() as tape:
+        tape.watch(mixed)
+        total = tf.reduce_sum(tf.cast(critic(mixed), tf.float32))
+    squares = tf.reduce_sum(tf.square(tf.cast(tape.gradient(total, mixed), tf.float32)), axis=[1, 2, 3])
+    return tf.reduce_mean(tf.square(tf.sqrt(squares + 1e-12) - 1))  # 1e-12: the root has no derivative at 0
+
+
 def segmentation_cross_entropy(logits, masks, weights):
     """Weighted mean of the pixelwise cross entropy. Ronneberger et al. 2015, eq. 1 (two classes, so one logit).
 

@@ -6,8 +6,10 @@ import hashlib
 import itertools
 import shutil
 from collections import deque
+from fractions import Fraction
 from pathlib import Path
 
+import imagehash
 import numpy as np
 import tensorflow as tf
 from PIL import Image
@@ -17,16 +19,19 @@ from tqdm import tqdm
 from synthmed_tf import images, records
 from synthmed_tf.metrics import copies, segmentation
 from synthmed_tf.sample import InputError, Sample
-from synthmed_tf.training import segmenter, stage2
+from synthmed_tf.training import loop, segmenter, stage2
 
 ANNOTATION_STEPS = 2000  # of the U-Net that makes masks for photographs without
 RIM = 0.02  # of the longer side
 MOST_TRIES = 10  # candidates for one mask
 MOST_COMPARED = 2000  # training masks that a candidate is compared with
+HASH_SIDE = 16  # P2 § 3.2
+REAL_SHARE = 0.95  # of real images that the hash filter would let pass
+REJECTED_SHOWN = 16
 CHUNK = 16  # masks made at once, aligned to the index, so that sample i has the same bits whoever makes it
 
 
-def from_noise(networks, settings, count, start=0, with_field_of_view=False):
+def from_noise(networks, settings, count, start=0, with_field_of_view=False, label=None):
     """Masks, or photographs, number `start` to `count` - 1 from a trained stage 1.
 
     Args:
@@ -35,23 +40,28 @@ def from_noise(networks, settings, count, start=0, with_field_of_view=False):
       count: how many there are in all; None: endless.
       start: the first one wanted.
       with_field_of_view: estimate each photograph's field of view from the photograph itself.
+      label: (index of a class, name) of the samples; None: they have none.
 
     Yields:
-      Sample with a mask or an image, whichever networks.target says; a function of (seed, index) alone. With warp the
+      Sample with a mask or an image, whichever networks.target says; a function of (seed, class, index) alone. With warp the
       generator of masks knows eyes turned one way only, and half of the masks are mirrored back.
     """
     seed = settings["seed"]
+    class_index, class_name = label or (None, None)
+    first_key = [seed, -2 if label is None else -1000 - class_index]
+    is_told = label is not None and networks.typical is not None
 
     @tf.function
     def make(indices):
-        keys = tf.map_fn(lambda i: tf.random.experimental.stateless_fold_in([seed, -2], i), indices)
+        keys = tf.map_fn(lambda i: tf.random.experimental.stateless_fold_in(first_key, i), indices)
         noise = tf.map_fn(
             lambda key: tf.random.stateless_normal(networks.noise_shape, key), keys, fn_output_signature=tf.float32
         )
         mirrored = (
             tf.map_fn(lambda key: tf.random.stateless_uniform([], key + 1), keys, fn_output_signature=tf.float32) < 0.5
         )
-        return networks.draw(noise), mirrored
+        labels = tf.one_hot(tf.fill([CHUNK], class_index), networks.typical.shape[1]) if is_told else None
+        return networks.draw(noise, labels), mirrored
 
     for first in itertools.count(start // CHUNK * CHUNK, CHUNK):
         if count is not None and first >= count:
@@ -63,8 +73,120 @@ def from_noise(networks, settings, count, start=0, with_field_of_view=False):
             if networks.target == "mask" and settings["warp"] and mirrored[index - first]:
                 picture = np.ascontiguousarray(picture[:, ::-1])
             view = images.estimate_field_of_view(picture) if with_field_of_view else None
-            parts = {networks.target: picture, "field_of_view": view}
+            parts = {networks.target: picture, "field_of_view": view, "label": class_name}
             yield Sample(id=f"synthetic-{index:06d}", **parts, seed=seed)
+
+
+def labelled(models, real, settings, count, tally, rejected, with_field_of_view=False):
+    """A labelled set: `count` photographs, with the classes of the real set or as many of each (settings["label_distribution"]).
+
+    Sample i does not depend on count: its class follows from `class_order`, and each class has a stream of candidates of its own. With
+    settings["hash_filter"] those that `like_real` rejects are made anew.
+
+    Args:
+      models: {class name: stage1.Stage1}, in the order of the classes; a conditional model stands there for each.
+      real: sequence of labelled training Samples.
+      settings: of the training; seed, label_distribution, hash_filter.
+      count: how many.
+      tally: dict that gets "candidates", "rejected", "too_far" and "rate", over all and in "classes" for each class; see `like_real`.
+      rejected: list that gets up to REJECTED_SHOWN rejected Samples.
+      with_field_of_view: see `from_noise`.
+
+    Yields:
+      Samples with a label, with ids numbered from 0.
+    """
+    of_class = {name: [sample for sample in real if sample.label == name] for name in models}
+    of_class = {name: samples for name, samples in of_class.items() if samples}
+    nothing = {"candidates": 0, "rejected": 0, "too_far": 0, "rate": 0.0}
+    tally |= nothing | {"classes": {name: dict(nothing) for name in of_class}}
+    streams = {}
+    for index, name in enumerate(models):
+        streams[name] = from_noise(models[name], settings, None, 0, with_field_of_view, (index, name))
+        if settings["hash_filter"] and name in of_class:
+            hashes = np.stack([average_hash(sample.image) for sample in of_class[name]])
+            streams[name] = like_real(streams[name], hashes, [tally, tally["classes"][name]], rejected)
+    is_balanced = settings["label_distribution"] == "balanced"
+    shares = {name: 1 if is_balanced else len(samples) for name, samples in of_class.items()}
+    for index, name in enumerate(itertools.islice(class_order(shares), count)):
+        yield dataclasses.replace(next(streams[name]), id=f"synthetic-{index:06d}")
+
+
+def class_order(shares):
+    """Endless order of classes in which every prefix of n has each class n times its share, to less than one.
+
+    Tijdeman 1980, "The chairman assignment problem": of the classes that may come without running ahead, the one whose time is up first.
+    After as many as the shares sum up to, or a multiple, the numbers are exact.
+
+    Args:
+      shares: {class name: positive int}, in any unit.
+    """
+    total, slack = sum(shares.values()), Fraction(1, 2 * len(shares) - 2) if len(shares) > 1 else Fraction(1)
+    shares = {name: Fraction(share, total) for name, share in shares.items()}
+    made = dict.fromkeys(shares, 0)
+    for n in itertools.count(1):
+        allowed = [name for name in shares if shares[name] * n - made[name] >= slack]
+        name = min(allowed, key=lambda name: (made[name] + 1 - slack) / shares[name])
+        made[name] += 1
+        yield name
+
+
+def average_hash(image):
+    """Average hash of a photograph [height, width, 1 or 3] uint8 or uint16, by the ImageHash library: [256] bool. P2 § 3.2."""
+    image = _eight_bits(image)
+    return imagehash.average_hash(Image.fromarray(np.squeeze(image, -1) if image.shape[-1] == 1 else image), HASH_SIDE).hash.ravel()
+
+
+def _eight_bits(image):
+    return (image // 257).astype(np.uint8) if image.dtype == np.uint16 else image
+
+
+def hash_threshold(hashes):
+    """The Hamming distance to the nearest other one that REAL_SHARE of the hashes [n, bits] keep to; None if there is no other."""
+    if len(hashes) < 2:
+        return None
+    nearest = []
+    for index, each in enumerate(hashes):
+        distances = (hashes != each).sum(1)
+        distances[index] = hashes.shape[1]
+        nearest.append(distances.min())
+    return int(np.quantile(nearest, REAL_SHARE, method="higher"))
+
+
+def like_real(candidates, hashes, tallies, rejected):
+    """Those photographs of an endless stream whose average hash lies as near to a real one's as real ones lie to each other. P2 § 3.2.
+
+    P2 so checked "for correct global body shape", and does not say its threshold. Here it is `hash_threshold` of the real images, which
+    one in 20 real images would not pass. For each one wanted MOST_TRIES candidates are looked at; if all are rejected, the nearest is
+    passed on all the same, and counted in "too_far".
+
+    Args:
+      candidates: iterator of Samples with an image.
+      hashes: [n, bits] of the real images of the class, see `average_hash`.
+      tallies: dicts whose "candidates", "rejected", "too_far" grow; "rate" is the share of candidates that did not pass.
+      rejected: list that gets rejected Samples, up to REJECTED_SHOWN.
+
+    Yields:
+      Samples. The i-th does not depend on how many are asked for.
+    """
+    threshold = hash_threshold(hashes)
+    tries, best = 0, None
+    for sample in candidates:
+        tries += 1
+        distance = (hashes != average_hash(sample.image)).sum(1).min()
+        is_far = threshold is not None and distance > threshold
+        if best is None or distance < best[0]:
+            best = distance, sample
+        if is_far and len(rejected) < REJECTED_SHOWN:
+            rejected.append(sample)
+        if is_far and tries < MOST_TRIES:
+            continue
+        for tally in tallies:
+            tally["candidates"] += tries
+            tally["rejected"] += tries - 1
+            tally["too_far"] += int(is_far)
+            tally["rate"] = round((tally["rejected"] + tally["too_far"]) / tally["candidates"], 4)
+        yield best[1]
+        tries, best = 0, None
 
 
 def no_copies(candidates, real, count, tally):
@@ -182,7 +304,7 @@ def without_rim(mask, field_of_view):
 
 
 def write_png(folder, samples):
-    """Writes images/, masks/ where there are any, and index.csv under `folder`, for people and for other tools; all or nothing.
+    """Writes images/, masks/ where there are any, and index.csv, with labels where there are any, under `folder`, for people and for other tools; all or nothing.
 
     Args:
       folder: pathlib.Path; replaced.
@@ -200,12 +322,14 @@ def write_png(folder, samples):
             (temporary / kind).mkdir(parents=True)
         with open(temporary / "index.csv", "w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
-            table.writerow(["id", *kinds, "seed"])
+            labelled = samples[0].label is not None
+            table.writerow(["id", *kinds, *["label"] * labelled, "seed"])
             for sample in tqdm(samples, desc="PNG files", unit="pair", disable=len(samples) < 500):
                 for part, kind in kinds.items():
                     pixels = getattr(sample, part) * np.uint8(255 if part == "mask" else 1)
                     Image.fromarray(np.squeeze(pixels)).save(temporary / kind / f"{sample.id}.png")
-                table.writerow([sample.id, *(f"{kind}/{sample.id}.png" for kind in kinds.values()), sample.seed])
+                files = (f"{kind}/{sample.id}.png" for kind in kinds.values())
+                table.writerow([sample.id, *files, *[sample.label] * labelled, sample.seed])
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     except OSError as error:
@@ -214,6 +338,14 @@ def write_png(folder, samples):
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_grid(path, samples):
+    """Writes the images of Samples side by side as one 8-bit picture; without any, there is no such file."""
+    path.unlink(missing_ok=True)
+    if samples:
+        sheet = loop.picture_grid(np.stack([_eight_bits(sample.image) for sample in samples]))
+        Image.fromarray(np.squeeze(sheet)).save(path)
 
 
 def is_current(folder, count, **checkpoints):
@@ -238,7 +370,7 @@ def require(real, *features):
 def describe_real(manifest):
     """What a synthetic set's manifest says of the real set: nothing of a single image, no path, no file name."""
     keys = ("name", "counts", "image_size", "channels", "fields_of_view", "test_split", "holdout")
-    return {key: manifest[key] for key in keys} | ({"labels": manifest["labels"]} if "labels" in manifest else {})
+    return {key: manifest[key] for key in keys} | {key: manifest[key] for key in ("labels", "class_counts") if key in manifest}
 
 
 def checkpoint_sha256(prefix):

@@ -25,3 +25,13 @@ def in_float32():
     yield
     if "tensorflow" in sys.modules:
         sys.modules["tensorflow"].keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.fixture
+def eagerly():
+    """No graphs: a few steps of tiny networks take less time than tracing them."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

@@ -230,6 +230,22 @@ def test_of_a_list_of_steps_each_is_taken_from_its_first_number_on(tmp_path):
         assert taken == list(enumerate(expected))
 
 
+def test_before_each_step_a_function_is_called_with_its_number(tmp_path):
+    run, called = Run(tmp_path), []
+    run.before = lambda index: called.append(("step", index))
+    run.fit(2, before=lambda index: called.append(("before", index)))
+    run.fit(3, before=lambda index: called.append(("before", index)))
+    assert called == [(what, index) for index in range(3) for what in ("before", "step")]
+
+
+def test_weights_to_make_samples_with_are_kept_where_a_distance_was_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "GRID_EVERY", 1)
+    run, found = Run(tmp_path), iter([{}, {"diversity": 1.0}, {"distance": 0.5}, {}])
+    run.fit(4, measure=lambda: (next(found), ""), sampler=run.model)
+    assert [path.name for path in (tmp_path / "samplers").glob("*.index")] == ["ckpt-3.index"]
+    assert loop.restore_sampler(tmp_path, run.model, "last")[0] == 3
+
+
 def test_picture_grid_by_hand():
     images = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1) * np.ones([5, 3, 2, 3], np.uint8)
     sheet = loop.picture_grid(images, columns=3)

@@ -95,3 +95,30 @@ def test_segmentation_cross_entropy_ignores_what_is_outside_the_field_of_view():
     first = losses.segmentation_cross_entropy(logits, masks, inside)
     np.testing.assert_array_equal(first, losses.segmentation_cross_entropy(spoiled, masks, inside))
     assert losses.segmentation_cross_entropy(logits, masks, np.zeros_like(masks)) == 0
+
+
+def test_wasserstein_losses_are_differences_of_means():
+    real, fake = _logits(8, 1), _logits(8, 1, seed=1)
+    np.testing.assert_allclose(losses.wasserstein_critic(real, fake), fake.mean() - real.mean(), rtol=1e-5)
+    np.testing.assert_allclose(losses.wasserstein_generator(fake), -fake.mean(), rtol=1e-5)
+    np.testing.assert_allclose(losses.drift(real), (real**2).mean(), rtol=1e-5)
+
+
+def test_gradient_penalty_of_a_linear_critic_is_the_square_of_its_slope_less_one():
+    rng = np.random.default_rng(0)
+    real, fake = tf.unstack(tf.constant(rng.normal(size=[2, 3, 4, 5, 2]), tf.float32))
+    shares = rng.uniform(size=[3, 1, 1, 1]).astype(np.float32)
+    for length in (0.25, 1.0, 3.0):  # of the gradient, everywhere
+        w = rng.normal(size=[4, 5, 2])
+        w = tf.Variable(length * w / np.linalg.norm(w), dtype=tf.float32)
+        with tf.GradientTape() as tape:
+            penalty = losses.gradient_penalty(lambda x: tf.reduce_sum(w * x, [1, 2, 3])[:, None], real, fake, shares)
+        np.testing.assert_allclose(penalty, (length - 1) ** 2, atol=1e-5)
+        np.testing.assert_allclose(tape.gradient(penalty, w), 2 * (length - 1) * w / length, atol=1e-4)
+
+
+def test_gradient_penalty_is_taken_between_real_and_fake_images():
+    real, fake = tf.fill([2, 1, 1, 1], 3.0), tf.fill([2, 1, 1, 1], -1.0)
+    shares = np.float32([0.25, 1.0]).reshape(2, 1, 1, 1)  # at 0 and at 3
+    penalty = losses.gradient_penalty(lambda x: tf.square(x[:, 0, 0]), real, fake, shares)  # slope 2 x
+    np.testing.assert_allclose(penalty, ((0 - 1) ** 2 + (6 - 1) ** 2) / 2, rtol=1e-5)

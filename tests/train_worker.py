@@ -43,6 +43,17 @@ def train_gan(folder, real, steps):
     return train_stage1(folder, real, steps, "gan", ["--model=selfmod"])
 
 
+def train_pggan(folder, real, steps):
+    """Grows from 4 to 16 pixels in steps 0, 4 and 8; conditional."""
+    words = ["train_stage1.py", "--target=image", "--model=pggan", "--batch_size=4", "--level_images=16"]
+    settings = flags.apply_preset(flags.parse("train_stage1", "", words), flags.STAGE1_PRESETS) | {"image_size": (16, 16), "seed": 3, "width": 1 / 32}
+    tiles = [Sample(sample.id, sample.image[24:40, 24:40], label="ab"[i % 2]) for i, sample in enumerate(real)]
+    networks, _ = stage1.train(folder / "pggan", tiles, settings, steps, class_names="ab")
+    made = synthesis.labelled(dict.fromkeys("ab", networks), tiles, settings, 5, {}, [])
+    records.write(folder / "pggan_images", "images", made, source="test")
+    return [*networks.trained.values(), networks.averaged]
+
+
 def train_stage2(folder, real, steps, name="stage2", preset="small_data"):
     settings = {**flags.STAGE2_PRESETS[preset], **SETTINGS, "preset": preset, "batch_size": 1}
     networks, _ = stage2.train(folder / name, real, settings, steps)
@@ -80,7 +91,7 @@ def main(folder, steps, kill_at, *trainings):
         np.savez(folder / f"{training}.npz", *weights)
 
 
-BATCH = {"stage1": 4, "gan": 4, "stage2": 1, "pix2pix": 1, "unet": segmenter.BATCH_SIZE}  # indices drawn a step
+BATCH = {"stage1": 4, "gan": 4, "pggan": 4, "stage2": 1, "pix2pix": 1, "unet": segmenter.BATCH_SIZE}  # indices drawn a step
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

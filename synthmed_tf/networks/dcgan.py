@@ -6,7 +6,7 @@ fewer stride-2 layers and a base that need not be 4 x 4; no layer has more than 
 
 import tensorflow as tf
 
-from synthmed_tf.networks.layers import SCALE_SD, batch_norm, leaky_relu, normal_002
+from synthmed_tf.networks.layers import SCALE_SD, batch_norm, joined_with_class, judged, leaky_relu, normal_002
 
 KERNEL = 5  # Radford et al. 2016, figure 1; P1, section "Generative Adversarial Network"
 MAX_CHANNELS = 1024  # Radford et al. 2016, figure 1
@@ -29,13 +29,14 @@ def _channels(image_size):
     return [min(64 * 2**k, MAX_CHANNELS) for k in range(depth(image_size), 0, -1)]  # Radford et al. 2016, fig. 1: 4x4x(64 2^k)
 
 
-def generator(image_size, channels=1, latent=100, name="generator"):
+def generator(image_size, channels=1, latent=100, classes=0, name="generator"):
     """Noise -> image.
 
     Args:
       image_size: (height, width) in pixels, multiples of 16 from 64 up; ValueError otherwise.
       channels: of the image.
       latent: length of the noise vector; 100 in P1's source, Radford et al. 2016.
+      classes: if not 0, the inputs are [z, one-hot class [batch, classes]].
 
     Returns:
       Model: z [batch, latent] float32 -> [batch, height, width, channels] float32 in (-1, 1). Call with training=False at
@@ -44,7 +45,8 @@ def generator(image_size, channels=1, latent=100, name="generator"):
     widths = _channels(image_size)
     height, width = (side // 2 ** depth(image_size) for side in image_size)
     z = tf.keras.Input([latent], name="z")
-    x = tf.keras.layers.Dense(height * width * widths[0], use_bias=False, kernel_initializer=normal_002())(z)
+    inputs, x = joined_with_class(z, classes)
+    x = tf.keras.layers.Dense(height * width * widths[0], use_bias=False, kernel_initializer=normal_002())(x)
     x = tf.keras.layers.Reshape([height, width, widths[0]])(x)
     x = tf.keras.layers.ReLU()(batch_norm(SCALE_SD)(x))
     for filters in widths[1:]:
@@ -53,14 +55,14 @@ def generator(image_size, channels=1, latent=100, name="generator"):
         )(x)
         x = tf.keras.layers.ReLU()(batch_norm(SCALE_SD)(x))
     x = tf.keras.layers.Conv2DTranspose(channels, KERNEL, 2, "same", kernel_initializer=normal_002())(x)
-    return tf.keras.Model(z, tf.keras.layers.Activation("tanh", dtype="float32")(x), name=name)
+    return tf.keras.Model(inputs, tf.keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 
-def discriminator(image_size, channels=1, name="discriminator"):
+def discriminator(image_size, channels=1, classes=0, name="discriminator"):
     """Image -> logit, the generator's mirror: LeakyReLU 0.2, no batch norm on the first layer (Radford et al. 2016, section 3).
 
     Args:
-      image_size, channels: as for `generator`.
+      image_size, channels, classes: as for `generator`.
 
     Returns:
       Model: [batch, height, width, channels] float32 in [-1, 1] -> [batch, 1] float32 logits, real > 0.
@@ -72,5 +74,4 @@ def discriminator(image_size, channels=1, name="discriminator"):
             filters, KERNEL, 2, "same", use_bias=index == 0, kernel_initializer=normal_002()
         )(x)
         x = leaky_relu()(batch_norm(SCALE_SD)(x) if index else x)
-    x = tf.keras.layers.Dense(1, kernel_initializer=normal_002(), dtype="float32")(tf.keras.layers.Flatten()(x))
-    return tf.keras.Model(image, x, name=name)
+    return tf.keras.Model(*judged(image, tf.keras.layers.Flatten()(x), classes, normal_002()), name=name)

@@ -9,6 +9,8 @@ squares over channels (Zhang & Sennrich 2019).
 import tensorflow as tf
 from tensorflow.keras import layers
 
+from synthmed_tf.networks.layers import class_vector
+
 CHANNELS = (32, 64, 96, 128)  # on blocks of pixels, at half that size, ...
 ATTENDED = 16  # maps whose shorter side is at most that have self-attention
 HEADS = 4
@@ -34,18 +36,23 @@ def block_size(image_size):
     return 4 if min(image_size) >= 192 and all(side % 32 == 0 for side in image_size) else 2
 
 
-def denoiser(image_size, channels=2):
+def denoiser(image_size, channels=2, classes=0):
     """Network (x [batch, height, width, channels], time [batch], both float32) -> the image that x is made of, as x; 0 at first.
 
     Args:
       image_size: (height, width), multiples of 16 from 32 up.
+      classes: if not 0, there is a third input, the one-hot class [batch, classes]; its learned vector is added to the time's.
     """
     block = block_size(image_size)
     image, time = layers.Input([*image_size, channels], name="image"), layers.Input([], name="time")
     angles = time[:, None] * tf.exp(tf.linspace(0.0, HIGHEST, FREQUENCIES))
     style = layers.Concatenate(dtype="float32")([tf.sin(angles), tf.cos(angles)])
-    for _ in range(2):
-        style = layers.Dense(128, activation="swish")(style)
+    style = layers.Dense(128, activation="swish")(style)
+    inputs = [image, time]
+    if classes:
+        inputs.append(layers.Input([classes], name="label"))
+        style += class_vector(inputs[-1], 128, 1.0)
+    style = layers.Dense(128, activation="swish")(style)
 
     def residual(x, features):
         shortcut = x if x.shape[-1] == features else layers.Conv2D(features, 1)(x)
@@ -69,7 +76,7 @@ def denoiser(image_size, channels=2):
             x = layers.UpSampling2D()(layers.Conv2D(features, 1)(x))
         x = residual(layers.Concatenate()([x, skip]), features)
     x = layers.Conv2D(channels * block**2, 3, padding="same", kernel_initializer="zeros", dtype="float32")(_activated(x))
-    return tf.keras.Model([image, time], tf.nn.depth_to_space(x, block), name="denoiser")
+    return tf.keras.Model(inputs, tf.nn.depth_to_space(x, block), name="denoiser")
 
 
 def _activated(x):

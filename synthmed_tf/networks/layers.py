@@ -121,10 +121,54 @@ class UpsampleConv2D(tf.keras.layers.Layer):
         )
 
     def call(self, inputs):
-        kernel = tf.cast(self.kernel, inputs.dtype)[::-1, ::-1]
-        fused = tf.add_n([tf.pad(kernel, [[i, 1 - i], [j, 1 - j], [0, 0], [0, 0]]) for i in range(2) for j in range(2)])
-        batch, height, width = tf.unstack(tf.shape(inputs))[:3]
-        outputs = tf.nn.conv2d_transpose(
-            inputs, fused, [batch, 2 * height, 2 * width, self.filters], strides=2, padding="SAME"
-        )
-        return tf.ensure_shape(outputs, [None, *(side and 2 * side for side in inputs.shape[1:3]), self.filters])
+        return upsampled_convolution(inputs, tf.cast(self.kernel, inputs.dtype))
+
+
+def upsampled_convolution(inputs, kernel):
+    """Nearest upsampling by 2, then a convolution with `kernel` [3, 3, out, in], as one transposed convolution."""
+    kernel = kernel[::-1, ::-1]
+    fused = tf.add_n([tf.pad(kernel, [[i, 1 - i], [j, 1 - j], [0, 0], [0, 0]]) for i in range(2) for j in range(2)])
+    (batch, height, width), filters = tf.unstack(tf.shape(inputs))[:3], kernel.shape[2]
+    outputs = tf.nn.conv2d_transpose(inputs, fused, [batch, 2 * height, 2 * width, filters], strides=2, padding="SAME")
+    return tf.ensure_shape(outputs, [None, *(side and 2 * side for side in inputs.shape[1:3]), filters])
+
+
+def joined_with_class(z, classes):
+    """Where a generator begins: (the inputs of its model, z with the class beside it).
+
+    The class is given as a one-hot vector and becomes a learned vector as long as z, drawn from N(0, 1) as z is (Mirza & Osindero
+    2014, section 3.2, leave the encoding open).
+
+    Args:
+      z: Keras input [batch, latent].
+      classes: number of classes; 0: z is all there is.
+    """
+    if not classes:
+        return z, z
+    label = tf.keras.Input([classes], name="label")
+    return [z, label], tf.keras.layers.Concatenate()([z, class_vector(label, z.shape[-1], 1.0)])
+
+
+def class_vector(label, size, deviation):
+    """One-hot [batch, classes] -> the class's learned vector [batch, size], drawn from N(0, deviation)."""
+    initializer = tf.keras.initializers.RandomNormal(0.0, deviation)
+    return tf.keras.layers.Dense(size, use_bias=False, kernel_initializer=initializer)(label)
+
+
+def judged(image, features, classes, initializer=None):
+    """Where a discriminator ends: (the inputs of its model, logit [batch, 1] float32, real > 0).
+
+    The logit is linear in the features; with classes the scalar product of the features and a learned vector of the class is added:
+    the projection discriminator, f = y^T V phi(x) + psi(phi(x)) (Miyato & Koyama 2018, section 3).
+
+    Args:
+      image: Keras input. features: [batch, size], made of it. classes: number of classes, given one-hot; 0: none.
+      initializer: of the linear layer; Keras's own if not given.
+    """
+    logit = tf.keras.layers.Dense(1, kernel_initializer=initializer or "glorot_uniform", dtype="float32")(features)
+    if not classes:
+        return image, logit
+    label = tf.keras.Input([classes], name="label")
+    vector = class_vector(label, features.shape[-1], features.shape[-1] ** -0.5)
+    projection = tf.keras.layers.Dot(axes=1, dtype="float32")([features, vector])
+    return [image, label], logit + projection

@@ -7,17 +7,10 @@ shift), with minibatch standard deviation in the discriminator (Karras et al. 20
 import tensorflow as tf
 from tensorflow.keras import layers
 
-from synthmed_tf.networks.layers import MinibatchStandardDeviation, UpsampleConv2D
+from synthmed_tf.images import halvings
+from synthmed_tf.networks.layers import MinibatchStandardDeviation, UpsampleConv2D, joined_with_class, judged
 
 MOST_CHANNELS = 128
-
-
-def _halvings(size):
-    """Number of halvings to the smallest map, whose sides are at least 4."""
-    count = 0
-    while all(side % 2 ** (count + 1) == 0 and side >> (count + 1) >= 4 for side in size):
-        count += 1
-    return count
 
 
 def _channels(height, width):
@@ -25,15 +18,16 @@ def _channels(height, width):
     return {8: MOST_CHANNELS, 16: 96, 32: 48}.get(1 << (max(min(height, width), 8) - 1).bit_length(), 24)
 
 
-def generator(image_size, channels=1, latent=64):
+def generator(image_size, channels=1, latent=64, classes=0):
     """z [batch, latent] float32 -> [batch, height, width, channels] float32 in (-1, 1).
 
     Args:
       image_size: (height, width), multiples of 8 from 32 up.
+      classes: if not 0, the inputs are [z, one-hot class [batch, classes]].
     """
-    halvings = _halvings(image_size)
-    height, width = (side >> halvings for side in image_size)
+    height, width = (side >> halvings(image_size) for side in image_size)
     z = layers.Input([latent], name="z")
+    inputs, z = joined_with_class(z, classes)
     style = layers.Dense(128, activation="relu")(z)
 
     def modulate(x):
@@ -54,14 +48,14 @@ def generator(image_size, channels=1, latent=64):
         if (height, width) != tuple(image_size):
             x = modulate(layers.Conv2D(features, 3, padding="same", use_bias=False)(x))
     image = layers.Conv2D(channels, 3, padding="same", activation="tanh", dtype="float32")(x)
-    return tf.keras.Model(z, image, name="generator")
+    return tf.keras.Model(inputs, image, name="generator")
 
 
-def discriminator(image_size, channels=1):
-    """[batch, height, width, channels] float32 in [-1, 1] -> logit [batch, 1] float32, real > 0."""
+def discriminator(image_size, channels=1, classes=0):
+    """[batch, height, width, channels] float32 in [-1, 1] -> logit [batch, 1] float32, real > 0; `classes` as for `generator`."""
     image = layers.Input([*image_size, channels], name="image")
     x = layers.Conv2D(_channels(*image_size), 3, padding="same")(image)
-    for _ in range(_halvings(image_size)):
+    for _ in range(halvings(image_size)):
         features = _channels(x.shape[1] // 2, x.shape[2] // 2)
         shortcut = layers.Conv2D(features, 1, use_bias=False)(layers.AveragePooling2D()(x))
         x = layers.Conv2D(x.shape[-1], 3, padding="same")(layers.LeakyReLU(0.2)(x))
@@ -70,4 +64,4 @@ def discriminator(image_size, channels=1):
     x = MinibatchStandardDeviation(group_size=4)(layers.LeakyReLU(0.2)(x))
     x = layers.LeakyReLU(0.2)(layers.Conv2D(MOST_CHANNELS, 3, padding="same")(x))
     x = layers.LeakyReLU(0.2)(layers.Dense(MOST_CHANNELS)(layers.Flatten()(x)))
-    return tf.keras.Model(image, layers.Dense(1, dtype="float32")(x), name="discriminator")
+    return tf.keras.Model(*judged(image, x, classes), name="discriminator")

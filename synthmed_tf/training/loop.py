@@ -26,7 +26,7 @@ AVERAGE_EVERY = 10  # steps between two updates of the averaged weights; decay *
 _REMEDY = "stopped, with the checkpoint of step {} kept. Try --overwrite with --precision=float32 or another --seed"
 
 # What may differ when a command is run again: how far to go and where things lie, not what is computed.
-_FREE_TO_CHANGE = {"steps", "epochs", "num_samples", "data_dir", "out_dir", "checkpoint"}
+_FREE_TO_CHANGE = {"steps", "epochs", "num_samples", "label_distribution", "hash_filter", "data_dir", "out_dir", "checkpoint"}
 
 
 def set_up(precision="float32", strategy="default"):
@@ -118,7 +118,7 @@ def write_json(path, value):
     os.replace(temporary, path)
 
 
-def fit(folder, step, batch, state, steps, *, images_per_step, average=None, grid=None, measure=None, sampler=None, name="", strategy=None):
+def fit(folder, step, batch, state, steps, *, images_per_step, average=None, grid=None, measure=None, sampler=None, before=None, name="", strategy=None):
     """Trains until `steps` steps are done, from wherever the newest checkpoint in the folder stands.
 
     Killed at any moment and called again, it ends with the same bits, because `step` and `batch` are functions of the step
@@ -136,7 +136,9 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
       grid: function () -> [height, width, channels] uint8 picture of samples, or None.
       measure: function () -> (dict of floats for the log, warning for the progress line or ""), as often as pictures are
         made; "distance" among the floats is what the best weights have little of. None: nothing is measured.
-      sampler: model whose weights are kept at each measurement, see `restore_sampler`.
+      sampler: model whose weights are kept at each measurement that has a distance, see `restore_sampler`.
+      before: function step number -> None, called before each step and outside of the strategy. What it changes must be in the
+        checkpoint or be a function of the step number.
       name: shown in the progress line.
       strategy: tf.distribute strategy; the batch is split over its replicas.
 
@@ -189,6 +191,8 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
             arrays = upcoming.result()
             if index + 1 < steps:
                 upcoming = ahead.submit(batch, index + 1)
+            if before:
+                before(index)
             losses = _run(strategy, step, index, arrays)
             if average and (index + 1) % AVERAGE_EVERY == 0:
                 update_average()
@@ -203,7 +207,8 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
             measured = {}
             if measure and looks:
                 measured, warning = measure()
-                tf.train.Checkpoint(model=sampler).write(str(folder / "samplers" / f"ckpt-{index + 1}"))
+                if "distance" in measured:
+                    tf.train.Checkpoint(model=sampler).write(str(folder / "samplers" / f"ckpt-{index + 1}"))
             if grid and looks:
                 log.picture(index + 1, grid())
             log.add(index + 1, losses | measured, always=done or bool(measured))

@@ -2,6 +2,9 @@
 
 A flow (Liu et al. 2023, "Flow Straight and Fast"; the same as Lipman et al. 2023 with straight paths) learns the velocity at which
 noise becomes an image along a straight line, by regression: nothing in it can win against anything else, and no mode is lost.
+
+Of labelled photographs a conditional model is told the class (P2 § 3.1: "gender-age label of each image was encoded and passed to generator
+and discriminator networks"), as a one-hot vector [batch, classes] float32. Generated ones get the classes of the real ones in their batch.
 """
 
 import dataclasses
@@ -13,10 +16,13 @@ from scipy.spatial.distance import pdist
 
 from synthmed_tf import augment, images, losses, records
 from synthmed_tf.metrics import fidelity, morphology
-from synthmed_tf.networks import dcgan, flow, selfmod
+from synthmed_tf.networks import dcgan, flow, pggan, selfmod
 from synthmed_tf.training import loop
+from synthmed_tf.training.growth import growth_of
 
 R1_EVERY = 8  # steps between two R1 penalties, each weighted as much more (lazy regularisation: Karras et al. 2020 § 3.1)
+GRADIENT_PENALTY = 10.0  # lambda: Gulrajani et al. 2017, section 4; Karras et al. 2018, appendix A.1
+DRIFT = 0.001  # Karras et al. 2018, appendix A.1
 R1_SIDE = 64  # pixels, up to which r1 is what the preset says; beyond in proportion
 WARM_UP = 200  # steps
 FLOW_STEPS = 24  # of Euler from noise to image
@@ -45,6 +51,10 @@ class Stage1:
       channels: of a mask 1, positive inside (paper), or 2, as images.wall_and_centreline makes them (small_data); of a
         photograph its own.
       rule: wall, ridge and smallest of images.mask_from_wall_and_centreline; see `calibrate`.
+      typical: one-hot classes [n, classes] as they are distributed in the training set; None: not conditional.
+      dtype: of photographs, "uint8" or "uint16".
+      warp: options of augment.random_warp, see `warp_of`; {}: as for masks, and as for photographs of eyes.
+      stage: of a PGGAN, the (level, alpha) that samples are made at; see growth.Growth.
     """
 
     target: str
@@ -55,25 +65,47 @@ class Stage1:
     stride: int
     channels: int
     rule: dict = dataclasses.field(default_factory=dict)
+    typical: np.ndarray | None = None
+    dtype: str = "uint8"
+    warp: dict = dataclasses.field(default_factory=dict)
+    stage: tuple = ()
 
     def __post_init__(self):
-        self.draw = tf.function(self._draw)
+        self._drawn = tf.function(self._draw)
 
     @property
     def sampler(self):
         """The generator that makes samples."""
         return self.averaged or self.generator
 
-    def _draw(self, noise):
-        """Noise [batch, *noise_shape] from N(0, 1) -> fields, with the sampler's weights. `draw` is the same as a tf.function."""
+    def draw(self, noise, labels=None):
+        """Noise [batch, *noise_shape] from N(0, 1) -> fields, with the sampler's weights.
+
+        Args:
+          labels: one-hot classes [batch, classes] of a conditional model; None: those of the training set, in its order.
+        """
+        if labels is None and self.typical is not None:
+            labels = self.typical_labels(noise.shape[0])
+        labels = () if labels is None else (tf.convert_to_tensor(labels, tf.float32),)
+        if self.stage:
+            level, alpha = self.stage
+            made = self.sampler(together(noise, *labels), level=level, alpha=alpha, training=False)
+            return pggan.upscale(made, 2 ** (self.sampler.last_level - level))
+        return self._drawn(noise, labels)
+
+    def _draw(self, noise, labels):
         if self.discriminator is not None:
-            return self.sampler(noise, training=False)
+            return self.sampler(together(noise, *labels), training=False)
         fields, times = noise, shifted(tf.linspace(1.0, 0.0, FLOW_STEPS + 1))
         for index in tf.range(FLOW_STEPS):
             now, after = times[index], times[index + 1]
-            clean = self.sampler([fields, tf.fill(tf.shape(noise)[:1], now)], training=False)
+            clean = self.sampler([fields, tf.fill(tf.shape(noise)[:1], now), *labels], training=False)
             fields = clean + (fields - clean) * after / now
         return fields
+
+    def typical_labels(self, count):
+        """One-hot classes [count, classes] at even steps through the training set; None without classes."""
+        return None if self.typical is None else self.typical[np.arange(count) * len(self.typical) // count]
 
     @property
     def trained(self):
@@ -82,8 +114,10 @@ class Stage1:
         return {name: model for name, model in models.items() if model is not None}
 
     def pictures(self, fields):
-        """Fields as the generator makes them -> masks in {0, 1}, or photographs; uint8 [batch, height, width, channels]."""
-        return self.masks(fields) if self.target == "mask" else images.to_uint8(fields)
+        """Fields as the generator makes them -> masks in {0, 1}, or photographs, [batch, height, width, channels] of `dtype`."""
+        if self.target == "mask":
+            return self.masks(fields)
+        return images.to_uint16(fields) if self.dtype == "uint16" else images.to_uint8(fields)
 
     def masks(self, fields):
         """Fields as the generator makes them -> masks [batch, height, width, 1] uint8 in {0, 1}."""
@@ -93,26 +127,40 @@ class Stage1:
         return np.stack([images.mask_from_wall_and_centreline(field, **self.rule) for field in fields])
 
 
-def build(settings, photograph_channels=3):
-    """Builds the networks that `settings` ask for: target, model, image_size, half_size, latent, average."""
+def together(*parts):
+    """What a network is given: the inputs in a list, or the only one."""
+    return list(parts) if len(parts) > 1 else parts[0]
+
+
+def build(settings, photograph_channels=3, classes=0):
+    """Builds the networks that `settings` ask for: target, model, image_size, half_size, latent, average, of a pggan width.
+
+    Args:
+      photograph_channels: 1 or 3.
+      classes: number of classes of a conditional model; 0: not conditional.
+    """
     size = field_size(settings)
     stride = settings["image_size"][0] // size[0]
     channels = {"mask": 2 if settings["field_scale"] else 1, "image": photograph_channels}[settings["target"]]
     noise_shape = (settings["latent"],)
     if settings["model"] == "flow":
-        generator, discriminator = functools.partial(flow.denoiser, size, channels), None
+        generator, discriminator = functools.partial(flow.denoiser, size, channels, classes), None
         noise_shape = (*size, channels)
+    elif settings["model"] == "pggan":
+        width = settings["width"]
+        generator = functools.partial(pggan.Generator, size, channels, settings["latent"], classes, width)
+        discriminator = pggan.Discriminator(size, channels, classes, width)
     else:
         network = {"dcgan": dcgan, "selfmod": selfmod}[settings["model"]]
-        generator = functools.partial(network.generator, size, channels, settings["latent"])
-        discriminator = network.discriminator(size, channels)
+        generator = functools.partial(network.generator, size, channels, settings["latent"], classes)
+        discriminator = network.discriminator(size, channels, classes)
     averaged = generator() if settings["average"] else None
     return Stage1(settings["target"], generator(), averaged, discriminator, noise_shape, stride, channels)
 
 
 def field_size(settings):
     """(height, width) that the fields are made at; a GAN failed at more than 64 pixels, a flow did not."""
-    smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8), "flow": (256, 32)}[settings["model"]]
+    smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8), "pggan": (32, 8), "flow": (256, 32)}[settings["model"]]
     halves = tuple(side // 2 for side in settings["image_size"])
     fits = settings["half_size"] and all(side >= smallest and side % multiple == 0 for side in halves)
     return halves if fits else settings["image_size"]
@@ -177,11 +225,12 @@ def settle(networks, settings):
     Those of the generator as it is trained, or their average, are others, and masks come out foggy (Izmailov et al. 2018,
     "Averaging Weights Leads to Wider Optima", section 3.2).
     """
-    if networks.averaged is None or networks.discriminator is None:  # a flow has no batch norms
+    if networks.averaged is None or networks.discriminator is None or networks.stage:  # flow and PGGAN have no batch norms
         return
+    labels = () if networks.typical is None else (networks.typical_labels(SETTLING_BATCHES * SETTLING_BATCH),)
     for index in range(SETTLING_BATCHES):
         z = tf.random.stateless_normal([SETTLING_BATCH, *networks.noise_shape], [settings["seed"], -5 - index])
-        networks.averaged(z, training=True)
+        networks.averaged(together(z, *(each[index::SETTLING_BATCHES] for each in labels)), training=True)
 
 
 def enlarge(fields, stride):
@@ -196,15 +245,17 @@ def reduce(fields, stride):
     return tf.nn.avg_pool2d(fields, stride, stride, "VALID") if stride > 1 else fields
 
 
-def train(folder, real, settings, steps, strategy=None):
+def train(folder, real, settings, steps, strategy=None, class_names=(), name="stage 1"):
     """Trains stage 1 on the masks of `real`, or on its photographs, or goes on where it stopped.
 
     Args:
       folder: pathlib.Path of the run.
-      real: records.Records of real samples with what settings["target"] says.
+      real: records.Records, or another sequence, of real samples with what settings["target"] says.
       settings: resolved flags and preset; see flags.STAGE1_PRESETS.
       steps: steps in all.
       strategy: tf.distribute strategy.
+      class_names: the labels of `real`, if the model is to be conditional.
+      name: shown in the progress line.
 
     Returns:
       (Stage1 whose sampler has the weights that settings["checkpoint"] names, loop.fit's dict with two more entries:
@@ -216,17 +267,40 @@ def train(folder, real, settings, steps, strategy=None):
     strategy = strategy or tf.distribute.get_strategy()
     batch_size, seed = settings["batch_size"], settings["seed"]
     fields = real_fields(real, settings)
+    classes = [list(class_names).index(sample.label) for sample in real] if class_names else None
+    growth = growth_of(settings, len(real))
     tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():
-        networks = build(settings, fields.shape[-1] - 1)
+        networks = build(settings, fields.shape[-1] - 1, len(class_names))
         models = networks.trained
         optimizers = {name: make_optimizer(settings, model) for name, model in models.items()}
-    make_step = make_gan_step if networks.discriminator is not None else make_flow_step
-    step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
+    if class_names:
+        networks.typical = np.eye(len(class_names), dtype=np.float32)[classes]
+    if settings["target"] == "image":
+        networks.dtype = real[0].image.dtype.name
+        networks.warp = warp_of(real[0])
+    replicas = strategy.num_replicas_in_sync
+    if growth:
+        step = [
+            (first, make_gan_step(networks, optimizers, settings, replicas, level, alpha))
+            for first, level, alpha in growth.phases()
+        ]
+    else:
+        make_step = make_gan_step if networks.discriminator is not None else make_flow_step
+        step = make_step(networks, optimizers, settings, replicas)
 
     def batch(index):
         chosen = [records.batch_indices(len(fields), 1, seed, index * batch_size + i)[0] for i in range(batch_size)]
-        return (fields[chosen],)
+        return (fields[chosen], *([networks.typical[chosen]] if class_names else []))
+
+    def before(index):
+        if growth.begins(index):
+            if index:
+                networks.stage = growth.at(index - 1)
+                growth.save_row(folder, networks.stage[0], grid(8))
+            for optimizer in optimizers.values():
+                forget(optimizer)
+        networks.stage = growth.at(index)
 
     count = min(len(real), MEASURED_SAMPLES)
     some = [real[index * len(real) // count] for index in range(count)]  # at even steps: enough to measure against
@@ -234,9 +308,10 @@ def train(folder, real, settings, steps, strategy=None):
     fixed = tf.random.stateless_normal([16, *networks.noise_shape], [seed, -1])
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
 
-    def grid():
-        pictures = networks.pictures(networks.draw(fixed))
-        return loop.picture_grid(pictures * np.uint8(255) if networks.target == "mask" else pictures)
+    def grid(count=16):
+        labels = np.eye(len(class_names))[np.arange(count) % len(class_names)] if class_names else None
+        fields = networks.draw(fixed[:count], labels)
+        return loop.picture_grid(networks.masks(fields) * np.uint8(255) if networks.target == "mask" else images.to_uint8(fields))
 
     average = (networks.generator, networks.averaged, settings["average"]) if networks.averaged else None
     result = loop.fit(
@@ -250,10 +325,14 @@ def train(folder, real, settings, steps, strategy=None):
         grid=grid,
         measure=measure,
         sampler=networks.sampler,
-        name="stage 1",
+        before=before if growth else None,
+        name=name,
         strategy=strategy,
     )
     result["sampled_step"], result["sampler"] = loop.restore_sampler(folder, networks.sampler, settings["checkpoint"])
+    if growth:
+        networks.stage = growth.at(result["sampled_step"] - 1)
+        growth.save_picture(folder, grid(8))
     calibrate(networks, some, settings)
     return networks, result
 
@@ -291,7 +370,8 @@ def measurement(networks, real, settings):
     It settles and calibrates the networks first. "distance" tells the best checkpoint: for masks the mean of metrics.morphology's
     distances, which neither broken nor repeated masks make small; for photographs KID on metrics.fidelity's features. (P1 and
     P2 chose by eye.) "diversity" is the mean Bray-Curtis distance between two samples, which for masks is 1 - Dice, over that
-    between two real ones. Where the real ones do not differ, or are one, nothing is measured and every distance is 0.
+    between two real ones. Where the real ones do not differ, or are one, nothing is measured and every distance is 0. A PGGAN is
+    measured once it has grown.
     """
     part = settings["target"]
     views, view = [sample.field_of_view for sample in real], common_view(real)  # samples have none of their own
@@ -311,6 +391,8 @@ def measurement(networks, real, settings):
     varied = variety(originals) if len(real) > 1 else 0.0
 
     def measure():
+        if networks.stage and networks.stage != (networks.sampler.last_level, None):  # no weights to make samples with yet
+            return {}, ""
         settle(networks, settings)
         calibrate(networks, real, settings)
         made = networks.pictures(networks.draw(noise))
@@ -367,47 +449,86 @@ def make_optimizer(settings, model):
     return optimizer
 
 
-def make_gan_step(networks, optimizers, settings, replicas=1):
-    """The training step of a GAN: (step number, [batch, height, width, channels + 1] from real_fields) -> losses.
+def forget(optimizer):
+    """Sets an optimiser's moments and its number of updates to 0. Karras et al. 2018, published code, at each new level."""
+    for variable in optimizer.variables:
+        if variable is not optimizer._learning_rate:
+            variable.assign(tf.zeros_like(variable))
 
-    One update of the discriminator (cross entropy; with R1 every R1_EVERY steps where settings["r1"] > 0) and one of the
-    generator (non-saturating), both on the same fake masks (Radford et al. 2016 leave it open).
+
+def make_gan_step(networks, optimizers, settings, replicas=1, level=None, alpha=None):
+    """The training step of a GAN: (step number, [batch, height, width, channels + 1] from real_fields, classes if any) -> losses.
+
+    One update of the discriminator and one of the generator, both on the same fake images (Radford et al. 2016 leave it open). A
+    PGGAN plays the Wasserstein game with a gradient penalty every settings["penalty_every"] steps and drift (Karras et al. 2018,
+    appendix A.1); the others have cross entropy, non-saturating, with R1 every R1_EVERY steps where settings["r1"] > 0.
+
+    Args:
+      level: of a PGGAN, the level to train; None: of another network.
+      alpha: function step number -> share of that level; None: 1. Real images are faded as the generator's are.
     """
     generator, discriminator = networks.generator, networks.discriminator
-    r1 = settings["r1"] * max(1, min(generator.output_shape[1:3]) / R1_SIDE)
+    if level is None:
+        every, weight = R1_EVERY, settings["r1"] / 2 * max(1, min(generator.output_shape[1:3]) / R1_SIDE)
+    else:
+        every, weight = settings["penalty_every"], GRADIENT_PENALTY
 
     @tf.function
-    def step(number, stack):
+    def step(number, stack, *labels):
         key_z, key_warp = _keys(settings["seed"], number)
         real = shown(stack, key_warp, networks, settings)
         z = tf.random.stateless_normal([tf.shape(real)[0], *networks.noise_shape], key_z)
+        at = {}
+        if level is not None:
+            at = {"level": level, "alpha": alpha and alpha(number)}
+            real = pggan.downscale(real, 2 ** (generator.last_level - level))
+            if alpha:
+                real = pggan.faded(pggan.upscale(pggan.downscale(real)), real, at["alpha"])
+
+        def critic(pictures):
+            return discriminator(together(pictures, *labels), training=True, **at)
 
         with tf.GradientTape(persistent=True) as tape:
-            fake = generator(z, training=True)
-            real_logits, fake_logits = discriminator(real, training=True), discriminator(fake, training=True)
-            d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / replicas
-            g_loss = losses.generator_non_saturating(fake_logits) / replicas
+            fake = generator(together(z, *labels), training=True, **at)
+            real_logits, fake_logits = critic(real), critic(fake)
+            if level is None:
+                d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits)
+                g_loss = losses.generator_non_saturating(fake_logits)
+            else:
+                d_loss = losses.wasserstein_critic(real_logits, fake_logits) + DRIFT * losses.drift(real_logits)
+                g_loss = losses.wasserstein_generator(fake_logits)
+            d_loss, g_loss = d_loss / replicas, g_loss / replicas
         d_gradients = tape.gradient(d_loss, discriminator.trainable_variables)
         g_gradients = tape.gradient(g_loss, generator.trainable_variables)
-        if r1:
+        if weight:
 
             def add_penalty():
                 with tf.GradientTape() as outer:
-                    penalty = losses.r1_penalty(lambda x: discriminator(x, training=True), real)
-                    penalty *= R1_EVERY * r1 / 2 / replicas
+                    if level is None:
+                        penalty = losses.r1_penalty(critic, real)
+                    else:
+                        shares = tf.random.stateless_uniform([tf.shape(real)[0], 1, 1, 1], key_z + 1)
+                        penalty = losses.gradient_penalty(critic, real, fake, shares)
+                    penalty *= every * weight / replicas
                 more = outer.gradient(penalty, discriminator.trainable_variables)
                 return [a if b is None else a + b for a, b in zip(d_gradients, more, strict=True)]
 
-            d_gradients = tf.cond(number % R1_EVERY == 0, add_penalty, lambda: d_gradients)
-        optimizers["discriminator"].apply_gradients(zip(d_gradients, discriminator.trainable_variables, strict=True))
-        optimizers["generator"].apply_gradients(zip(g_gradients, generator.trainable_variables, strict=True))
+            d_gradients = tf.cond(number % every == 0, add_penalty, lambda: d_gradients) if every > 1 else add_penalty()
+        update(optimizers["discriminator"], d_gradients, discriminator)
+        update(optimizers["generator"], g_gradients, generator)
         return {"discriminator": d_loss * replicas, "generator": g_loss * replicas}
 
     return step
 
 
+def update(optimizer, gradients, model):
+    """Applies the gradients to the variables that have one: those of a PGGAN's other levels have none."""
+    pairs = zip(gradients, model.trainable_variables, strict=True)
+    optimizer.apply_gradients([pair for pair in pairs if pair[0] is not None])
+
+
 def make_flow_step(networks, optimizers, settings, replicas=1):
-    """The training step of a rectified flow: (step number, [batch, height, width, channels + 1] from real_fields) -> losses.
+    """The training step of a rectified flow: (step number, [batch, height, width, channels + 1] from real_fields, classes if any) -> losses.
 
     The velocity (x - network) / t at x = (1 - t) real + t noise is to be noise - real (Liu et al. 2023, equation 1): the squared
     error of the network's image over t^2. Below EARLIEST it counts as at EARLIEST. The times of a batch are spread evenly over
@@ -416,7 +537,7 @@ def make_flow_step(networks, optimizers, settings, replicas=1):
     network = networks.generator
 
     @tf.function
-    def step(number, stack):
+    def step(number, stack, *labels):
         key_noise, key_warp = _keys(settings["seed"], number)
         real = shown(stack, key_warp, networks, settings)
         batch = tf.shape(real)[0]
@@ -425,7 +546,7 @@ def make_flow_step(networks, optimizers, settings, replicas=1):
         times = shifted(times % 1.0)
         mixed = tf.reshape(times, [-1, 1, 1, 1])
         with tf.GradientTape() as tape:
-            found = network([(1 - mixed) * real + mixed * noise, times], training=True)
+            found = network([(1 - mixed) * real + mixed * noise, times, *labels], training=True)
             weight = 1 / tf.maximum(mixed, EARLIEST)
             loss = losses.squared_error(weight * found, weight * real) / replicas
         gradients = tape.gradient(loss, network.trainable_variables)
@@ -448,9 +569,24 @@ def shown(stack, key, networks, settings):
     real, inside = stack[..., :-1], stack[..., -1:]
     real = tf.where(inside > 0, real, -1.0)
     if settings["warp"]:
-        real = augment.random_warp(real, key, zoom=1.04, elastic=0.015, flip=(False, settings["target"] == "image"))
+        options = {"zoom": 1.04, "elastic": 0.015, "flip": (False, settings["target"] == "image")} | networks.warp
+        real = augment.random_warp(real, key, **options)
         real = inside * (real + 1) - 1
     return reduce(real, networks.stride)
+
+
+def warp_of(sample):
+    """How real photographs of a set like this Sample are warped where settings["warp"]: what differs from the warps of eyes.
+
+    Radiographs, labelled ones in grey, are turned and bent a little and never mirrored: the heart is on the left. Labelled tiles in
+    colour have neither top nor bottom, and are seen in their eight orientations, with each pixel as it is.
+    """
+    if sample.label is None or sample.field_of_view is not None:
+        return {}
+    if sample.image.shape[-1] == 1:
+        return {"rotation": 4.0, "aspect": 0.04, "elastic": 0.006, "flip": (False, False), "enlarged": 2}
+    square = sample.image.shape[0] == sample.image.shape[1]
+    return {"rotation": 0.0, "zoom": 1.0, "aspect": 0.0, "elastic": 0.0, "flip": (True, True), "quarter_turns": square}
 
 
 def _keys(seed, number):

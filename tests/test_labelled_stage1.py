@@ -1,0 +1,399 @@
+"""Stage 1 of labelled photographs: conditional models, one model a class, labelled sets, the hash filter, and the command."""
+
+import contextlib
+import csv
+import importlib.util
+import io
+import itertools
+import json
+from pathlib import Path
+
+import imagehash
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from synthmed_tf import augment, flags, images, records, synthesis
+from synthmed_tf.datasets import prepare
+from synthmed_tf.networks import dcgan, flow, selfmod
+from synthmed_tf.sample import InputError, Sample
+from synthmed_tf.training import loop, stage1
+
+ROOT = Path(__file__).resolve().parents[1]
+RNG = np.random.default_rng(0)
+NAMES = ["female 18-38", "male 18-38", "../evil: name"]
+
+
+def labelled_images(counts=(6, 4, 2), side=16, dtype=np.uint8, channels=1):
+    """Noise whose brightness is its class."""
+    for index, name in enumerate(np.repeat(NAMES, counts)):
+        image = RNG.integers(0, 40, [side, side, channels]) + 80 * NAMES.index(name)
+        yield Sample(f"r{index}", image.astype(dtype) * (257 if dtype == np.uint16 else 1), label=str(name), group=f"SECRET{index}")
+
+
+# ---------------------------------------------------------------- conditional networks
+
+
+NETWORKS = {"dcgan": (dcgan, (64, 64)), "selfmod": (selfmod, (32, 32))}
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_a_gans_images_and_logits_depend_on_the_class(model, monkeypatch):
+    monkeypatch.setattr(dcgan, "MAX_CHANNELS", 8)
+    monkeypatch.setattr(selfmod, "MOST_CHANNELS", 8)
+    network, size = NETWORKS[model]
+    generator, discriminator = network.generator(size, 1, 6, classes=3), network.discriminator(size, 1, classes=3)
+    z, labels = np.repeat(RNG.normal(size=[1, 6]), 3, 0), np.eye(3)
+    made = generator([z, labels], training=True).numpy()
+    assert min(np.abs(made[i] - made[j]).max() for i, j in ((0, 1), (0, 2), (1, 2))) > 1e-3
+    x = np.repeat(RNG.uniform(-1, 1, [1, *size, 1]), 3, 0)
+    logits, without = (discriminator([x, scale * labels], training=False).numpy() for scale in (1, 0))
+    assert len(np.unique(logits.round(5))) == 3 and np.ptp(without) < 1e-5
+    np.testing.assert_allclose(discriminator([x, 2 * labels], training=False) - without, 2 * (logits - without), atol=1e-5)
+
+
+def test_a_flows_images_depend_on_the_class():
+    network, plain = (flow.denoiser((32, 32), 1, classes) for classes in (2, 0))
+    assert network.count_params() - plain.count_params() == 2 * 128 and len(plain.inputs) == 2
+    for weight in network.trainable_weights:
+        if not np.abs(weight).max():  # at first its last layers make nothing
+            weight.assign(tf.random.stateless_normal(weight.shape, [1, 2]) * 0.3)
+    x = RNG.normal(size=[1, 32, 32, 1]).repeat(2, 0)
+    found = network([x, np.full(2, 0.5), np.eye(2)]).numpy()
+    assert np.abs(found[0] - found[1]).max() > 1e-3
+
+
+def test_batches_carry_the_labels_of_their_images_and_fakes_get_the_same(tmp_path, monkeypatch, eagerly):
+    real, seen = list(labelled_images()), []
+    settings = settings_of("--model=selfmod", "--batch_size=4")
+    monkeypatch.setattr(loop, "fit", lambda folder, step, batch, *_, **__: seen.extend(batch(i) for i in range(6)) or {"step": 6})
+    monkeypatch.setattr(loop, "restore_sampler", lambda *_: (6, "prefix"))
+    networks, _ = stage1.train(tmp_path, real, settings, 6, class_names=NAMES)
+    again = list(seen)
+    stage1.train(tmp_path, real, settings, 6, class_names=NAMES)
+    fields = stage1.real_fields(real, settings)
+    for index, (stack, labels) in enumerate(again):
+        assert stack.shape == (4, 16, 16, 2) and labels.shape == (4, 3) and (labels.sum(1) == 1).all()
+        for image, label in zip(stack, labels, strict=True):
+            place = next(i for i, field in enumerate(fields) if (field == image).all())
+            assert NAMES[label.argmax()] == real[place].label
+        assert (seen[6 + index][1] == labels).all()  # a function of seed and step
+    assert np.concatenate([labels for _, labels in again]).sum(0).tolist() == [12, 8, 4]  # two epochs
+    assert (networks.typical.argmax(1) == np.repeat([0, 1, 2], [6, 4, 2])).all()
+    assert networks.typical_labels(6).sum(0).tolist() == [3, 2, 1]
+
+    told = []
+
+    class Network:
+        trainable_variables = [tf.Variable(1.0)]
+        output_shape = (None, 16, 16, 1)
+
+        def __call__(self, inputs, training):
+            told.append(inputs[1])
+            return self.trainable_variables[0] * inputs[0]
+
+    networks = stage1.Stage1("image", Network(), None, Network(), (16, 16, 1), 1, 1)
+    optimizers = {name: tf.keras.optimizers.SGD(0.1, jit_compile=False) for name in networks.trained}
+    for optimizer, network in zip(optimizers.values(), networks.trained.values()):
+        optimizer.build(network.trainable_variables)
+    stage1.make_gan_step(networks, optimizers, settings | {"r1": 0.0, "warp": False})(tf.constant(0, tf.int64), *again[0])
+    assert len(told) == 3 and all((each == again[0][1]).all() for each in told)
+
+
+# ---------------------------------------------------------------- what is real
+
+
+def test_warps_of_radiographs_never_mirror_and_those_of_tiles_move_every_pixel_whole():
+    grey, tile = next(labelled_images(side=24)), next(labelled_images(side=24, channels=3))
+    assert stage1.warp_of(Sample("a", grey.image)) == {} == stage1.warp_of(Sample("a", tile.image, field_of_view=grey.image, label="1"))
+    assert stage1.warp_of(grey)["flip"] == (False, False) and "quarter_turns" not in stage1.warp_of(grey)
+    ramp = np.linspace(-1, 1, 24, dtype=np.float32)[None, None, :, None] * np.ones([16, 24, 1, 1], np.float32)
+    warped = augment.random_warp(ramp, [1, 2], zoom=1.04, **{"elastic": 0.015} | stage1.warp_of(grey)).numpy()
+    assert (np.diff(warped[:, 4:-4, 4:-4, 0], axis=2).mean((1, 2)) > 0).all()  # bright stays on the right
+
+    picture = RNG.uniform(-1, 1, [24, 24, 3]).astype(np.float32)
+    eight = [np.rot90(each, turns) for each in (picture, picture[::-1]) for turns in range(4)]
+    found = augment.random_warp(picture[None].repeat(64, 0), [1, 2], **stage1.warp_of(tile)).numpy()
+    taken = [min(range(8), key=lambda i: np.abs(eight[i] - each).max()) for each in found]
+    assert max(np.abs(eight[i] - each).max() for i, each in zip(taken, found)) < 1e-4 and set(taken) == set(range(8))
+    wide = Sample("a", tile.image[:16], label="1")
+    assert stage1.warp_of(wide)["quarter_turns"] is False
+
+
+def test_photographs_of_16_bits_stay_so():
+    deep = np.array([[0, 1, 2, 30000], [32767, 32768, 65534, 65535]], np.uint16)[..., None]
+    field = stage1.real_fields([Sample("a", deep)], {"target": "image", "warp": True, "field_scale": 0.0})[..., :1]
+    found = stage1.Stage1("image", None, None, None, (), 1, 1, dtype="uint16").pictures(field)
+    assert found.dtype == np.uint16 and (found[0] == deep).all()
+    assert images.to_uint16([-2.0, -1.0, 0.0, 1.0, 2.0]).tolist() == [0, 0, 32768, 65535, 65535]
+
+
+# ---------------------------------------------------------------- the order of the classes
+
+
+@pytest.mark.parametrize("shares", [[5], [1, 1], [3, 1], [6, 4, 2], [1, 1, 1, 97], [13, 7, 5, 3, 2, 1], [100, 99, 1, 1]])
+def test_every_prefix_has_the_classes_in_their_shares_to_less_than_one(shares):
+    shares = {f"c{i}": share for i, share in enumerate(shares)}
+    total, made = sum(shares.values()), dict.fromkeys(shares, 0)
+    for n, name in enumerate(itertools.islice(synthesis.class_order(shares), 3 * total), 1):
+        made[name] += 1
+        assert all(abs(made[each] - n * shares[each] / total) < 1 for each in shares)
+        if n % total == 0:
+            assert made == {each: n // total * shares[each] for each in shares}
+
+
+def test_the_order_of_random_shares_is_as_close():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        shares = {str(i): int(share) for i, share in enumerate(rng.integers(1, 60, rng.integers(2, 12)))}
+        total, made = sum(shares.values()), dict.fromkeys(shares, 0)
+        for n, name in enumerate(itertools.islice(synthesis.class_order(shares), total), 1):
+            made[name] += 1
+            assert all(abs(made[each] - n * shares[each] / total) < 1 for each in shares)
+        assert made == shares
+
+
+# ---------------------------------------------------------------- the hash filter
+
+
+def test_average_hash_is_imagehashs_at_size_16():
+    image = RNG.integers(0, 256, [40, 32, 3]).astype(np.uint8)
+    expected = imagehash.average_hash(Image.fromarray(image), hash_size=16)
+    found = synthesis.average_hash(image)
+    assert found.shape == (256,) and (found == expected.hash.ravel()).all()
+    grey = RNG.integers(0, 256, [16, 16, 1]).astype(np.uint8)
+    assert (synthesis.average_hash(grey) == (grey > grey.mean()).ravel()).all()  # at its own size: by hand
+    assert (synthesis.average_hash(grey.astype(np.uint16) * 257) == synthesis.average_hash(grey)).all()
+
+
+def bits(*ones):
+    found = np.zeros(256, bool)
+    found[list(ones)] = True
+    return found
+
+
+def test_threshold_is_what_95_of_100_real_images_keep_to():
+    hashes = np.stack([bits(*range(i)) for i in range(0, 50, 2)])  # each 2 from its neighbour
+    assert synthesis.hash_threshold(hashes) == 2
+    odd = np.stack([*hashes, bits(*range(200, 230))])  # one of 26 is far from all: 1 in 20 may be
+    assert synthesis.hash_threshold(odd) == 2
+    assert synthesis.hash_threshold(np.stack([bits(), bits(*range(9))])) == 9
+    assert synthesis.hash_threshold(bits()[None]) is None
+    nearest = sorted(min((a != b).sum() for j, b in enumerate(odd) if i != j) for i, a in enumerate(odd))
+    assert np.mean([each <= synthesis.hash_threshold(odd) for each in nearest]) >= 0.95
+
+
+def picture(ones):
+    """[16, 16, 1] whose average hash is bits(*ones)."""
+    return np.where(bits(*ones), 200, 20).astype(np.uint8).reshape(16, 16, 1)
+
+
+REAL = [synthesis.average_hash(picture(range(i))) for i in (100, 104, 110)]  # threshold 6
+GOOD, NEARLY, BAD = range(99), range(90), range(120, 220)  # 1, 10 and more away
+
+
+def passed(stream, count, hashes=REAL):
+    tallies, rejected = [{"candidates": 0, "rejected": 0, "too_far": 0} for _ in range(2)], []
+    candidates = (Sample(f"c{i}", picture(ones)) for i, ones in enumerate(itertools.cycle(stream)))
+    found = list(itertools.islice(synthesis.like_real(candidates, np.stack(hashes), tallies, rejected), count))
+    assert tallies[0] == tallies[1]
+    return [sample.id for sample in found], tallies[0], rejected
+
+
+def test_filter_rejects_what_is_farther_from_real_images_than_they_from_each_other():
+    ids, tally, rejected = passed([GOOD, BAD, NEARLY, GOOD, GOOD, BAD], 3)
+    assert ids == ["c0", "c3", "c4"] and [sample.id for sample in rejected] == ["c1", "c2"]
+    assert tally == {"candidates": 5, "rejected": 2, "too_far": 0, "rate": 0.4}
+    assert passed([GOOD, BAD, NEARLY, GOOD, GOOD, BAD], 2)[0] == ids[:2]
+
+
+def test_filter_ends_with_a_generator_that_makes_no_real_shape_and_keeps_the_nearest():
+    ids, tally, rejected = passed([BAD, BAD, BAD, NEARLY, BAD], 2)
+    assert ids == ["c3", "c13"]
+    assert tally == {"candidates": 20, "rejected": 18, "too_far": 2, "rate": 1.0} and len(rejected) == synthesis.REJECTED_SHOWN
+
+
+def test_without_a_second_real_image_nothing_is_rejected():
+    ids, tally, _ = passed([BAD], 3, REAL[:1])
+    assert len(ids) == 3 and tally["rejected"] == tally["rate"] == 0
+
+
+# ---------------------------------------------------------------- labelled sets
+
+
+def settings_of(*words):
+    given = flags.parse("train_stage1", "", ["train_stage1.py", "--target=image", *words])
+    return flags.apply_preset(given, flags.STAGE1_PRESETS) | {"image_size": (16, 16)}
+
+
+def painter(shade=None):
+    """A conditional model (a model of one class: `shade`) that paints noise of the brightness of its class."""
+    z, label = tf.keras.Input([256]), tf.keras.Input([3])
+    level = tf.reduce_sum(label * [-0.9, -0.2, 0.5], -1) if shade is None else tf.fill(tf.shape(z)[:1], shade)
+    image = tf.reshape(tf.tanh(z) * 0.1 + level[:, None], [-1, 16, 16, 1])
+    model = tf.keras.Model([z, label] if shade is None else z, image)
+    typical = np.eye(3, dtype=np.float32) if shade is None else None
+    return stage1.Stage1("image", model, None, tf.keras.Sequential(), (256,), 1, 1, typical=typical)
+
+
+SET = {"seed": 3, "warp": True, "label_distribution": "real", "hash_filter": False}
+
+
+def labelled_set(models, count, real=None, **settings):
+    tally, rejected = {}, []
+    samples = synthesis.labelled(models, real or list(labelled_images()), SET | settings, count, tally, rejected)
+    return list(samples), tally, rejected
+
+
+@pytest.mark.parametrize("one_a_class", [True, False])
+def test_a_labelled_set_has_the_real_distribution_and_the_right_pictures(one_a_class):
+    model = painter()
+    models = dict(zip(NAMES, [painter(shade) for shade in (-0.9, -0.2, 0.5)])) if one_a_class else dict.fromkeys(NAMES, model)
+    samples, tally, _ = labelled_set(models, 12)
+    assert [sample.id for sample in samples] == [f"synthetic-{i:06d}" for i in range(12)]
+    assert [sum(sample.label == name for sample in samples) for name in NAMES] == [6, 4, 2]
+    for sample in samples:
+        shade = sample.image.mean() / 127.5 - 1
+        assert abs(shade - dict(zip(NAMES, (-0.9, -0.2, 0.5)))[sample.label]) < 0.05
+        assert sample.seed == 3 and sample.group is None
+    assert len({sample.image.tobytes() for sample in samples}) == 12
+    more, *_ = labelled_set(models, 40)
+    for one, other in zip(samples, more):
+        assert one.label == other.label and (one.image == other.image).all()
+    balanced, *_ = labelled_set(models, 9, label_distribution="balanced")
+    assert [sum(sample.label == name for sample in balanced) for name in NAMES] == [3, 3, 3]
+
+
+def test_classes_without_a_real_image_are_not_made_and_seeds_differ():
+    models = dict.fromkeys(NAMES, painter())
+    real = list(labelled_images((3, 0, 2)))
+    samples, tally, _ = labelled_set(models, 10, real)
+    assert {sample.label for sample in samples} == {NAMES[0], NAMES[2]} and tally["classes"].keys() == {NAMES[0], NAMES[2]}
+    other, *_ = labelled_set(models, 10, real, seed=4)
+    assert all((one.image != two.image).any() for one, two in zip(samples, other))
+
+
+def test_each_class_is_filtered_by_its_own_real_images_and_counted():
+    models = dict.fromkeys(NAMES, painter())
+    like_model = [sample.image for sample in labelled_set(models, 300)[0] if sample.label == NAMES[0]][100:]
+    real = [Sample(f"a{i}", image, label=NAMES[0]) for i, image in enumerate(like_model[:30])]
+    real += [Sample(f"b{i}", picture(range(60 + i)), label=NAMES[1]) for i in range(30)]  # nothing like the model's
+    samples, tally, rejected = labelled_set(models, 20, real, hash_filter=True)
+    assert [sum(sample.label == name for sample in samples) for name in NAMES] == [10, 10, 0]
+    first, second = tally["classes"].values()
+    assert first["rate"] < 0.5 and first["too_far"] == 0
+    assert second == {"candidates": 100, "rejected": 90, "too_far": 10, "rate": 1.0}
+    assert tally["candidates"] == first["candidates"] + 100 and tally["rejected"] == first["rejected"] + 90
+    assert {sample.label for sample in rejected} == {NAMES[0], NAMES[1]} or len(rejected) == synthesis.REJECTED_SHOWN
+    fewer, *_ = labelled_set(models, 7, real, hash_filter=True)
+    assert all((one.image == two.image).all() for one, two in zip(fewer, samples))
+
+
+# ---------------------------------------------------------------- flags
+
+
+def test_labelled_photographs_are_conditional_unless_told_otherwise():
+    for words, expected in (([], True), (["--conditional"], True), (["--noconditional"], False)):
+        settings = settings_of(*words)
+        flags.apply_classes(settings, NAMES, 1)
+        assert settings["conditional"] is expected
+    for words in ([], ["--noconditional"]):
+        settings = settings_of(*words)
+        flags.apply_classes(settings, None, 1)
+        assert settings["conditional"] is None
+    with pytest.raises(InputError, match="--conditional: .*no labels"):
+        flags.apply_classes(settings_of("--conditional"), None, 1)
+    with pytest.raises(InputError, match="--conditional: .*--target=image"):
+        flags.apply_classes(settings_of("--conditional") | {"target": "mask"}, NAMES, 1)
+
+
+@pytest.mark.parametrize(("words", "channels", "latent", "epochs"), [
+    ([], 1, 512, 60), (["--noconditional"], 1, 512, 30), ([], 3, 256, 10), (["--noconditional"], 3, 256, 10),
+])  # fmt: skip
+def test_numbers_of_p2(words, channels, latent, epochs):
+    for model in ("dcgan", "pggan"):
+        settings = settings_of("--preset=paper", f"--model={model}", *words)
+        flags.apply_classes(settings, NAMES, channels)
+        assert settings["latent"] == latent and settings["batch_size"] == 32
+        assert settings["epochs" if model == "dcgan" else "level_epochs"] == epochs
+        rates = settings["learning_rate"], settings["beta1"], settings["beta2"]
+        assert rates == ((2e-4, 0.5, 0.999) if model == "dcgan" else (1e-3, 0.0, 0.99))
+        levels = 1 if model == "dcgan" else 3
+        assert flags.steps_and_epochs(settings, 320) == (levels * epochs * 10, levels * epochs)
+    given = settings_of("--preset=paper", "--steps=7", *words)
+    flags.apply_classes(given, NAMES, channels)
+    assert flags.steps_and_epochs(given, 320)[0] == 7
+
+
+# ---------------------------------------------------------------- the command
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, eagerly):
+    """Runs train_stage1.py on a labelled set of 16 x 16 pixels; returns what it printed."""
+    monkeypatch.setitem(flags.SMALL_DATA_MODELS, "pggan", flags.SMALL_DATA_MODELS["pggan"] | {"width": 1 / 64, "latent": 4, "level_images": 8, "steps": 6})
+    monkeypatch.setitem(flags.SMALL_DATA_MODELS, "selfmod", flags.SMALL_DATA_MODELS["selfmod"] | {"latent": 4, "steps": 2})
+    monkeypatch.setattr(stage1, "SETTLING_BATCHES", 1)
+    facts = {"fields_of_view": "none", "test_split": "none", "holdout": 0}
+    names = sorted(NAMES)
+    records.write(tmp_path / "prepared", "chests", labelled_images(dtype=np.uint16), source="x", class_names=names, extra=facts)
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: tmp_path / "prepared")
+    spec = importlib.util.spec_from_file_location("script", ROOT / "train_stage1.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    def run(*words):
+        argv = ["train_stage1.py", "--data=phantom", "--target=image", "--batch_size=4", f"--out_dir={tmp_path / 'out'}", *words]
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            script.main(flags.parse("train_stage1", "", argv) | {"image_size": (16, 16)})
+        return out.getvalue()
+
+    run.out = tmp_path / "out"
+    return run
+
+
+def test_the_command_makes_a_labelled_set_of_the_same_size_and_classes(command):
+    said = command("--model=pggan")
+    assert "12 images in" in said and "rejected by their average hash" in said
+    made = records.Records(command.out / "synthetic")
+    manifest, names = made.manifest, sorted(NAMES)
+    assert made.class_names == names and manifest["real"]["class_counts"] == {"train": {NAMES[2]: 2, NAMES[0]: 6, NAMES[1]: 4}}
+    assert manifest["class_counts"]["train"] == {NAMES[2]: 2, NAMES[0]: 6, NAMES[1]: 4}
+    assert made[0].image.dtype == np.uint16 and made[0].group is None
+    assert manifest["filter"]["classes"].keys() == set(NAMES) and "threshold" not in json.dumps(manifest["filter"])
+    assert manifest["filter"]["candidates"] >= 12 and len(manifest["checkpoint_sha256"]) == 64
+    assert manifest["flags"]["conditional"] is True and manifest["steps"] == manifest["sampled_step"] == 6
+    with open(command.out / "synthetic" / "png" / "index.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["label"], row["seed"]) for row in rows] == [(sample.label, "0") for sample in made]
+    picture = np.asarray(Image.open(command.out / "synthetic" / "png" / rows[3]["image"]))
+    assert picture.dtype == np.uint16 and (picture == made[3].image[..., 0]).all()
+    assert Image.open(command.out / "stage1" / "growth.png").size == (8 * 18 - 2, 3 * 18 - 2)
+    if manifest["filter"]["rejected"] + manifest["filter"]["too_far"]:
+        assert (command.out / "stage1" / "rejected.png").exists()
+    assert not any("SECRET" in path.read_text(errors="replace") for path in (command.out / "synthetic").rglob("*") if path.is_file())
+
+    assert "already done: 12" in command("--model=pggan")
+    command("--model=pggan", "--num_samples=20", "--label_distribution=real")
+    more = records.Records(command.out / "synthetic")
+    assert len(more) == 20 and all((one.image == two.image).all() for one, two in zip(made, more))
+    command("--model=pggan", "--label_distribution=balanced", "--nohash_filter")
+    balanced = records.read_manifest(command.out / "synthetic")
+    assert set(balanced["class_counts"]["train"].values()) == {4} and "filter" not in balanced
+    with pytest.raises(InputError, match="conditional was True and is now False"):
+        command("--model=pggan", "--noconditional")
+
+
+def test_one_model_a_class_each_in_its_folder(command):
+    said = command("--model=selfmod", "--noconditional")
+    folders = sorted(path.name for path in (command.out / "stage1").iterdir() if path.is_dir())
+    assert folders == ["1_evil_name", "2_female_18-38", "3_male_18-38"]
+    assert "class 2 of 3: female 18-38: 6 images" in said
+    made = records.Records(command.out / "synthetic")
+    assert made.manifest["class_counts"]["train"] == {NAMES[2]: 2, NAMES[0]: 6, NAMES[1]: 4}
+    digests = made.manifest["checkpoint_sha256"]
+    assert digests.keys() == set(NAMES) and len(set(digests.values())) == 3
+    assert made.manifest["steps"] == dict.fromkeys(NAMES, 2)
+    assert "already done: 12" in command("--model=selfmod", "--noconditional")
