@@ -77,7 +77,7 @@ def _add_candidates(sides, dark, smooth, spine):
         if top == 0 or left == 0 or right == SIDE or not 0.03 < region.area / SIDE**2 < 0.3:
             continue  # air around the body, or far too small or large
         row, column = region.centroid
-        found = sides[column > spine]
+        found = sides[int(column > spine)]
         shape = np.array([region.area_filled / SIDE, abs(column - spine), row, bottom - top, right - left]) / SIDE
         score = -(((shape - _LUNG[0]) / _LUNG[1]) ** 2).sum() / 2
         if found and score + _EDGE < found[0][0]:
@@ -98,12 +98,14 @@ def normalise(image):
     """Normalises brightness by the lungs: linearly, their hull's 5th percentile to LOW and the 95th to HIGH of the range (P2 § 2.1).
 
     Args:
-      image: [height, width, 1] uint8 or uint16.
+      image: [height, width, channels] uint8 or uint16; one saved in colour is made grey.
 
     Returns:
       ([height, width, 1] of the same dtype, what lies beyond the range clipped; whether the lungs were found). Without lungs
       the percentiles are those of the whole frame. A constant image stays as it is.
     """
+    if image.shape[2] > 1:
+        image = np.rint(image.mean(axis=-1, keepdims=True)).astype(image.dtype)
     hull = lung_hull(image)
     low, high = np.percentile(image if hull is None else image[hull], PERCENTILES)
     if high == low:
@@ -129,3 +131,11 @@ def draw_hull(image, hull):
     if hull is not None:
         picture[ndimage.binary_dilation(hull, np.ones((3, 3))) & ~hull] = 255, 0, 0
     return picture
+
+
+def hull_sheet(images, columns=4):
+    """Images of one size with their hulls drawn, row by row: list of [height, width, 1] -> [rows * height, columns * width, 3] uint8."""
+    pictures = [draw_hull(image, lung_hull(image)) for image in images]
+    pictures += [np.zeros_like(pictures[0])] * (-len(pictures) % columns)
+    rows = [np.concatenate(pictures[i : i + columns], axis=1) for i in range(0, len(pictures), columns)]
+    return np.concatenate(rows)

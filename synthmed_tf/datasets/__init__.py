@@ -11,6 +11,7 @@ import numpy as np
 from synthmed_tf.datasets import bubil, chase_db1, drive, folder, idrid, messidor, phantom
 from synthmed_tf.datasets.files import read_entry
 from synthmed_tf.images import UnreadableImage
+from synthmed_tf.radiographs import normalise
 from synthmed_tf.sample import InputError
 
 DATASETS = {
@@ -39,7 +40,8 @@ def load(data, data_dir, *, holdout=0, skip_bad_files=False, seed=0):
       seed: draws the held-out groups; used by holdout alone. All commands of one experiment must give the same.
 
     Returns:
-      Iterator[Sample]. Ids are unique. Official test images without masks, and all of idrid and messidor, have mask
+      Iterator[Sample]. Ids are unique. Radiographs are grey, their brightness normalised by the lungs at native size (P2 § 2.1
+      resizes first; percentiles hardly depend on the size); a warning at the end counts those whose lungs are not found. Official test images without masks, and all of idrid and messidor, have mask
       None.
 
     Raises:
@@ -155,7 +157,7 @@ def _load_phantoms(data_dir, holdout, seed):
 
 
 def _load(entries, data, skip_bad_files):
-    unreadable, copies, first = [], [], None
+    unreadable, copies, lungless, first = [], [], [], None
     pairs, tested = set(), set()  # digests of the pairs so far, and of the test split's images and masks
     for entry in entries:
         try:
@@ -165,6 +167,10 @@ def _load(entries, data, skip_bad_files):
                 raise
             unreadable.append(str(error).split(": ")[0])
             continue
+        if entry.is_radiograph:
+            image, has_lungs = normalise(sample.image)
+            sample = dataclasses.replace(sample, image=image)
+            lungless += [] if has_lungs else [entry.image.name]
         kind = sample.image.dtype, sample.image.shape[2]
         first = first or (kind, entry.image.name)
         if kind != first[0]:
@@ -185,6 +191,11 @@ def _load(entries, data, skip_bad_files):
         warnings.warn(f"{data}: {len(unreadable)} unreadable files left out ({_some(unreadable)})", stacklevel=2)
     if copies:
         warnings.warn(f"{data}: {len(copies)} copies of other images or masks left out ({_some(copies)})", stacklevel=2)
+    if lungless:
+        warnings.warn(
+            f"{data}: {len(lungless)} of {len(entries)} images: lungs not found, normalised by the whole frame ({_some(lungless)})",
+            stacklevel=2,
+        )
     if unreadable and not pairs:
         raise InputError(
             f"{data}: none of its {len(unreadable)} images could be read; run without --skip_bad_files to see why"
