@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthmed_tf.datasets import bubil, chase_db1, drive, folder, idrid, messidor, phantom
+from synthmed_tf.datasets import bubil, chase_db1, drive, folder, idrid, messidor, phantom, slides
 from synthmed_tf.datasets.files import read_entry
 from synthmed_tf.images import UnreadableImage
 from synthmed_tf.radiographs import normalise
@@ -32,7 +32,7 @@ def load(data, data_dir, *, holdout=0, skip_bad_files=False, seed=0):
     or mask is in it is left out, and so is an exact repeat of a pair; a warning at the end counts them.
 
     Args:
-      data: a name in DATASETS, or the path of a folder (see folder.py).
+      data: a name in DATASETS, or the path of a folder (see folder.py and slides.py).
       data_dir: the folder that holds the named sets.
       holdout: if not 0, this many groups of the training images are the test split in place of the official one. For
         DRIVE without test labels.
@@ -98,7 +98,7 @@ def list_entries(data, data_dir):
         if data in DATASETS:
             entries = DATASETS[data].entries(data_dir)
         elif Path(data).is_dir():
-            entries = folder.entries(data)
+            entries = slides.entries(data) if slides.is_folder_of_slides(data) else folder.entries(data)
         else:
             raise InputError(
                 f"--data={data}: no such data set or folder; allowed are {', '.join(DATASETS)}, or the path of a "
