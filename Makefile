@@ -49,5 +49,5 @@ $(VENV)/.installed: $(REQUIREMENTS)
 	touch $@
 
 $(VENV)/.installed-for-tests: $(VENV)/.installed
-	$(PIP) --editable .[test,tfds,notebooks]
+	$(PIP) --editable .[test,tfds,notebooks,dicom,wsi]
 	touch $@

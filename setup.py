@@ -37,13 +37,15 @@ setup(
         "tqdm",
     ],
     extras_require={
+        "dicom": ["pydicom>=3"],
         "gpu": ["tensorflow[and-cuda]==2.15.1"],  # 2.15.0 asks for a TensorRT that cannot be installed
         "notebooks": ["ipykernel", "nbclient", "nbformat"],
-        "test": ["pytest", "ruff"],
+        "test": ["pytest", "ruff", "tifffile"],
         "tfds": [
             "tensorflow-datasets",
             "tensorflow-metadata<1.16",
         ],  # later ones need a protobuf that TensorFlow refuses
+        "wsi": ["openslide-bin", "openslide-python"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from synthmed_tf.sample import InputError
+from synthmed_tf.dicom import read_dicom
+from synthmed_tf.sample import InputError, UnreadableImage
 
-IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif", ".dcm")
 _FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF")  # Pillow's decoders for them; no others are tried on a user's bytes
 _DECODING_ERRORS = (  # what Pillow raises on broken or hostile files
     OSError,
@@ -30,10 +31,6 @@ CENTRELINE_WEIGHT = 0.3  # of the centreline beside the wall: the ridge of a thi
 _MAX_FIELD = 1 - 2.0**-20  # distance fields stay inside the open interval, where atanh is finite in float32
 
 
-class UnreadableImage(InputError):
-    """A file that is not an image, or a truncated, damaged or absurdly large one. `--skip_bad_files` leaves it out."""
-
-
 class Box(NamedTuple):
     """A crop in native pixels. It may reach beyond the image, where everything is 0."""
 
@@ -47,7 +44,7 @@ def read_image(path, stream=None):
     """Reads an image file.
 
     Palettes become grey or colours, 1-bit becomes 0 and 255, transparency is dropped, the camera's EXIF rotation is
-    applied. Intensities are never scaled.
+    applied. Intensities are never scaled, but for those of DICOM files (.dcm), see `dicom.read_dicom`.
 
     Args:
       path: file name; appears in messages.
@@ -60,6 +57,8 @@ def read_image(path, stream=None):
       UnreadableImage: missing, truncated, not an image, or a decompression bomb (over Pillow's limit of 89 megapixels).
       InputError: a readable image of a kind that is not supported: several pages, 16-bit colour, other numbers.
     """
+    if str(path).lower().endswith(".dcm"):
+        return read_dicom(path, stream)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
@@ -289,7 +288,7 @@ def to_uint8(values):
 
 def to_uint16(values):
     """[-1, 1] float -> 0..65535 uint16, rounded."""
-    return np.clip(np.rint((np.asarray(values, np.float32) + 1) * np.float32(32767.5)), 0, 65535).astype(np.uint16)
+    return np.clip(np.rint((np.asarray(values, np.float64) + 1) * 32767.5), 0, 65535).astype(np.uint16)
 
 
 def halvings(size):

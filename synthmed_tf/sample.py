@@ -9,6 +9,10 @@ class InputError(ValueError):
     """Something that the user gave cannot be used. Its message is one line: what, where, what is allowed, what mends it."""
 
 
+class UnreadableImage(InputError):
+    """A file that is not an image, or a truncated, damaged or absurdly large one. `--skip_bad_files` leaves it out."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sample:
     """One image with what is known about it.

@@ -231,7 +231,7 @@ def test_one_id_in_train_and_test(tmp_path):
     refused(["same id 'a'", "train/images/a.png", "test/images/a.png"], tmp_path)
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "scan.dcm", "array.npy"])
+@pytest.mark.parametrize("name", ["notes.txt", "scan.nii", "array.npy"])
 def test_files_that_are_no_images_are_not_dropped_silently(own, name):
     (own / "images" / name).write_bytes(b"x")
     refused([f"images/{name}: not an image file", ".png"], own)

@@ -21,9 +21,11 @@ from synthmed_tf.datasets import (
     phantom_histology,
     phantom_xray,
     shenzhen,
+    slides,
 )
 from synthmed_tf.datasets.files import read_entry
 from synthmed_tf.images import UnreadableImage
+from synthmed_tf.radiographs import normalise
 from synthmed_tf.sample import InputError
 
 BUILT_IN = {"phantom": phantom, "phantom_xray": phantom_xray, "phantom_histology": phantom_histology}  # drawn, not read
@@ -54,7 +56,7 @@ def load(data, data_dir, *, labels=None, holdout=0, skip_bad_files=False, seed=0
     and so is an exact repeat of a pair; a warning at the end counts them.
 
     Args:
-      data: a name in DATASETS, or the path of a folder (see folder.py).
+      data: a name in DATASETS, or the path of a folder (see folder.py and slides.py).
       data_dir: the folder that holds the named sets.
       labels: what the classes are: for nih and shenzhen age bins (see `study_groups.parse_bins`), for a folder with a
         table its label column; None: the default bins, or the only such column. Other sets take none.
@@ -64,7 +66,8 @@ def load(data, data_dir, *, labels=None, holdout=0, skip_bad_files=False, seed=0
       seed: draws the held-out groups; used by holdout alone. All commands of one experiment must give the same.
 
     Returns:
-      Iterator[Sample]. Ids are unique. Official test images without masks, and all of idrid and messidor, have mask
+      Iterator[Sample]. Ids are unique. Radiographs are grey, their brightness normalised by the lungs at native size (P2 § 2.1
+      resizes first; percentiles hardly depend on the size); a warning at the end counts those whose lungs are not found. Official test images without masks, and all of idrid and messidor, have mask
       None.
 
     Raises:
@@ -132,7 +135,7 @@ def list_entries(data, data_dir, labels=None):
                 )
             entries = DATASETS[data].entries(data_dir)
         elif Path(data).is_dir():
-            entries = folder.entries(data, labels)
+            entries = slides.entries(data) if slides.is_folder_of_slides(data) else folder.entries(data, labels)
         else:
             raise InputError(
                 f"--data={data}: no such data set or folder; allowed are {', '.join(DATASETS)}, or the path of a "
@@ -253,7 +256,7 @@ def _held_out_of_each_class(data, entries, holdout=0, seed=0):
 
 
 def _load(entries, data, skip_bad_files):
-    unreadable, copies, first = [], [], None
+    unreadable, copies, lungless, first = [], [], [], None
     pairs, tested = set(), set()  # digests of the pairs so far, and of the test split's images and masks
     for entry in entries:
         try:
@@ -263,6 +266,10 @@ def _load(entries, data, skip_bad_files):
                 raise
             unreadable.append(str(error).split(": ")[0])
             continue
+        if entry.is_radiograph:
+            image, has_lungs = normalise(sample.image)
+            sample = dataclasses.replace(sample, image=image)
+            lungless += [] if has_lungs else [entry.image.name]
         kind = sample.image.dtype, sample.image.shape[2]
         first = first or (kind, entry.image.name)
         if kind != first[0]:
@@ -283,6 +290,11 @@ def _load(entries, data, skip_bad_files):
         warnings.warn(f"{data}: {len(unreadable)} unreadable files left out ({_some(unreadable)})", stacklevel=2)
     if copies:
         warnings.warn(f"{data}: {len(copies)} copies of other images or masks left out ({_some(copies)})", stacklevel=2)
+    if lungless:
+        warnings.warn(
+            f"{data}: {len(lungless)} of {len(entries)} images: lungs not found, normalised by the whole frame ({_some(lungless)})",
+            stacklevel=2,
+        )
     if unreadable and not pairs:
         raise InputError(
             f"{data}: none of its {len(unreadable)} images could be read; run without --skip_bad_files to see why"

@@ -3,18 +3,22 @@
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from synthmed_tf import datasets, records
 from synthmed_tf.datasets.files import sample_id
 from synthmed_tf.images import Box, crop_resize, crop_resize_mask, frame_box
+from synthmed_tf.radiographs import hull_sheet
 from synthmed_tf.sample import InputError
 
+SHEET_IMAGES = 12  # radiographs whose lungs are drawn for a person to check
 VERSION = 1  # part of the folder's hash: raise it whenever the same raw files are prepared differently
 
 
@@ -35,7 +39,8 @@ def prepare(data, data_dir, size, *, out_dir, labels=None, holdout=0, skip_bad_f
       usual, data, data_dir, fingerprint, holdout, fields_of_view ("as shipped", "estimated" or "none") and test_split
       (how it was made; a test split that lacks the masks of the training split is left out, and test_split says so),
       and labels where they were given. Samples of sets without masks have none; class names are in sorted order,
-      numbers in them by size. Samples of labelled sets keep their group.
+      numbers in them by size. Samples of labelled sets keep their group. Of radiographs PLACE-lungs.png shows the lungs
+      that were found.
 
     Raises:
       InputError: what `datasets.load` raises, no training image, or neither folder can be written.
@@ -70,7 +75,25 @@ def prepare(data, data_dir, size, *, out_dir, labels=None, holdout=0, skip_bad_f
         class_names=class_names,
         keep_groups=keep_groups,
     )
+    if any(entry.is_radiograph for entry in datasets.list_entries(data, data_dir, labels)):
+        _draw_lungs(place)
     return place
+
+
+def _draw_lungs(place):
+    """Writes PLACE-lungs.png, as private as the folder: the hulls of the lungs of some radiographs at even steps."""
+    samples = records.Records(place)
+    steps = sorted({round(i) for i in np.linspace(0, len(samples) - 1, SHEET_IMAGES)})
+    picture = place.with_name(f"{place.name}-lungs.png")
+    temporary = picture.with_name(f".{picture.name}.{os.getpid()}")
+    try:
+        Image.fromarray(hull_sheet([samples[i].image for i in steps])).save(temporary, "PNG")
+        os.replace(temporary, picture)
+    except OSError as error:
+        raise InputError(f"{picture}: could not be written ({error.strerror}); free space on the disk") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    print(f"the lungs that brightness was normalised by, to be checked by eye: {picture} (private)", flush=True)
 
 
 def crop_sample(sample, size):

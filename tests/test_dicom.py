@@ -1,0 +1,183 @@
+"""DICOM files made by pydicom, against the closed forms of DICOM PS3.3 C.11."""
+
+import io
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from synthmed_tf import images, records
+from synthmed_tf.datasets.prepare import prepare
+from synthmed_tf.sample import InputError
+
+pydicom = pytest.importorskip("pydicom")
+
+NAME = "DOE^JOHN"
+STORED = np.arange(48, dtype=np.uint16).reshape(6, 8) * 85  # 0 to 3995, 12 bits
+
+
+def make(path, stored=STORED, bits=12, photometric="MONOCHROME2", **tags):
+    """A file of 16 bits allocated, uncompressed unless tags say otherwise."""
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = pydicom.uid.DigitalXRayImageStorageForPresentation
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3.4"
+    dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = NAME, "PID-4711", "19700101"
+    dataset.Rows, dataset.Columns = stored.shape[-2:]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, photometric
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8 * stored.itemsize, bits, bits - 1
+    dataset.PixelRepresentation = int(stored.dtype.kind == "i")
+    dataset.add_new("PixelData", "OW", stored.tobytes())
+    for tag, value in tags.items():
+        setattr(dataset, tag, value)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def read(path):
+    """Reads with no warning; 16 bits, one channel."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image = images.read_image(path)
+    assert image.dtype == np.uint16 and image.shape[2:] == (1,)
+    return image[..., 0]
+
+
+def window(values, center, width):
+    """PS3.3 C.11.2.1.2.1, to 0..65535."""
+    return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1) * 65535
+
+
+def same(image, expected):
+    np.testing.assert_allclose(image, expected, atol=0.51)  # rounded
+
+
+def test_the_range_of_the_bits_stored_is_stretched_to_16_bits(tmp_path):
+    same(read(make(tmp_path / "a.dcm")), STORED * 65535.0 / 4095)
+    same(read(make(tmp_path / "b.dcm", STORED, 16)), STORED)
+    same(read(make(tmp_path / "c.dcm", (STORED % 256).astype(np.uint8), 8)), STORED % 256 * 257)
+    signed = (STORED.astype(np.int16) - 2000).clip(-2048, 2047)
+    same(read(make(tmp_path / "d.DCM", signed)), (signed + 2048) * 65535.0 / 4095)
+
+
+def test_monochrome1_is_inverted(tmp_path):
+    same(read(make(tmp_path / "a.dcm", photometric="MONOCHROME1")), 65535 - STORED * 65535.0 / 4095)
+    shown = read(make(tmp_path / "b.dcm", photometric="MONOCHROME1", WindowCenter=2000, WindowWidth=1000))
+    same(shown, 65535 - window(STORED, 2000, 1000))
+
+
+def test_window_after_slope_and_intercept(tmp_path):
+    tags = {"RescaleSlope": 2, "RescaleIntercept": -1000}
+    same(read(make(tmp_path / "a.dcm", **tags)), STORED * 65535.0 / 4095)  # a slope alone changes nothing
+    same(read(make(tmp_path / "b.dcm", WindowCenter=0, WindowWidth=3000, **tags)), window(STORED * 2.0 - 1000, 0, 3000))
+    falling = read(make(tmp_path / "c.dcm", WindowCenter=-2000, WindowWidth=1500, RescaleSlope=-1, RescaleIntercept=0))
+    same(falling, window(-1.0 * STORED, -2000, 1500))
+    several = read(make(tmp_path / "d.dcm", WindowCenter=[1500, 9], WindowWidth=[900, 9]))
+    same(several, window(STORED, 1500, 900))  # the first
+    sigmoid = read(make(tmp_path / "e.dcm", WindowCenter=1500, WindowWidth=900, VOILUTFunction="SIGMOID"))
+    same(sigmoid, 65535 / (1 + np.exp(-4 * (STORED - 1500.0) / 900)))
+
+
+def test_table_of_interest(tmp_path):
+    table = pydicom.Dataset()
+    table.add_new("LUTDescriptor", "US", [4096, 0, 16])
+    table.add_new("LUTData", "OW", (65535 - np.arange(4096) * 16).astype("<u2").tobytes())
+    same(read(make(tmp_path / "a.dcm", VOILUTSequence=[table])), 65535 - STORED * 16.0)
+
+
+def test_compressed_files(tmp_path, monkeypatch):
+    def compressed(name, uid, data):
+        dataset = pydicom.dcmread(make(tmp_path / name, (STORED % 256).astype(np.uint8), 8))
+        dataset.file_meta.TransferSyntaxUID = uid
+        dataset.PixelData = pydicom.encaps.encapsulate([data])
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+        dataset.save_as(tmp_path / name)
+        return tmp_path / name
+
+    dataset = pydicom.dcmread(make(tmp_path / "rle.dcm"))
+    dataset.compress(pydicom.uid.RLELossless)
+    dataset.save_as(tmp_path / "rle.dcm")
+    same(read(tmp_path / "rle.dcm"), STORED * 65535.0 / 4095)
+    with pytest.raises(InputError, match="JPEG Lossless.*no decoder is installed") as caught:
+        read(compressed("lossless.dcm", pydicom.uid.JPEGLosslessSV1, b"\xff\xd8\xff\xd9"))
+    assert "\n" not in str(caught.value)
+    jpeg = io.BytesIO()
+    Image.new("L", (120, 90)).save(jpeg, "JPEG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 8000)
+    with pytest.raises(images.UnreadableImage, match="decompression bomb"):  # 10800 pixels that claim to be 6x8
+        read(compressed("bomb.dcm", pydicom.uid.JPEGBaseline8Bit, jpeg.getvalue()))
+
+
+@pytest.mark.parametrize(
+    "tags, says",
+    [
+        ({"NumberOfFrames": 2, "PixelData": STORED.tobytes() * 2}, "2 frames"),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "RGB"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE"),
+        ({"Rows": 60_000, "Columns": 60_000}, "declares 3600000000 pixels"),
+        ({"Rows": 60, "Columns": 80}, "cannot be read as DICOM"),
+        ({"BitsAllocated": 32}, "32 bits"),
+        ({"RescaleSlope": 0, "RescaleIntercept": 0}, "RescaleSlope is 0"),
+        ({"WindowCenter": 5, "WindowWidth": 0}, "Window Width"),
+    ],
+)
+def test_unsupported_and_hostile_tags(tmp_path, tags, says):
+    make(tmp_path / "a.dcm", **tags)
+    with pytest.raises(InputError, match=says) as caught:
+        read(tmp_path / "a.dcm")
+    assert str(caught.value).startswith(str(tmp_path / "a.dcm")) and "\n" not in str(caught.value)
+    assert NAME not in str(caught.value)
+
+
+def test_truncated_damaged_and_missing_files(tmp_path):
+    content = make(tmp_path / "a.dcm").read_bytes()
+    for length in (0, 3, 140, 300, len(content) - 1):
+        (tmp_path / "a.dcm").write_bytes(content[:length])
+        with pytest.raises(images.UnreadableImage, match="--skip_bad_files"):
+            read(tmp_path / "a.dcm")
+    rng = np.random.default_rng(0)
+    for _ in range(40):  # whatever the damage: an image or an InputError of one line, nothing else, no warning
+        damaged = bytearray(content)
+        for place in rng.integers(128, len(content), 6):
+            damaged[place] = rng.integers(0, 256)
+        (tmp_path / "a.dcm").write_bytes(damaged)
+        try:
+            read(tmp_path / "a.dcm")
+        except InputError as error:
+            assert "\n" not in str(error) and NAME not in str(error)
+    with pytest.raises(images.UnreadableImage, match="No such file"):
+        read(tmp_path / "missing.dcm")
+    deflated = pydicom.dcmread(make(tmp_path / "b.dcm"))
+    deflated.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    deflated.save_as(tmp_path / "b.dcm")
+    with pytest.raises(images.UnreadableImage, match="deflated"):
+        read(tmp_path / "b.dcm")
+
+
+def test_without_pydicom(tmp_path, monkeypatch):
+    make(tmp_path / "a.dcm")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(InputError, match=r"pip install synthmed_tf\[dicom\]"):
+        images.read_image(tmp_path / "a.dcm")
+
+
+def test_16_bit_files_become_16_bit_records_without_a_trace_of_the_patient(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "own" / "masks").mkdir(parents=True)
+    (tmp_path / "own" / "images").mkdir()
+    for stem in "abcde":
+        make(tmp_path / "own" / "images" / f"{stem}.dcm", rng.integers(0, 4096, (64, 64)).astype(np.uint16))
+        Image.fromarray(rng.integers(0, 2, (64, 64)).astype(np.uint8) * 255).save(tmp_path / "own" / "masks" / f"{stem}.png")
+    assert NAME.encode() in (tmp_path / "own" / "images" / "a.dcm").read_bytes()
+    folder = prepare(str(tmp_path / "own"), tmp_path / "data", (64, 64), out_dir=tmp_path / "out")
+    for sample in records.Records(folder):
+        stored = pydicom.dcmread(tmp_path / "own" / "images" / f"{sample.id}.dcm").pixel_array
+        assert sample.image.dtype == np.uint16
+        same(sample.image[..., 0], stored * 65535.0 / 4095)
+    written = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    assert len(written) > 3
+    for path in written:
+        assert not any(trace in path.read_bytes() for trace in (b"DOE", b"JOHN", b"PID-4711", b"19700101"))
