@@ -38,6 +38,12 @@ PEOPLE = [("F", 20), ("M", 30), ("F", 44), ("M", 45), ("F", 60), ("M", 66)]  # o
 GROUPS = ["female 18-38", "male 18-38", "female 39-47", "male 39-47", "female 48-68", "male 48-68"]
 
 
+@pytest.fixture(autouse=True)
+def no_normalisation(monkeypatch):
+    """Pixels stay as they are in the files: how brightness is normalised is for tests/test_radiographs.py."""
+    monkeypatch.setattr(datasets, "normalise", lambda image: (image, True))
+
+
 def grey(shape=(12, 10)):
     return RNG.integers(0, 255, shape).astype(np.uint8)
 

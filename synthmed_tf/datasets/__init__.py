@@ -1,6 +1,7 @@
 """Data sets: raw files -> Samples at native resolution. DATASETS is the table of them; any folder is one as well."""
 
 import collections
+import dataclasses
 import hashlib
 import os
 import warnings
