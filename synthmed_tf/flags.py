@@ -66,8 +66,9 @@ def define(script, values):
 
     add = group("Data")
     sets = (
-        "phantom (built in), drive, chase_db1, bubil, idrid, messidor; with classes nih, shenzhen, pcam; or the path of a folder with "
-        "images/ and masks/, with one sub-folder a class, or with images/ and a CSV table of labels"
+        "phantom (built in), drive, chase_db1, bubil, idrid, messidor; with classes nih, shenzhen, pcam, phantom_xray and "
+        "phantom_histology (built in); or the path of a folder with images/ and masks/, with one sub-folder a class, with images/ and a "
+        "CSV table of labels, or with whole slides"
     )
     if evaluates:
         add(word, "data", None, f"the real set: {sets}; not needed for a set made by these scripts")
@@ -81,7 +82,7 @@ def define(script, values):
         text = "hold out N groups of training images as test images (for DRIVE, whose test labels may be missing)"
         add(number, "holdout", None if evaluates else 0, text, lower_bound=0)
         text = (
-            "what the classes are. nih, shenzhen: age bins (with both genders), young_mature (default), x_norm_l, x_norm, x_norm_2, or "
+            "what the classes are. nih, shenzhen, phantom_xray: age bins (with both genders), young_mature (default), x_norm_l, x_norm, x_norm_2, or "
             "years such as 18-38,48-68; others are left out. A folder with a table: its label column, if it has several"
         )
         add(word, "labels", None, text)

@@ -92,7 +92,7 @@ def check(data, data_dir, *, labels=None, needs_masks=False):
     if needs_masks and not has_masks(data, data_dir):
         raise InputError(
             f"--data={data}: its images have no masks, which this stage learns from; allowed are sets with masks, such "
-            "as drive, chase_db1 or a folder with images/ and masks/; give one of them"
+            "as drive, chase_db1 or a folder with images/ and masks/; give one of them, or --target=image"
         )
 
 
@@ -140,7 +140,7 @@ def list_entries(data, data_dir, labels=None):
         else:
             raise InputError(
                 f"--data={data}: no such data set or folder; allowed are {', '.join(DATASETS)}, or the path of a "
-                "folder with images/ and masks/, with one sub-folder a class, or with images/ and a CSV table of labels"
+                "folder with images/ and masks/, with one sub-folder a class, with images/ and a CSV table of labels, or with slides"
             )
     except OSError as error:
         raise InputError(
