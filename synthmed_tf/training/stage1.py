@@ -459,19 +459,21 @@ def forget(optimizer):
 def make_gan_step(networks, optimizers, settings, replicas=1, level=None, alpha=None):
     """The training step of a GAN: (step number, [batch, height, width, channels + 1] from real_fields, classes if any) -> losses.
 
-    One update of the discriminator and one of the generator, both on the same fake images (Radford et al. 2016 leave it open). A
-    PGGAN plays the Wasserstein game with a gradient penalty every settings["penalty_every"] steps and drift (Karras et al. 2018,
-    appendix A.1); the others have cross entropy, non-saturating, with R1 every R1_EVERY steps where settings["r1"] > 0.
+    One update of the discriminator and one of the generator, both on the same fake images (Radford et al. 2016 leave it open). With
+    settings["penalty_every"], of a PGGAN, it is the Wasserstein game with drift and a gradient penalty every so many steps (Karras et
+    al. 2018, appendix A.1); else cross entropy, non-saturating, with R1 every R1_EVERY steps where settings["r1"] > 0.
 
     Args:
       level: of a PGGAN, the level to train; None: of another network.
       alpha: function step number -> share of that level; None: 1. Real images are faded as the generator's are.
     """
     generator, discriminator = networks.generator, networks.discriminator
-    if level is None:
-        every, weight = R1_EVERY, settings["r1"] / 2 * max(1, min(generator.output_shape[1:3]) / R1_SIDE)
-    else:
+    is_wasserstein = bool(settings.get("penalty_every"))
+    if is_wasserstein:
         every, weight = settings["penalty_every"], GRADIENT_PENALTY
+    else:
+        size = generator.output_shape[1:3] if level is None else pggan.level_size(settings["image_size"], level)
+        every, weight = R1_EVERY, settings["r1"] / 2 * max(1, min(size) / R1_SIDE)
 
     @tf.function
     def step(number, stack, *labels):
@@ -491,12 +493,12 @@ def make_gan_step(networks, optimizers, settings, replicas=1, level=None, alpha=
         with tf.GradientTape(persistent=True) as tape:
             fake = generator(together(z, *labels), training=True, **at)
             real_logits, fake_logits = critic(real), critic(fake)
-            if level is None:
-                d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits)
-                g_loss = losses.generator_non_saturating(fake_logits)
-            else:
+            if is_wasserstein:
                 d_loss = losses.wasserstein_critic(real_logits, fake_logits) + DRIFT * losses.drift(real_logits)
                 g_loss = losses.wasserstein_generator(fake_logits)
+            else:
+                d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits)
+                g_loss = losses.generator_non_saturating(fake_logits)
             d_loss, g_loss = d_loss / replicas, g_loss / replicas
         d_gradients = tape.gradient(d_loss, discriminator.trainable_variables)
         g_gradients = tape.gradient(g_loss, generator.trainable_variables)
@@ -504,11 +506,11 @@ def make_gan_step(networks, optimizers, settings, replicas=1, level=None, alpha=
 
             def add_penalty():
                 with tf.GradientTape() as outer:
-                    if level is None:
-                        penalty = losses.r1_penalty(critic, real)
-                    else:
+                    if is_wasserstein:
                         shares = tf.random.stateless_uniform([tf.shape(real)[0], 1, 1, 1], key_z + 1)
                         penalty = losses.gradient_penalty(critic, real, fake, shares)
+                    else:
+                        penalty = losses.r1_penalty(critic, real)
                     penalty *= every * weight / replicas
                 more = outer.gradient(penalty, discriminator.trainable_variables)
                 return [a if b is None else a + b for a, b in zip(d_gradients, more, strict=True)]
