@@ -22,7 +22,7 @@ STAGE1_PRESETS = {
 }  # fmt: skip
 
 SMALL_DATA_MODELS = {  # what small_data adds for each model
-    "flow": dict(latent=0, steps=3000, learning_rate=1e-3, rate_decay=2000, beta1=0.9, beta2=0.99, r1=0.0, average=0.998),
+    "flow": dict(latent=0, steps=5000, learning_rate=1e-3, rate_decay=2000, beta1=0.9, beta2=0.99, r1=0.0, average=0.998),
     "selfmod": dict(latent=64, steps=4000, learning_rate=1.2e-3, rate_decay=1000, beta1=0.0, beta2=0.99, r1=3.0, average=0.995),
     "dcgan": dict(latent=100, steps=4000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999, r1=3.0, average=0.995),
     # An eighth of the paper's width, a penalty every 4 steps, weighted 4 times; the steps that growth leaves over train the last level.

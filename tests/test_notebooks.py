@@ -8,7 +8,7 @@ nbformat = pytest.importorskip("nbformat", reason="the notebooks extra is not in
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-NAMES = ["1_data_and_records", "2_two_stages", "3_report"]
+NAMES = ["1_data_and_records", "2_two_stages", "3_report", "4_labelled_images"]
 MAX_BYTES = 300_000  # of a notebook with its outputs
 MAX_SECONDS = 900  # of one cell; a notebook takes one to two minutes on two idle cores
 
@@ -17,7 +17,7 @@ def _code_cells(path):
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
-def test_the_three_notebooks_are_there():
+def test_the_notebooks_are_there():
     assert [path.stem for path in NOTEBOOKS] == NAMES
 
 
