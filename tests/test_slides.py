@@ -50,11 +50,14 @@ def refused(folder, *says):
 
 def test_tiles_are_those_with_tissue_pixel_by_pixel(tmp_path):
     pixels = make_slide(tmp_path / "tumor" / "one.tif", (0, 200, 700, 1000))
-    entries = datasets.list_entries(str(tmp_path), "")
+    make_slide(tmp_path / "normal" / "two.tif", (0, 0, 256, 256))
+    entries = [entry for entry in datasets.list_entries(str(tmp_path), "") if entry.label == "tumor"]
     # Tissue covers rows 0, 1 whole and 188 of 256 pixels of row 2; columns 1, 2 whole, 56 pixels of 0 and 232 of 3.
     assert [entry.id for entry in entries] == [f"one_{row}_{column}" for row in range(3) for column in (1, 2, 3)]
     assert {(entry.group, entry.label, entry.mask) for entry in entries} == {("one", "tumor", None)}
-    for sample in datasets.load(str(tmp_path), ""):
+    samples = [sample for sample in datasets.load(str(tmp_path), "") if sample.label == "tumor"]
+    assert len(samples) == 9
+    for sample in samples:
         row, column = map(int, sample.id.split("_")[1:])
         tile = pixels[row * 256 : row * 256 + 256, column * 256 : column * 256 + 256]
         assert sample.image.dtype == np.uint8 and (sample.image == tile).all()
@@ -66,10 +69,10 @@ def test_class_folders_become_records(tmp_path):
         make_slide(tmp_path / "own" / "tumor" / f"t{i}.tif", (256, 256, 768, 768), seed=9 + i)
     folder = prepare(str(tmp_path / "own"), tmp_path / "data", (64, 64), out_dir=tmp_path / "out")
     manifest = records.read_manifest(folder)
-    assert manifest["class_names"] == ["normal", "tumor"] and manifest["counts"] == {"test": 4, "train": 20}
-    test = {sample.id.split("_")[0] for sample in records.Records(folder, "test")}
-    assert test == {"t1"}  # the fifth slide, whole
-    assert manifest["class_counts"]["train"] == {"normal": 12, "tumor": 8}
+    assert manifest["class_names"] == ["normal", "tumor"]
+    assert manifest["class_counts"] == {"test": {"normal": 4, "tumor": 4}, "train": {"normal": 8, "tumor": 8}}
+    groups = {split: {sample.group for sample in records.Records(folder, split)} for split in ("train", "test")}
+    assert len(groups["test"]) == 2 and not groups["test"] & groups["train"]  # a slide of each class, whole
 
 
 @pytest.mark.parametrize("name, shape, value", [("one.tif", (512, 640), 1), ("one.png", (1024, 1280), 255), ("one.tif", (256, 320), 7)])
@@ -137,6 +140,8 @@ def test_damaged_tiles_are_left_out_on_request(tmp_path, monkeypatch):
     monkeypatch.setattr(slides, "_MAX_LEVEL_PIXELS", 2**18)  # tissue is looked for on another level than the damaged one
     for name in ("a", "b", "c"):
         make_slide(tmp_path / "class" / f"{name}.tif", (0, 0, 1024, 1280), seed=ord(name))
+    for name in ("d", "e"):
+        make_slide(tmp_path / "other" / f"{name}.tif", (0, 0, 256, 256), seed=ord(name))
     path = tmp_path / "class" / "b.tif"
     with tifffile.TiffFile(path) as file:
         places = file.pages[0].dataoffsets
@@ -147,7 +152,7 @@ def test_damaged_tiles_are_left_out_on_request(tmp_path, monkeypatch):
     refused(tmp_path, "b.tif, tile 0 0: damaged", "--skip_bad_files")
     with pytest.warns(UserWarning, match="20 unreadable files"):
         samples = list(datasets.load(str(tmp_path), "", skip_bad_files=True))
-    assert {sample.group for sample in samples} == {"a", "c"} and len(samples) == 40
+    assert {sample.group for sample in samples} == {"a", "c", "d", "e"} and len(samples) == 42
 
 
 def test_what_is_a_folder_of_slides(tmp_path):
