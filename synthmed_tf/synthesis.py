@@ -50,27 +50,17 @@ def from_noise(networks, settings, count, start=0, with_field_of_view=False, lab
     class_index, class_name = label or (None, None)
     first_key = [seed, -2 if label is None else -1000 - class_index]
     is_told = label is not None and networks.typical is not None
-
-    @tf.function
-    def make(indices):
-        keys = tf.map_fn(lambda i: tf.random.experimental.stateless_fold_in(first_key, i), indices)
-        noise = tf.map_fn(
-            lambda key: tf.random.stateless_normal(networks.noise_shape, key), keys, fn_output_signature=tf.float32
-        )
-        mirrored = (
-            tf.map_fn(lambda key: tf.random.stateless_uniform([], key + 1), keys, fn_output_signature=tf.float32) < 0.5
-        )
-        labels = tf.one_hot(tf.fill([CHUNK], class_index), networks.typical.shape[1]) if is_told else None
-        return networks.draw(noise, labels), mirrored
-
+    labels = tf.one_hot(tf.fill([CHUNK], class_index), networks.typical.shape[1]) if is_told else None
     for first in itertools.count(start // CHUNK * CHUNK, CHUNK):
         if count is not None and first >= count:
             return
-        fields, mirrored = make(tf.range(first, first + CHUNK))
-        made = networks.pictures(fields)
+        keys = [tf.random.experimental.stateless_fold_in(first_key, index) for index in range(first, first + CHUNK)]
+        noise = tf.stack([tf.random.stateless_normal(networks.noise_shape, key) for key in keys])
+        made = networks.pictures(networks.draw(noise, labels))
         for index in range(max(first, start), first + CHUNK if count is None else min(first + CHUNK, count)):
             picture = made[index - first]
-            if networks.target == "mask" and settings["warp"] and mirrored[index - first]:
+            is_mirrored = tf.random.stateless_uniform([], keys[index - first] + 1) < 0.5
+            if networks.target == "mask" and settings["warp"] and is_mirrored:
                 picture = np.ascontiguousarray(picture[:, ::-1])
             view = images.estimate_field_of_view(picture) if with_field_of_view else None
             parts = {networks.target: picture, "field_of_view": view, "label": class_name}
