@@ -41,11 +41,13 @@ def steps_in(seconds, real, settings):
 
 
 def f1(model, samples, threshold):
+    """F1 of the vessels in the field of view, pooled over `samples`."""
     truth = [sample.mask for sample in samples], [sample.field_of_view for sample in samples]
     return segmentation.scores([*segmenter.predict(model, samples)], *truth, threshold)["f1"]["fov_pooled"]
 
 
 def threshold_of(model, samples):
+    """The threshold that maximises F1 on `samples`, those that the model was trained on."""
     truth = [sample.mask for sample in samples], [sample.field_of_view for sample in samples]
     return segmentation.best_threshold([*segmenter.predict(model, samples)], *truth)
 
