@@ -139,21 +139,21 @@ def estimate_field_of_view(image):
 
 
 def frame_box(height, width, size, field_of_view=None):
-    """The smallest box around the field of view, or around the whole frame, that has the aspect ratio of `size`.
+    """The smallest box around the field of view that has the aspect ratio of `size`; the whole frame where there is no field of view.
 
     Args:
       height, width: of the image, in native pixels.
       size: (height, width) of what will be made of it.
-      field_of_view: [height, width, 1] in {0, 1}; None or empty: the whole frame.
+      field_of_view: [height, width, 1] in {0, 1}; None or empty: the whole frame, whatever its aspect ratio.
 
     Returns:
       Box, centred on what it surrounds; it may reach beyond the image.
     """
-    top, left, bottom, right = 0, 0, height, width
-    if field_of_view is not None and np.any(field_of_view):
-        rows = np.flatnonzero(np.any(field_of_view, axis=(1, 2)))
-        columns = np.flatnonzero(np.any(field_of_view, axis=(0, 2)))
-        top, left, bottom, right = int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+    if field_of_view is None or not np.any(field_of_view):
+        return Box(0, 0, height, width)
+    rows = np.flatnonzero(np.any(field_of_view, axis=(1, 2)))
+    columns = np.flatnonzero(np.any(field_of_view, axis=(0, 2)))
+    top, left, bottom, right = int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
     scale = max((bottom - top) / size[0], (right - left) / size[1])
     box_height = max(bottom - top, round(scale * size[0]))
     box_width = max(right - left, round(scale * size[1]))

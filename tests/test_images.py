@@ -38,8 +38,8 @@ def test_frame_box_is_the_smallest_of_its_aspect_around_the_field_of_view():
 
 def test_frame_box_without_field_of_view_is_the_whole_frame():
     assert images.frame_box(100, 200, (50, 100)) == Box(0, 0, 100, 200)
-    assert images.frame_box(100, 200, (64, 64)) == Box(-50, 0, 200, 200)
-    assert images.frame_box(100, 200, (64, 64), np.zeros((100, 200, 1), np.uint8)) == Box(-50, 0, 200, 200)
+    assert images.frame_box(100, 200, (64, 64)) == Box(0, 0, 100, 200)
+    assert images.frame_box(100, 200, (64, 64), np.zeros((100, 200, 1), np.uint8)) == Box(0, 0, 100, 200)
 
 
 @pytest.mark.parametrize("dtype, top", [(np.uint8, 255), (np.uint16, 65535)])

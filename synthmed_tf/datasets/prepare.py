@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from synthmed_tf import datasets, records
 from synthmed_tf.datasets.files import sample_id
-from synthmed_tf.images import Box, crop_resize, crop_resize_mask, frame_box
+from synthmed_tf.images import crop_resize, crop_resize_mask, frame_box
 from synthmed_tf.radiographs import hull_sheet
 from synthmed_tf.sample import InputError
 
@@ -99,22 +99,17 @@ def _draw_lungs(place):
 def crop_sample(sample, size):
     """Crops a Sample to its field of view and resizes it.
 
-    Without a field of view the whole frame is resized: of a labelled sample, an X-ray or a tile, to the size asked for
-    whatever its aspect ratio, as P2 § 2.1 resized X-rays to 512x512 pixels; of others with its aspect ratio kept and
-    black borders.
+    Without a field of view the whole frame is resized to the size asked for, whatever its aspect ratio, as P2 § 2.1 resized
+    X-rays to 512x512 pixels: black borders would be a part of every picture's brightness, and of what a GAN has to learn.
 
     Args:
       sample: at native resolution.
       size: (height, width) in pixels.
 
     Returns:
-      Sample of that size; second_mask None. Where it has a field of view or no label, `frame_box` gives the crop's place
-      again.
+      Sample of that size; second_mask None. `frame_box` gives the crop's place again.
     """
-    if sample.label is not None and sample.field_of_view is None:
-        box = Box(0, 0, *sample.image.shape[:2])
-    else:
-        box = frame_box(*sample.image.shape[:2], size, sample.field_of_view)
+    box = frame_box(*sample.image.shape[:2], size, sample.field_of_view)
     mask, field = sample.mask, sample.field_of_view
     return dataclasses.replace(
         sample,
