@@ -617,17 +617,16 @@ def flow_with(function):
     return stage1.Stage1("mask", network, None, None, (3, 2, 1), 1, 1), RNG.normal(size=[4, 3, 2, 1]).astype(np.float32)
 
 
-def test_a_flow_that_is_straight_is_followed_exactly():
-    velocity, target = (RNG.normal(size=[3, 2, 1]).astype(np.float32) for _ in range(2))
-    networks, noise = flow_with(lambda x, t: 0 * x + velocity)
-    np.testing.assert_allclose(networks.draw(noise), noise - velocity, atol=1e-5)
+def test_a_flow_towards_one_image_ends_there():
+    target = RNG.normal(size=[3, 2, 1]).astype(np.float32)
     networks, noise = flow_with(lambda x, t: (x - target) / t)  # at every point the velocity of the line to the target
     np.testing.assert_allclose(networks.draw(noise), np.broadcast_to(target, noise.shape), atol=1e-5)
 
 
 @pytest.mark.parametrize("steps", [1, 3, stage1.FLOW_STEPS])
-def test_a_flow_is_followed_by_eulers_method_from_noise_to_image(steps, monkeypatch):
+def test_a_flow_without_fresh_noise_is_followed_by_eulers_method_from_noise_to_image(steps, monkeypatch):
     monkeypatch.setattr(stage1, "FLOW_STEPS", steps)
+    monkeypatch.setattr(stage1, "FRESH", 0.0)
     networks, noise = flow_with(lambda x, t: 0.7 * x - 0.4 * t + 0.2)
     even = np.linspace(1, 0, steps + 1)
     times = 3 * even / (1 + 2 * even)
@@ -635,6 +634,33 @@ def test_a_flow_is_followed_by_eulers_method_from_noise_to_image(steps, monkeypa
     for now, then in zip(times, times[1:]):
         expected += (then - now) * (0.7 * expected - 0.4 * now + 0.2)
     np.testing.assert_allclose(networks.draw(noise), expected, atol=1e-5)
+
+
+def test_a_flow_with_the_ideal_denoiser_of_normal_data_draws_that_distribution():
+    mean, deviation = 0.3, 0.5
+
+    def velocity(x, t):
+        clean = mean + (1 - t) * deviation**2 / ((1 - t) ** 2 * deviation**2 + t**2) * (x - (1 - t) * mean)
+        return (x - clean) / t
+
+    networks, _ = flow_with(velocity)
+    noise = RNG.normal(size=[2000, 3, 2, 1]).astype(np.float32)
+    drawn = networks.draw(noise).numpy()
+    np.testing.assert_allclose(drawn.mean(0), mean, atol=0.05)
+    assert 0.8 * deviation < drawn.std(0).min() and drawn.std(0).max() < 1.05 * deviation  # finitely many steps draw it in
+    pixels = drawn.reshape(2000, 6)
+    assert np.abs(np.corrcoef(pixels.T) - np.eye(6)).max() < 0.1  # 4 standard deviations
+    kept = np.corrcoef(noise.ravel(), drawn.ravel())[0, 1]
+    assert 0 < kept < 0.5  # most of the noise is fresh
+
+
+def test_the_fresh_noise_of_a_flows_sample_is_a_function_of_its_own_noise_alone():
+    networks, noise = flow_with(lambda x, t: 0.7 * x)
+    together = networks.draw(noise).numpy()
+    np.testing.assert_allclose(np.concatenate([networks.draw(noise[i : i + 1]) for i in range(4)]), together, atol=1e-5)
+    changed = noise + np.float32([[1e-3], [0], [0], [0]])[..., None, None]
+    moved = np.abs(networks.draw(changed).numpy() - together).max((1, 2, 3))
+    assert moved[0] > 0.1 and moved[1:].max() < 1e-5
 
 
 def test_samples_are_drawn_with_the_averaged_weights_as_they_are_at_the_time():
@@ -722,7 +748,7 @@ def tiny_stage2():
     return stage2.Stage2(generator, discriminator, False)
 
 
-STAGE2 = {"seed": 4, "warp": False, "jitter": 0, "l1": 10.0, "colours": False, "noise": False}
+STAGE2 = {"seed": 4, "warp": False, "jitter": 0, "l1": 10.0, "colours": False, "noise": False, "grain": False}
 
 
 def by_hand(networks, photograph, mask, l1_weight):
@@ -886,6 +912,61 @@ def test_the_generator_gets_normal_noise_that_is_a_function_of_the_seed():
         assert alike == pytest.approx({1: 0, 4: 0.94, 16: 0.99}[scale], abs=0.05)  # of neighbours
 
 
+class Painter:
+    """A generator that knows the photograph of each mask."""
+
+    def __init__(self, samples, photographs):
+        self.known = {sample.mask.astype(bool).tobytes(): image for sample, image in zip(samples, photographs, strict=True)}
+
+    def __call__(self, inputs, training):
+        image = self.known[(np.asarray(inputs[0])[0] > 0).tobytes()]
+        return tf.constant(image[None] / 127.5 - 1, tf.float32)
+
+
+def grey_eyes(count, deviation):
+    """Samples of 64 x 64 pixels: noise of that many grey levels on a disc of 128, black beyond it; each with a mask of its own."""
+    rows, columns = np.mgrid[:64, :64]
+    disc = (np.hypot(rows - 31.5, columns - 31.5) < 30).astype(np.uint8)[..., None]
+    noise = [RNG.normal(128, deviation, [64, 64, 3]) for _ in range(count)]
+    masks = [np.roll(wedge(), shift, 0) for shift in range(count)]
+    return [Sample(str(i), (np.clip(np.rint(noise[i]), 0, 255) * disc).astype(np.uint8), masks[i], disc) for i in range(count)]
+
+
+def deviation_of(response):
+    """Standard deviation, in grey levels, of the grain that a response gives, by Parseval's theorem."""
+    return np.sqrt((np.abs(response) ** 2).sum((0, 1)).mean() / 3) * 127.5
+
+
+def test_the_grain_is_what_photographs_have_and_painted_ones_lack():
+    real, smooth, half = grey_eyes(12, 16), grey_eyes(12, 0), grey_eyes(12, 16 / np.sqrt(2))
+    found = {}
+    for name, painted in (("all", real), ("none", smooth), ("half", half)):
+        networks = stage2.Stage2(Painter(real, [eye.image for eye in painted]), None, False, has_view=True)
+        found[name] = deviation_of(stage2.missing_grain(networks, real, seed=0))
+    assert found["none"] == pytest.approx(16, rel=0.1)
+    assert found["half"] == pytest.approx(16 / np.sqrt(2), rel=0.15)  # variances add
+    assert found["all"] < 0.1
+
+
+def test_photographs_get_grain_inside_their_field_of_view_as_a_function_of_the_seed():
+    real, smooth = grey_eyes(12, 16), grey_eyes(12, 0)
+    networks = stage2.Stage2(Painter(real, [eye.image for eye in smooth]), None, False, has_view=True)
+    mask = real[0].mask[None]
+    assert len(np.unique(stage2.translate(networks, mask, [7, 0]))) == 2
+    networks.grain = stage2.missing_grain(networks, real, seed=0)
+    made = [stage2.translate(networks, mask, seed)[0] for seed in ([7, 0], [7, 1], [8, 0], [7, 0])]
+    inside = real[0].field_of_view[..., 0] > 0
+    beyond = ~ndimage.binary_dilation(inside, iterations=2)
+    assert beyond.mean() > 0.15 and all((each[beyond] == 0).all() for each in made)
+    assert (made[3] == made[0]).all()
+    pixels = np.stack([each[inside].ravel() for each in made[:3]]).astype(float)
+    np.testing.assert_allclose(pixels.mean(1), 128, atol=2)
+    np.testing.assert_allclose(pixels.std(1), 16, rtol=0.15)
+    assert np.abs(np.corrcoef(pixels) - np.eye(3)).max() < 0.1
+    networks.has_view = False
+    assert all(each.any() for each in stage2.translate(networks, mask, [7, 0])[0][beyond].T)
+
+
 def test_jittered_pairs_stay_pairs():
     stack = np.tile(np.float32([0.5, 0.2, -0.3, 0.8, 0.9, 1.0]), [1, 8, 8, 1])
     check_step(tiny_stage2(), STAGE2 | {"jitter": 64}, stack, stack[..., :3], np.ones([1, 8, 8]))
@@ -912,17 +993,6 @@ def test_real_pairs_and_translation():
     assert (stage2.translate(networks, mask > 0, [1, 2]) == stage2.translate(networks, mask, [1, 2])).all()
 
 
-class Painter:
-    """A generator that knows the photograph of each mask."""
-
-    def __init__(self, samples, photographs):
-        self.known = {sample.mask.astype(bool).tobytes(): image for sample, image in zip(samples, photographs, strict=True)}
-
-    def __call__(self, inputs, training):
-        image = self.known[(np.asarray(inputs[0])[0] > 0).tobytes()]
-        return tf.constant(image[None] / 127.5 - 1, tf.float32)
-
-
 @pytest.mark.parametrize("with_views", [True, False])
 def test_stage_2_is_measured_by_how_far_its_photographs_are_from_real_ones(with_views):
     eyes = [crop_sample(phantom.fundus(index), (64, 64)) for index in range(32)]
@@ -936,7 +1006,7 @@ def test_stage_2_is_measured_by_how_far_its_photographs_are_from_real_ones(with_
     found = {}
     for name, photographs in {"other eyes": [eye.image for eye in others], "blurred": blurred, "noisy": noisy, "flat": one_colour}.items():
         networks = stage2.Stage2(Painter(others, photographs), None, False)
-        measured, warning = stage2.measurement(networks, real, masks, seed=0)()
+        measured, warning = stage2.measurement(networks, real, masks, STAGE2)()
         assert measured.keys() == {"distance"} and warning == ""
         found[name] = measured["distance"]
     assert abs(found["other eyes"]) < 0.1 * min(found[name] for name in ("blurred", "noisy", "flat"))
@@ -945,14 +1015,14 @@ def test_stage_2_is_measured_by_how_far_its_photographs_are_from_real_ones(with_
 def test_against_one_photograph_stage_2_is_not_measured():
     eyes = [crop_sample(phantom.fundus(index), (64, 64)) for index in range(2)]
     networks = stage2.Stage2(Painter(eyes, [eye.image for eye in eyes]), None, False)
-    assert stage2.measurement(networks, eyes[:1], eyes, 0)() == ({"distance": 0.0}, "")
-    assert stage2.measurement(networks, eyes, eyes[:1], 0)() == ({"distance": 0.0}, "")
+    assert stage2.measurement(networks, eyes[:1], eyes, STAGE2)() == ({"distance": 0.0}, "")
+    assert stage2.measurement(networks, eyes, eyes[:1], STAGE2)() == ({"distance": 0.0}, "")
 
 
 def test_stage_2_ends_with_the_weights_that_checkpoint_names(tmp_path, monkeypatch):
     distances, painted, weights = iter([0.5, 0.1, 0.3]), [], {}
 
-    def measurement(networks, real, masks, seed):
+    def measurement(networks, real, masks, settings):
         def measure():
             weights[len(weights) + 1] = networks.generator.get_weights()
             painted.append(len(masks))
@@ -1090,18 +1160,20 @@ def test_colours_are_normalised_inside_the_field_of_view():
     np.testing.assert_allclose(deep, found, atol=1e-3)
 
 
-def test_each_set_has_the_same_share_of_every_batch(tmp_path, monkeypatch):
+def test_a_second_set_is_added_to_what_is_learnt_from_the_first(tmp_path, monkeypatch):
     def made(count, vessel):
-        image = np.zeros([48, 48, 3], np.uint8)
-        return [Sample(f"{i}", image + np.uint8(i), np.full([48, 48, 1], vessel, np.uint8)) for i in range(count)]
+        return [Sample(f"{i}", RNG.integers(0, 255, [160, 144, 3]).astype(np.uint8), np.full([160, 144, 1], vessel, np.uint8)) for i in range(count)]
 
-    found = {}
+    few, many, found = made(3, 1), made(50, 0), {}
     monkeypatch.setattr(loop, "fit", lambda folder, step, batch, *_, **__: found.update(batch=batch))
-    segmenter.train(tmp_path, [made(3, 1), made(50, 0)], 10, seed=0)
-    shares = [found["batch"](index)[0][..., -2].mean() for index in range(6)]
-    assert shares == [0.5] * 6
-    segmenter.train(tmp_path, [made(50, 0)], 10, seed=0)
-    assert found["batch"](0)[0][..., -2].max() == 0
+    segmenter.train(tmp_path, [few], 10, seed=0)
+    alone = [found["batch"](index)[0] for index in range(3)]
+    segmenter.train(tmp_path, [few, many], 10, seed=0)
+    for index, expected in enumerate(alone):
+        batch = found["batch"](index)[0]
+        assert len(expected) == segmenter.BATCH_SIZE and len(batch) == 2 * segmenter.BATCH_SIZE
+        np.testing.assert_array_equal(batch[: len(expected)], expected)
+        assert (batch[: len(expected), ..., -2] == 1).all() and (batch[len(expected) :, ..., -2] == 0).all()
 
 
 def test_prediction_of_any_size_is_the_models_and_0_outside_the_field_of_view():

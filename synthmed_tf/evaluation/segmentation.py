@@ -16,8 +16,8 @@ def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed
     """Trains the arms and tests them at the set's size and at native resolution.
 
     The arms are real, synthetic, real_and_synthetic and, where there are more synthetic pairs than P1_PAIRS, synthetic_50: the
-    first 50 of them. Half of what real_and_synthetic sees is real, however many synthetic pairs there are, so that many do not
-    drown the few real ones.
+    first 50 of them. In each step real_and_synthetic sees what the real arm sees and as many crops of synthetic pairs, so that many
+    of these do not drown the few real ones.
 
     The threshold is chosen on pairs that the arm was trained on, real ones where it has some. "agreement" scores what the U-Nets
     of the real arm find in the synthetic photographs against the masks these were made from: vessels without a mask and masks

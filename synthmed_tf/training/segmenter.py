@@ -1,5 +1,6 @@
 """The U-Net segmenter: trains on photograph and mask, predicts masks' probabilities."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,8 @@ def train(folder, sets, steps, seed, name="U-Net", levels=3, width=16):
     Args:
       folder: pathlib.Path of this training alone; the same call goes on from its newest checkpoint.
       sets: list of sequences of Samples with image and mask; all of one number of channels, sizes may differ. Each batch has
-        as much of one set as of the next, however many samples they hold.
-      steps: training steps of BATCH_SIZE crops; the cosine of the learning rate ends there.
+        BATCH_SIZE crops of each set, however many samples it holds; those of the first are what they would be without the others.
+      steps: training steps; the cosine of the learning rate ends there.
       seed: initial weights and order of the data.
 
     Returns:
@@ -60,9 +61,8 @@ def train(folder, sets, steps, seed, name="U-Net", levels=3, width=16):
     def batch(index):
         random = np.random.default_rng([seed, 1, index])
         crops = []
-        for position in range(index * BATCH_SIZE, (index + 1) * BATCH_SIZE):
-            pairs = sets[position % len(sets)]
-            pair = pairs[records.batch_indices(len(pairs), 1, seed, position // len(sets))[0]]
+        for pairs, position in itertools.product(sets, range(index * BATCH_SIZE, (index + 1) * BATCH_SIZE)):
+            pair = pairs[records.batch_indices(len(pairs), 1, seed, position)[0]]
             top, left = (random.integers(side - crop + 1) for side in pair.shape[:2])
             part = np.rot90(pair[top : top + crop, left : left + crop], random.integers(4))
             crops.append(part[::-1] if random.integers(2) else part)
@@ -78,7 +78,7 @@ def train(folder, sets, steps, seed, name="U-Net", levels=3, width=16):
         return {"loss": loss}
 
     state = {"unet": model, "optimizer": optimizer}
-    result = loop.fit(folder, step, batch, state, steps, images_per_step=BATCH_SIZE, name=name)
+    result = loop.fit(folder, step, batch, state, steps, images_per_step=BATCH_SIZE * len(sets), name=name)
     return model, result
 
 

@@ -1,0 +1,84 @@
+"""Grain: spectra and fields against closed forms."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import ndimage
+
+from synthmed_tf import grain
+
+RNG = np.random.default_rng(0)
+EVERYWHERE, NOWHERE = np.ones([64, 64, 1]), np.zeros([64, 64, 1])
+
+
+def spectrum_of(fields):
+    return grain.spectrum(fields, [NOWHERE] * len(fields), [EVERYWHERE] * len(fields))
+
+
+def frequencies():
+    return np.hypot(*np.meshgrid(np.fft.fftfreq(grain.PATCH), np.fft.fftfreq(grain.PATCH)))
+
+
+def test_white_noise_has_the_spectrum_of_its_covariance():
+    mixing = np.array([[2.0, 0, 0], [1, 1, 0], [0.5, 0, 0.3]])
+    found = spectrum_of(RNG.normal(size=[40, 64, 64, 3]) @ mixing.T)
+    high = found[frequencies() > 0.15]
+    np.testing.assert_allclose(high.mean(0), mixing @ mixing.T, atol=0.15)
+    assert np.abs(high.std(0)).max() < 0.5  # flat
+    assert found[0, 0, 0, 0].real < 0.1 * high[:, 0, 0].mean().real
+    np.testing.assert_allclose(found, np.conj(np.swapaxes(found, -1, -2)), atol=1e-9)
+
+
+def test_a_drawn_field_has_the_spectrum_it_was_made_from():
+    fields = ndimage.gaussian_filter(RNG.normal(size=[40, 64, 64, 2]), (0, 1.2, 0.6, 0)) @ np.array([[0.2, 0.1], [0, 0.1]])
+    power = spectrum_of(fields)
+    response = grain.response(grain.filter_of(power), 64, 64)
+    drawn = grain.draw(response, 40, [3, 4]).numpy()
+    assert drawn.shape == (40, 64, 64, 2) and drawn.dtype == np.float32
+    again = spectrum_of(drawn)
+    middle = (frequencies() > 0.1) & (frequencies() < 0.3)
+    np.testing.assert_allclose(again[middle].mean(0), power[middle].mean(0), rtol=0.1)
+    local = fields - ndimage.gaussian_filter(fields, (0, grain.LOCAL, grain.LOCAL, 0))  # the local mean is no grain
+    np.testing.assert_allclose(drawn.var((0, 1, 2)), local.var((0, 1, 2)), rtol=0.05)
+    assert np.corrcoef(drawn[..., 0].ravel(), drawn[..., 1].ravel())[0, 1] == pytest.approx(
+        np.corrcoef(fields[..., 0].ravel(), fields[..., 1].ravel())[0, 1], abs=0.05
+    )
+    assert drawn[:, :-1].ravel() @ drawn[:, 1:].ravel() > drawn[:, :, :-1].ravel() @ drawn[:, :, 1:].ravel()  # smoother from row to row
+
+
+def test_a_field_is_a_function_of_its_key_and_differs_within_the_batch():
+    response = grain.response(grain.filter_of(np.tile(np.eye(1), [grain.PATCH, grain.PATCH, 1, 1])), 64, 96)
+    first, same, other = (grain.draw(response, 2, key).numpy() for key in ([1, 2], [1, 2], [1, 3]))
+    assert first.shape == (2, 64, 96, 1) and (first == same).all()
+    assert abs(np.corrcoef(first.ravel(), other.ravel())[0, 1]) < 0.05 and abs(np.corrcoef(first[0].ravel(), first[1].ravel())[0, 1]) < 0.05
+    assert first.std() == pytest.approx(1, abs=0.03)  # a flat spectrum of 1
+    white = tf.random.stateless_normal([2, 1, 64, 96], [1, 2]).numpy()[:, 0, ..., None]
+    np.testing.assert_allclose(first, white, atol=1e-4)  # which leaves white noise as it is
+
+
+def test_what_another_spectrum_has_more_is_left_out():
+    power = np.tile(np.diag([4.0, 1.0]).astype(complex), [grain.PATCH, grain.PATCH, 1, 1])
+    kernel = grain.filter_of(power - np.eye(2) * 2)
+    response = grain.response(kernel, 64, 64)
+    np.testing.assert_allclose(np.abs(response[0, 0]), np.sqrt(2), atol=1e-5)
+    np.testing.assert_allclose(np.abs(response[1]), 0, atol=1e-5)
+
+
+def test_marked_structures_and_what_lies_outside_are_no_grain():
+    photograph, mask, inside = RNG.normal(0, 0.1, [64, 64, 1]), np.zeros([64, 64, 1]), np.ones([64, 64, 1])
+    before = grain.spectrum([photograph], [mask], [inside])
+    mask[30:33, :] = 1
+    marked = photograph - 5.0 * mask
+    found = grain.spectrum([marked], [mask], [inside])
+    assert found.real.mean() == pytest.approx(before.real.mean(), rel=0.15)
+    assert grain.spectrum([marked], [0 * mask], [inside]).real.mean() > 10 * before.real.mean()
+    inside[:, :16] = 0
+    outside = photograph - 5.0 * (1 - inside)
+    assert grain.spectrum([outside], [0 * mask], [inside]).real.mean() == pytest.approx(before.real.mean(), rel=0.15)
+
+
+def test_without_background_there_is_no_grain():
+    found = grain.spectrum([RNG.normal(size=[64, 64, 3])], [EVERYWHERE], [EVERYWHERE])
+    assert found.shape == (grain.PATCH, grain.PATCH, 3, 3) and not found.any()
+    response = grain.response(grain.filter_of(found), 64, 64)
+    assert not grain.draw(response, 1, [0, 0]).numpy().any()
