@@ -1,20 +1,24 @@
 """DICOM files made by pydicom, against the closed forms of DICOM PS3.3 C.11."""
 
+import importlib.util
 import io
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed_tf import images, records
+from synthmed_tf import flags, images, records
 from synthmed_tf.datasets.prepare import prepare
 from synthmed_tf.sample import InputError
+from synthmed_tf.training import stage1
 
 pydicom = pytest.importorskip("pydicom")
 
 NAME = "DOE^JOHN"
+TRACES = NAME.encode(), b"PID-4711", b"19700101"  # long enough not to be among weights by chance
 STORED = np.arange(48, dtype=np.uint16).reshape(6, 8) * 85  # 0 to 3995, 12 bits
 
 
@@ -180,4 +184,28 @@ def test_16_bit_files_become_16_bit_records_without_a_trace_of_the_patient(tmp_p
     written = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
     assert len(written) > 3
     for path in written:
-        assert not any(trace in path.read_bytes() for trace in (b"DOE", b"JOHN", b"PID-4711", b"19700101"))
+        assert not any(trace in path.read_bytes() for trace in TRACES)
+
+
+def test_a_synthetic_set_of_dicom_files_has_16_bits_and_no_trace_of_a_patient(tmp_path, monkeypatch, eagerly):
+    monkeypatch.setitem(flags.SMALL_DATA_MODELS, "selfmod", flags.SMALL_DATA_MODELS["selfmod"] | {"latent": 4, "steps": 2})
+    monkeypatch.setattr(stage1, "SETTLING_BATCHES", 1)
+    rng = np.random.default_rng(0)
+    for name in ("sick", "well"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for stem in "abcdefgh":
+            make(tmp_path / "own" / name / f"{name}_{stem}.dcm", rng.integers(0, 4096, (32, 32)).astype(np.uint16))
+    spec = importlib.util.spec_from_file_location("script", Path(__file__).parent.parent / "train_stage1.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    words = [f"--data={tmp_path / 'own'}", f"--data_dir={tmp_path / 'data'}", f"--out_dir={tmp_path / 'out'}", "--target=image", "--batch_size=4"]
+    script.main(flags.parse("train_stage1", "", ["train_stage1.py", *words]) | {"image_size": (16, 16)})
+    made = records.Records(tmp_path / "out" / "synthetic")
+    assert len(made) >= 12 and {sample.label for sample in made} == {"sick", "well"}
+    assert all(sample.image.dtype == np.uint16 for sample in made)
+    pictures = sorted((tmp_path / "out" / "synthetic" / "png").rglob("*.png"))
+    assert pictures and np.asarray(Image.open(pictures[0])).dtype == np.uint16
+    written = [path for base in ("data", "out") for path in (tmp_path / base).rglob("*") if path.is_file()]
+    assert len(written) > 20
+    for path in written:
+        assert not any(trace in path.read_bytes() for trace in TRACES), path
