@@ -647,11 +647,11 @@ def test_a_flow_with_the_ideal_denoiser_of_normal_data_draws_that_distribution()
     noise = RNG.normal(size=[2000, 3, 2, 1]).astype(np.float32)
     drawn = networks.draw(noise).numpy()
     np.testing.assert_allclose(drawn.mean(0), mean, atol=0.05)
-    assert 0.8 * deviation < drawn.std(0).min() and drawn.std(0).max() < 1.05 * deviation  # finitely many steps draw it in
+    assert 0.75 * deviation < drawn.std(0).min() and drawn.std(0).max() < 1.05 * deviation  # finitely many steps draw it in
     pixels = drawn.reshape(2000, 6)
     assert np.abs(np.corrcoef(pixels.T) - np.eye(6)).max() < 0.1  # 4 standard deviations
     kept = np.corrcoef(noise.ravel(), drawn.ravel())[0, 1]
-    assert 0 < kept < 0.5  # most of the noise is fresh
+    assert abs(kept) < 0.05  # nothing is left of the noise it began with
 
 
 def test_the_fresh_noise_of_a_flows_sample_is_a_function_of_its_own_noise_alone():
