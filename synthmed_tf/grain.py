@@ -17,34 +17,43 @@ RIM = 4  # pixels along the edge of the field of view
 
 
 def spectrum(photographs, masks, inside):
-    """Cross spectrum of the background: Welch's mean over half-overlapping patches under a Hann window.
+    """Cross spectrum of the typical background, over half-overlapping patches under a Hann window (Welch's method).
+
+    The patches' powers differ by far, and lesions and vessels that a mask leaves out are among them. So the shape is the mean of
+    the patches' shapes, and the power their geometric mean.
 
     Args:
       photographs: iterable of [height, width, c] float; their units are the field's.
       masks, inside: iterables of [height, width, 1]; background is what is inside and not near the mask.
 
     Returns:
-      [PATCH, PATCH, c, c] complex128, Hermitian in the last two; white noise of variance 1 has 1. 0 where no patch is background.
+      ([PATCH, PATCH, c, c] complex128, Hermitian in the last two; white noise of variance 1 has 1. Standard deviation over photographs
+      of the logarithm of the amplitude.) Zeros where no patch is background.
     """
     window = np.hanning(PATCH + 1)[:PATCH]
     window = np.sqrt(np.outer(window, window))[..., None]
-    total, count = 0.0, 0
+    shape, levels = 0.0, []
     for photograph, mask, view in zip(photographs, masks, inside, strict=True):
         near = ndimage.binary_dilation(mask[..., 0] > 0, iterations=MARGIN)
         background = (ndimage.binary_erosion(view[..., 0] > 0, iterations=RIM, border_value=1) & ~near)[..., None]
         weight = ndimage.gaussian_filter(background.astype(float), (LOCAL, LOCAL, 0))
         mean = ndimage.gaussian_filter(photograph * background, (LOCAL, LOCAL, 0)) / (weight + 1e-6)
-        detail = np.where(background, photograph - mean, 0)
+        detail, found = np.where(background, photograph - mean, 0), []
         for top in range(0, detail.shape[0] - PATCH + 1, PATCH // 2):
             for left in range(0, detail.shape[1] - PATCH + 1, PATCH // 2):
                 part = slice(top, top + PATCH), slice(left, left + PATCH)
                 covered = background[part].mean()
-                if covered >= COVERED:
-                    waves = np.fft.fft2(detail[part] * window, axes=(0, 1))
-                    total = total + np.einsum("yxa,yxb->yxab", waves, waves.conj()) / ((window**2).sum() * covered)
-                    count += 1
-    channels = photograph.shape[-1]
-    return total / count if count else np.zeros([PATCH, PATCH, channels, channels], complex)
+                waves = np.fft.fft2(detail[part] * window, axes=(0, 1))
+                if covered >= COVERED and (power := np.mean(np.abs(waves) ** 2)):
+                    shape = shape + np.einsum("yxa,yxb->yxab", waves, waves.conj()) / power
+                    found.append(np.log(power / ((window**2).sum() * covered)))
+        if found:
+            levels.append(found)
+    if not levels:
+        channels = photograph.shape[-1]
+        return np.zeros([PATCH, PATCH, channels, channels], complex), 0.0
+    logarithms = np.concatenate(levels)
+    return shape / len(logarithms) * np.exp(logarithms.mean()), float(np.std([np.mean(found) for found in levels]) / 2)
 
 
 def filter_of(power):
@@ -69,19 +78,20 @@ def response(kernel, height, width):
     return np.moveaxis(np.fft.fft2(padded, axes=(0, 1)), (0, 1), (2, 3)).astype(np.complex64)
 
 
-def draw(frequencies, batch, key):
+def draw(frequencies, spread, key):
     """A Gaussian field, wrapped round at its edges.
 
     Args:
       frequencies: from `response`.
-      batch: how many.
+      spread: standard deviation of the logarithm of the field's amplitude, at most two of which are drawn.
       key: [2] int32; the field is a function of it.
 
     Returns:
-      [batch, height, width, c] float32.
+      [height, width, c] float32.
     """
-    channels, _, height, width = frequencies.shape
-    white = tf.random.stateless_normal([batch, channels, height, width], key)
+    keys = tf.random.experimental.stateless_split(key, 2)
+    white = tf.random.stateless_normal(frequencies.shape[1:], keys[0])
     waves = tf.signal.fft2d(tf.cast(white, tf.complex64))
-    mixed = tf.reduce_sum(frequencies[None] * waves[:, None], 2)
-    return tf.transpose(tf.math.real(tf.signal.ifft2d(mixed)), [0, 2, 3, 1])
+    mixed = tf.reduce_sum(frequencies * waves[None], 1)
+    level = tf.exp(spread * tf.clip_by_value(tf.random.stateless_normal([], keys[1]), -2, 2))
+    return tf.transpose(tf.math.real(tf.signal.ifft2d(mixed)), [1, 2, 0]) * level

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from scipy import ndimage
 
 from synthmed_tf import grain
@@ -12,7 +11,11 @@ EVERYWHERE, NOWHERE = np.ones([64, 64, 1]), np.zeros([64, 64, 1])
 
 
 def spectrum_of(fields):
-    return grain.spectrum(fields, [NOWHERE] * len(fields), [EVERYWHERE] * len(fields))
+    return grain.spectrum(fields, [NOWHERE] * len(fields), [EVERYWHERE] * len(fields))[0]
+
+
+def draws(response, count, spread=0.0):
+    return np.stack([grain.draw(response, spread, [3, index]) for index in range(count)])
 
 
 def frequencies():
@@ -33,7 +36,7 @@ def test_a_drawn_field_has_the_spectrum_it_was_made_from():
     fields = ndimage.gaussian_filter(RNG.normal(size=[40, 64, 64, 2]), (0, 1.2, 0.6, 0)) @ np.array([[0.2, 0.1], [0, 0.1]])
     power = spectrum_of(fields)
     response = grain.response(grain.filter_of(power), 64, 64)
-    drawn = grain.draw(response, 40, [3, 4]).numpy()
+    drawn = draws(response, 40)
     assert drawn.shape == (40, 64, 64, 2) and drawn.dtype == np.float32
     again = spectrum_of(drawn)
     middle = (frequencies() > 0.1) & (frequencies() < 0.3)
@@ -46,14 +49,34 @@ def test_a_drawn_field_has_the_spectrum_it_was_made_from():
     assert drawn[:, :-1].ravel() @ drawn[:, 1:].ravel() > drawn[:, :, :-1].ravel() @ drawn[:, :, 1:].ravel()  # smoother from row to row
 
 
-def test_a_field_is_a_function_of_its_key_and_differs_within_the_batch():
-    response = grain.response(grain.filter_of(np.tile(np.eye(1), [grain.PATCH, grain.PATCH, 1, 1])), 64, 96)
-    first, same, other = (grain.draw(response, 2, key).numpy() for key in ([1, 2], [1, 2], [1, 3]))
-    assert first.shape == (2, 64, 96, 1) and (first == same).all()
-    assert abs(np.corrcoef(first.ravel(), other.ravel())[0, 1]) < 0.05 and abs(np.corrcoef(first[0].ravel(), first[1].ravel())[0, 1]) < 0.05
-    assert first.std() == pytest.approx(1, abs=0.03)  # a flat spectrum of 1
-    white = tf.random.stateless_normal([2, 1, 64, 96], [1, 2]).numpy()[:, 0, ..., None]
-    np.testing.assert_allclose(first, white, atol=1e-4)  # which leaves white noise as it is
+def flat(height, width):
+    return grain.response(grain.filter_of(np.tile(np.eye(1), [grain.PATCH, grain.PATCH, 1, 1])), height, width)
+
+
+def test_a_field_is_a_function_of_its_key():
+    response = flat(64, 96)
+    first, same, other = (grain.draw(response, 0.3, key).numpy() for key in ([1, 2], [1, 2], [1, 3]))
+    assert first.shape == (64, 96, 1) and (first == same).all()
+    assert abs(np.corrcoef(first.ravel(), other.ravel())[0, 1]) < 0.05
+    white = draws(response, 1)[0]
+    assert white.std() == pytest.approx(1, abs=0.03) and abs(np.corrcoef(white[1:].ravel(), white[:-1].ravel())[0, 1]) < 0.05
+
+
+def test_amplitudes_vary_as_the_photographs_do():
+    fields = RNG.normal(size=[60, 64, 64, 1]) * np.exp(RNG.normal(0, 0.3, [60, 1, 1, 1]))
+    power, spread = grain.spectrum(fields, [NOWHERE] * 60, [EVERYWHERE] * 60)
+    assert spread == pytest.approx(0.3, rel=0.25)
+    assert power[frequencies() > 0.15].real.mean() == pytest.approx(np.exp(2 * np.log(fields.std((1, 2, 3))).mean()), rel=0.1)
+    levels = np.log(draws(flat(64, 64), 200, 0.3).std((1, 2, 3)))
+    assert levels.std() == pytest.approx(0.29, rel=0.2) and np.abs(levels).max() < 0.65 and abs(levels.mean()) < 0.06
+    assert np.log(draws(flat(64, 64), 20).std((1, 2, 3))).std() < 0.03
+
+
+def test_a_bright_lesion_hardly_counts():
+    clean = RNG.normal(size=[10, 64, 64, 1])
+    spotted = clean.copy()
+    spotted[0, 28:36, 28:36] += 100
+    assert spectrum_of(spotted).real.mean() == pytest.approx(spectrum_of(clean).real.mean(), rel=0.5)  # 17 times by the plain mean
 
 
 def test_what_another_spectrum_has_more_is_left_out():
@@ -66,19 +89,19 @@ def test_what_another_spectrum_has_more_is_left_out():
 
 def test_marked_structures_and_what_lies_outside_are_no_grain():
     photograph, mask, inside = RNG.normal(0, 0.1, [64, 64, 1]), np.zeros([64, 64, 1]), np.ones([64, 64, 1])
-    before = grain.spectrum([photograph], [mask], [inside])
+    before, _ = grain.spectrum([photograph], [mask], [inside])
     mask[30:33, :] = 1
     marked = photograph - 5.0 * mask
-    found = grain.spectrum([marked], [mask], [inside])
+    found, _ = grain.spectrum([marked], [mask], [inside])
     assert found.real.mean() == pytest.approx(before.real.mean(), rel=0.15)
-    assert grain.spectrum([marked], [0 * mask], [inside]).real.mean() > 10 * before.real.mean()
+    assert grain.spectrum([marked], [0 * mask], [inside])[0].real.mean() > 10 * before.real.mean()
     inside[:, :16] = 0
     outside = photograph - 5.0 * (1 - inside)
-    assert grain.spectrum([outside], [0 * mask], [inside]).real.mean() == pytest.approx(before.real.mean(), rel=0.15)
+    assert grain.spectrum([outside], [0 * mask], [inside])[0].real.mean() == pytest.approx(before.real.mean(), rel=0.15)
 
 
 def test_without_background_there_is_no_grain():
-    found = grain.spectrum([RNG.normal(size=[64, 64, 3])], [EVERYWHERE], [EVERYWHERE])
-    assert found.shape == (grain.PATCH, grain.PATCH, 3, 3) and not found.any()
+    found, spread = grain.spectrum([RNG.normal(size=[64, 64, 3])], [EVERYWHERE], [EVERYWHERE])
+    assert found.shape == (grain.PATCH, grain.PATCH, 3, 3) and not found.any() and spread == 0
     response = grain.response(grain.filter_of(found), 64, 64)
-    assert not grain.draw(response, 1, [0, 0]).numpy().any()
+    assert not draws(response, 1).any()

@@ -36,7 +36,7 @@ class Stage2:
         is told the colours (see `colours_of`); None where it is not.
       training_at_test_time: whether photographs are made with dropout and batch statistics on, as Isola et al. 2017 do.
       averaged: the generator with averaged weights, which then makes the photographs; None without.
-      grain: grain.response of what is added to a generated photograph inside its field of view; None where nothing is.
+      grain: what is added to a generated photograph inside its field of view, arguments of grain.draw; () where nothing is.
       has_view: whether photographs have a field of view.
     """
 
@@ -46,7 +46,7 @@ class Stage2:
     noise: bool = False
     colours: tuple | None = None
     averaged: tf.keras.Model | None = None
-    grain: np.ndarray | None = None
+    grain: tuple = ()
     has_view: bool = False
 
     @property
@@ -143,7 +143,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
 
 
 def missing_grain(networks, real, seed):
-    """The grain that real photographs have and those painted for their masks lack, as grain.response: what to add when sampling.
+    """The grain that real photographs have and those painted for their masks lack: (grain.response, spread), to add when sampling.
 
     Not added while training: the discriminator then won, and KID was twice as large after 1,000 steps at 256 pixels.
     """
@@ -151,11 +151,11 @@ def missing_grain(networks, real, seed):
     some = [real[index * len(real) // count] for index in range(count)]
     masks = [sample.mask for sample in some]
     inside = [np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view for sample in some]
-    networks.grain = None
+    networks.grain = ()
     made = [translate(networks, mask[None], [seed, -1 - index])[0] / 127.5 for index, mask in enumerate(masks)]
     originals = [sample.image / (np.iinfo(sample.image.dtype).max / 2) for sample in some]
-    power = grain.spectrum(originals, masks, inside) - grain.spectrum(made, masks, inside)
-    return grain.response(grain.filter_of(power), *masks[0].shape[:2])
+    (power, spread), (painted, _) = grain.spectrum(originals, masks, inside), grain.spectrum(made, masks, inside)
+    return grain.response(grain.filter_of(power - painted), *masks[0].shape[:2]), spread
 
 
 def measurement(networks, real, masks, settings):
@@ -219,8 +219,8 @@ def translate(networks, masks, seed):
     if networks.noise:
         condition = with_noise(condition, tf.random.experimental.stateless_fold_in(seed, 1))
     photograph = networks.sampler([condition, tf.constant([seed], tf.int32)], training=networks.training_at_test_time).numpy()
-    if networks.grain is not None:
-        texture = grain.draw(networks.grain, 1, tf.random.experimental.stateless_fold_in(seed, 2)).numpy()
+    if networks.grain:
+        texture = grain.draw(*networks.grain, tf.random.experimental.stateless_fold_in(seed, 2)).numpy()
         inside = images.estimate_field_of_view(images.to_uint8(photograph[0])) if networks.has_view else 1
         photograph = photograph + texture * inside
     return images.to_uint8(photograph)
