@@ -626,14 +626,13 @@ def test_a_flow_towards_one_image_ends_there():
 @pytest.mark.parametrize("steps", [1, 3, stage1.FLOW_STEPS])
 def test_a_flow_without_fresh_noise_is_followed_by_eulers_method_from_noise_to_image(steps, monkeypatch):
     monkeypatch.setattr(stage1, "FLOW_STEPS", steps)
-    monkeypatch.setattr(stage1, "FRESH", 0.0)
     networks, noise = flow_with(lambda x, t: 0.7 * x - 0.4 * t + 0.2)
     even = np.linspace(1, 0, steps + 1)
     times = 3 * even / (1 + 2 * even)
     expected = noise.astype(np.float64)
     for now, then in zip(times, times[1:]):
         expected += (then - now) * (0.7 * expected - 0.4 * now + 0.2)
-    np.testing.assert_allclose(networks.draw(noise), expected, atol=1e-5)
+    np.testing.assert_allclose(networks.draw(noise, fresh=0.0), expected, atol=1e-5)
 
 
 def test_a_flow_with_the_ideal_denoiser_of_normal_data_draws_that_distribution():

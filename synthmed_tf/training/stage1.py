@@ -79,11 +79,13 @@ class Stage1:
         """The generator that makes samples."""
         return self.averaged or self.generator
 
-    def draw(self, noise, labels=None):
+    def draw(self, noise, labels=None, fresh=None):
         """Noise [batch, *noise_shape] from N(0, 1) -> fields, with the sampler's weights.
 
         Args:
           labels: one-hot classes [batch, classes] of a conditional model; None: those of the training set, in its order.
+          fresh: of a flow, the share of the noise that is drawn anew at each step, as a function of `noise` (Song et al. 2021,
+            "Denoising Diffusion Implicit Models", equation 12); None: FRESH; 0: Euler's method, by which near noises lead to near fields.
         """
         if labels is None and self.typical is not None:
             labels = self.typical_labels(noise.shape[0])
@@ -92,9 +94,9 @@ class Stage1:
             level, alpha = self.stage
             made = self.sampler(together(noise, *labels), level=level, alpha=alpha, training=False)
             return pggan.upscale(made, 2 ** (self.sampler.last_level - level))
-        return self._drawn(noise, labels)
+        return self._drawn(noise, labels, FRESH if fresh is None else fresh)
 
-    def _draw(self, noise, labels):
+    def _draw(self, noise, labels, fresh):
         if self.discriminator is not None:
             return self.sampler(together(noise, *labels), training=False)
         fields, times = noise, shifted(tf.linspace(1.0, 0.0, FLOW_STEPS + 1))
@@ -103,8 +105,8 @@ class Stage1:
             now, after = times[index], times[index + 1]
             clean = self.sampler([fields, tf.fill(tf.shape(noise)[:1], now), *labels], training=False)
             old = (fields - (1 - now) * clean) / now
-            fresh = tf.map_fn(lambda key: self._noise(key, index), keys, fn_output_signature=tf.float32)  # noqa: B023 (called at once)
-            fields = (1 - after) * clean + after * (np.sqrt(1 - FRESH**2) * old + FRESH * fresh)
+            new = tf.map_fn(lambda key: self._noise(key, index), keys, fn_output_signature=tf.float32)  # noqa: B023 (called at once)
+            fields = (1 - after) * clean + after * (np.sqrt(1 - fresh**2) * old + fresh * new)
         return fields
 
     def _noise(self, key, index):
