@@ -14,6 +14,7 @@ LOCAL = 4.0  # pixels; sigma of the local mean, which is no grain
 COVERED = 0.6  # least share of a patch that is background
 MARGIN = 2  # pixels around what a mask marks
 RIM = 4  # pixels along the edge of the field of view
+ROUNDING = (2 / 255) ** 2 / 12  # variance of rounding to 8 bits; where there is less, a photograph is black or saturated
 
 
 def spectrum(photographs, masks, inside):
@@ -23,7 +24,7 @@ def spectrum(photographs, masks, inside):
     the patches' shapes, and the power their geometric mean.
 
     Args:
-      photographs: iterable of [height, width, c] float; their units are the field's.
+      photographs: iterable of [height, width, c] float; white is black + 2.
       masks, inside: iterables of [height, width, 1]; background is what is inside and not near the mask.
 
     Returns:
@@ -43,17 +44,20 @@ def spectrum(photographs, masks, inside):
             for left in range(0, detail.shape[1] - PATCH + 1, PATCH // 2):
                 part = slice(top, top + PATCH), slice(left, left + PATCH)
                 covered = background[part].mean()
+                if covered < COVERED:
+                    continue
                 waves = np.fft.fft2(detail[part] * window, axes=(0, 1))
-                if covered >= COVERED and (power := np.mean(np.abs(waves) ** 2)):
-                    shape = shape + np.einsum("yxa,yxb->yxab", waves, waves.conj()) / power
-                    found.append(np.log(power / ((window**2).sum() * covered)))
+                power = np.mean(np.abs(waves) ** 2) / ((window**2).sum() * covered)
+                if power > ROUNDING:
+                    shape = shape + np.einsum("yxa,yxb->yxab", waves, waves.conj()) / ((window**2).sum() * covered * power)
+                    found.append(np.log(power))
         if found:
             levels.append(found)
     if not levels:
         channels = photograph.shape[-1]
         return np.zeros([PATCH, PATCH, channels, channels], complex), 0.0
-    logarithms = np.concatenate(levels)
-    return shape / len(logarithms) * np.exp(logarithms.mean()), float(np.std([np.mean(found) for found in levels]) / 2)
+    powers = np.concatenate(levels)
+    return shape / len(powers) * np.exp(powers.mean()), float(np.std([np.mean(found) for found in levels]) / 2)
 
 
 def filter_of(power):

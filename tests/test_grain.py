@@ -72,6 +72,13 @@ def test_amplitudes_vary_as_the_photographs_do():
     assert np.log(draws(flat(64, 64), 20).std((1, 2, 3))).std() < 0.03
 
 
+def test_black_and_saturated_ground_does_not_count():
+    fields = RNG.normal(0, 0.1, [10, 64, 64, 1])
+    half_black = fields.copy()
+    half_black[:, :, :32] = RNG.normal(-1, 1e-6, [10, 64, 32, 1])
+    assert spectrum_of(half_black).real.mean() == pytest.approx(spectrum_of(fields).real.mean(), rel=0.3)
+
+
 def test_a_bright_lesion_hardly_counts():
     clean = RNG.normal(size=[10, 64, 64, 1])
     spotted = clean.copy()
