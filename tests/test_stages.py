@@ -617,8 +617,10 @@ def flow_with(function):
     return stage1.Stage1("mask", network, None, None, (3, 2, 1), 1, 1), RNG.normal(size=[4, 3, 2, 1]).astype(np.float32)
 
 
-def test_a_flow_towards_one_image_ends_there():
-    target = RNG.normal(size=[3, 2, 1]).astype(np.float32)
+def test_a_flow_that_is_straight_is_followed_exactly():
+    velocity, target = (RNG.normal(size=[3, 2, 1]).astype(np.float32) for _ in range(2))
+    networks, noise = flow_with(lambda x, t: 0 * x + velocity)
+    np.testing.assert_allclose(networks.draw(noise, fresh=0.0), noise - velocity, atol=1e-5)
     networks, noise = flow_with(lambda x, t: (x - target) / t)  # at every point the velocity of the line to the target
     np.testing.assert_allclose(networks.draw(noise), np.broadcast_to(target, noise.shape), atol=1e-5)
 
@@ -635,22 +637,30 @@ def test_a_flow_without_fresh_noise_is_followed_by_eulers_method_from_noise_to_i
     np.testing.assert_allclose(networks.draw(noise, fresh=0.0), expected, atol=1e-5)
 
 
-def test_a_flow_with_the_ideal_denoiser_of_normal_data_draws_that_distribution():
+def test_a_flow_with_the_ideal_denoiser_of_normal_data_draws_what_so_many_steps_make_of_it():
     mean, deviation = 0.3, 0.5
 
+    def gain(t):
+        return (1 - t) * deviation**2 / ((1 - t) ** 2 * deviation**2 + t**2)
+
     def velocity(x, t):
-        clean = mean + (1 - t) * deviation**2 / ((1 - t) ** 2 * deviation**2 + t**2) * (x - (1 - t) * mean)
-        return (x - clean) / t
+        return (x - mean - gain(t) * (x - (1 - t) * mean)) / t
+
+    even, variance = np.linspace(1, 0, stage1.FLOW_STEPS + 1), 1.0
+    times = 3 * even / (1 + 2 * even)
+    for now, then in zip(times, times[1:]):  # each step is linear in x and the fresh noise
+        kept = (1 - then) * gain(now) + then * np.sqrt(1 - stage1.FRESH**2) * (1 - (1 - now) * gain(now)) / now
+        variance = kept**2 * variance + (then * stage1.FRESH) ** 2
 
     networks, _ = flow_with(velocity)
     noise = RNG.normal(size=[2000, 3, 2, 1]).astype(np.float32)
     drawn = networks.draw(noise).numpy()
     np.testing.assert_allclose(drawn.mean(0), mean, atol=0.05)
-    assert 0.75 * deviation < drawn.std(0).min() and drawn.std(0).max() < 1.05 * deviation  # finitely many steps draw it in
+    assert 0.75 * deviation < np.sqrt(variance) < deviation  # so few steps draw it in
+    assert drawn.std() == pytest.approx(np.sqrt(variance), rel=0.03)
     pixels = drawn.reshape(2000, 6)
     assert np.abs(np.corrcoef(pixels.T) - np.eye(6)).max() < 0.1  # 4 standard deviations
-    kept = np.corrcoef(noise.ravel(), drawn.ravel())[0, 1]
-    assert abs(kept) < 0.05  # nothing is left of the noise it began with
+    assert abs(np.corrcoef(noise.ravel(), drawn.ravel())[0, 1]) < 0.05  # nothing is left of the noise it began with
 
 
 def test_the_fresh_noise_of_a_flows_sample_is_a_function_of_its_own_noise_alone():

@@ -19,7 +19,6 @@ FIELD_SCALE = 2.0  # pixels
 # any wall. The walls of thick vessels are far from the centreline, and so out of the first rule's reach.
 WEIGHT, THRESHOLD, THICK = 0.8, 0.62, 0.03
 NOISE_SCALES = (1, 4, 16)  # pixels
-GRAIN_PHOTOGRAPHS = 64  # at most, to measure it on
 
 
 @dataclasses.dataclass
@@ -142,13 +141,18 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
     return networks, result
 
 
+def spaced(samples):
+    """At most MEASURED of the samples, at even steps."""
+    count = min(len(samples), MEASURED)
+    return [samples[index * len(samples) // count] for index in range(count)]
+
+
 def missing_grain(networks, real, seed):
     """The grain that real photographs have and those painted for their masks lack: (grain.response, spread), to add when sampling.
 
     Not added while training: the discriminator then won, and KID was twice as large after 1,000 steps at 256 pixels.
     """
-    count = min(len(real), GRAIN_PHOTOGRAPHS)
-    some = [real[index * len(real) // count] for index in range(count)]
+    some = spaced(real)
     masks = [sample.mask for sample in some]
     inside = [np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view for sample in some]
     networks.grain = ()
@@ -164,15 +168,12 @@ def measurement(networks, real, masks, settings):
     Compared are photographs of synthetic masks, which is what stage 2 is for, with at most MEASURED of the training photographs.
     (P1 and P2 chose by eye.) Where there are not two of either, every distance is 0.
     """
-    seed = settings["seed"]
-    count = min(len(real), MEASURED)
-    some = [real[index * len(real) // count] for index in range(count)]
-
+    seed, some = settings["seed"], spaced(real)
     originals = fidelity.photograph_features([sample.image for sample in some], [sample.field_of_view for sample in some])
     with_views = some[0].field_of_view is not None
 
     def measure():
-        if min(count, len(masks)) < 2:
+        if min(len(some), len(masks)) < 2:
             return {"distance": 0.0}, ""
         if settings["grain"]:
             networks.grain = missing_grain(networks, real, seed)
