@@ -17,6 +17,7 @@ DEMO_SAMPLES := 50
 DEMO_XRAY := out/demo_xray
 DEMO_XRAY_STEPS := 600
 PYTEST_FLAGS :=
+# TensorFlow uses all cores by itself; a second process fills them where a test does not.
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
@@ -39,7 +40,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-for-tests
 	$(BIN)/python -m ruff check .
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(PYTEST_FLAGS)
 
 clean:
 	rm -rf $(VENV) $(DEMO) $(DEMO_XRAY) build synthmed_tf.egg-info .pytest_cache .ruff_cache

@@ -40,7 +40,7 @@ setup(
         "dicom": ["pydicom>=3"],
         "gpu": ["tensorflow[and-cuda]==2.15.1"],  # 2.15.0 asks for a TensorRT that cannot be installed
         "notebooks": ["ipykernel", "nbclient", "nbformat"],
-        "test": ["pytest", "ruff", "tifffile"],
+        "test": ["pytest", "pytest-xdist", "ruff", "tifffile"],
         "tfds": [
             "tensorflow-datasets",
             "tensorflow-metadata<1.16",

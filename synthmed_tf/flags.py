@@ -25,13 +25,13 @@ SMALL_DATA_MODELS = {  # what small_data adds for each model
     "flow": dict(latent=0, steps=5000, learning_rate=1e-3, rate_decay=2000, beta1=0.9, beta2=0.99, r1=0.0, average=0.998),
     "selfmod": dict(latent=64, steps=4000, learning_rate=1.2e-3, rate_decay=1000, beta1=0.0, beta2=0.99, r1=3.0, average=0.995),
     "dcgan": dict(latent=100, steps=4000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999, r1=3.0, average=0.995),
-    # An eighth of the paper's width, a penalty every 4 steps, weighted 4 times; the steps that growth leaves over train the last level.
-    "pggan": dict(latent=64, steps=3000, level_images=6400, width=0.125, penalty_every=4, learning_rate=1e-3, rate_decay=0, beta1=0.0, beta2=0.99, r1=0.0, average=0.995),
+    # An eighth of the paper's width; the steps that growth leaves over train the last level.
+    "pggan": dict(latent=64, steps=4000, level_images=8000, width=0.125, learning_rate=1e-3, rate_decay=0, beta1=0.0, beta2=0.99, r1=0.0, average=0.995),
 }  # fmt: skip
 
 PAPER_MODELS = {  # what paper has otherwise for these models
     # Karras et al. 2018 appendix A.1: latent 512, Adam 1e-3, 0, 0.99, average 0.999. P2 § 3.1: 30 epochs at each level.
-    "pggan": dict(latent=512, level_epochs=30, width=1.0, penalty_every=1, learning_rate=1e-3, beta1=0.0, beta2=0.99, average=0.999),
+    "pggan": dict(latent=512, level_epochs=30, width=1.0, learning_rate=1e-3, beta1=0.0, beta2=0.99, average=0.999),
 }  # fmt: skip
 
 STAGE2_PRESETS = {

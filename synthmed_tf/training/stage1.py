@@ -468,21 +468,20 @@ def forget(optimizer):
 def make_gan_step(networks, optimizers, settings, replicas=1, level=None, alpha=None):
     """The training step of a GAN: (step number, [batch, height, width, channels + 1] from real_fields, classes if any) -> losses.
 
-    One update of the discriminator and one of the generator, both on the same fake images (Radford et al. 2016 leave it open). With
-    settings["penalty_every"], of a PGGAN, it is the Wasserstein game with drift and a gradient penalty every so many steps (Karras et
-    al. 2018, appendix A.1); else cross entropy, non-saturating, with R1 every R1_EVERY steps where settings["r1"] > 0.
+    One update of the discriminator and one of the generator, both on the same fake images (Radford et al. 2016 leave it open). Of a
+    PGGAN it is the Wasserstein game with gradient penalty and drift (Karras et al. 2018, appendix A.1); else cross entropy,
+    non-saturating, with R1 every R1_EVERY steps where settings["r1"] > 0.
 
     Args:
       level: of a PGGAN, the level to train; None: of another network.
       alpha: function step number -> share of that level; None: 1. Real images are faded as the generator's are.
     """
     generator, discriminator = networks.generator, networks.discriminator
-    is_wasserstein = bool(settings.get("penalty_every"))
+    is_wasserstein = level is not None
     if is_wasserstein:
-        every, weight = settings["penalty_every"], GRADIENT_PENALTY
+        every, weight = 1, GRADIENT_PENALTY
     else:
-        size = generator.output_shape[1:3] if level is None else pggan.level_size(settings["image_size"], level)
-        every, weight = R1_EVERY, settings["r1"] / 2 * max(1, min(size) / R1_SIDE)
+        every, weight = R1_EVERY, settings["r1"] / 2 * max(1, min(generator.output_shape[1:3]) / R1_SIDE)
 
     @tf.function
     def step(number, stack, *labels):
