@@ -186,6 +186,24 @@ def test_what_stage_1_is_measured_by_tells_real_masks_from_broken_and_from_repea
     assert [name for name, (_, warning) in found.items() if warning] == ["repeated", "empty"]
 
 
+def test_a_class_of_one_picture_is_low_diversity_however_varied_the_others_are():
+    pictures = RNG.uniform(-1, 1, [64, 32, 32, 1]).astype(np.float32)
+    labels = np.eye(2, dtype=np.float32)[np.arange(64) % 2]
+    real = [Sample(str(i), images.to_uint8(each), label="ab"[i % 2]) for i, each in enumerate(pictures)]
+
+    def made(collapsed):
+        networks = gan_of(pictures * (1 - collapsed * labels[:, 1])[:, None, None, None], "image")
+        z, label = tf.keras.Input([3]), tf.keras.Input([2])
+        networks.generator = tf.keras.Model([z, label], networks.generator(z))
+        networks.typical = labels
+        return stage1.measurement(networks, real, {"target": "image", "seed": 0})()
+
+    found, warning = made(0)
+    assert found["diversity"] == pytest.approx(1) and not warning
+    found, warning = made(1)
+    assert found["diversity"] == 0 and "LOW DIVERSITY 0.00" in warning
+
+
 @pytest.mark.parametrize("target", ["mask", "image"])
 @pytest.mark.parametrize("count", [1, 3])
 def test_against_one_picture_or_equal_ones_nothing_is_measured(target, count):

@@ -379,8 +379,8 @@ def measurement(networks, real, settings):
     It settles and calibrates the networks first. "distance" tells the best checkpoint: for masks the mean of metrics.morphology's
     distances, which neither broken nor repeated masks make small; for photographs KID on metrics.fidelity's features. (P1 and
     P2 chose by eye.) "diversity" is the mean Bray-Curtis distance between two samples, which for masks is 1 - Dice, over that
-    between two real ones. Where the real ones do not differ, or are one, nothing is measured and every distance is 0. A PGGAN is
-    measured once it has grown.
+    between two real ones, of a conditional model that of the class where it is least. Where the real ones do not differ, or are one,
+    nothing is measured and every distance is 0. A PGGAN is measured once it has grown.
     """
     part = settings["target"]
     views, view = [sample.field_of_view for sample in real], common_view(real)  # samples have none of their own
@@ -392,12 +392,15 @@ def measurement(networks, real, settings):
         return [morphology.statistics(*pair) for pair in zip(pictures, views)]
 
     def variety(pictures):
-        apart = pdist(pictures.reshape(len(pictures), -1).astype(np.float64), "braycurtis")
-        return float(np.nan_to_num(apart, nan=0.0).mean())  # two empty masks are the same
+        labels = networks.typical_labels(len(pictures))
+        kinds = np.zeros(len(pictures), int) if labels is None else labels.argmax(1)
+        rows = pictures.reshape(len(pictures), -1).astype(np.float64)
+        apart = {kind: pdist(rows[kinds == kind], "braycurtis") for kind in np.unique(kinds)}
+        return {kind: float(np.nan_to_num(each).mean()) for kind, each in apart.items() if len(each)}  # two empty masks are the same
 
     originals = np.stack([getattr(sample, part) for sample in real])
     described = describe(originals, views)
-    varied = variety(originals) if len(real) > 1 else 0.0
+    varied = {kind: apart for kind, apart in variety(originals).items() if apart}
 
     def measure():
         if networks.stage and networks.stage != (networks.sampler.last_level, None):  # no weights to make samples with yet
@@ -412,7 +415,8 @@ def measurement(networks, real, settings):
             distance = fidelity.kid(*(fidelity.standardise(each, described) for each in (described, found)))
         else:
             distance = mean_distance(described, found)
-        diversity = variety(made) / varied
+        found_variety = variety(made)
+        diversity = min(found_variety[kind] / apart for kind, apart in varied.items())
         warning = f"LOW DIVERSITY {diversity:.2f} of the real set's " if diversity < LOW_DIVERSITY else ""
         return {"distance": float(distance), "diversity": diversity}, warning
 
