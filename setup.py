@@ -28,6 +28,7 @@ setup(
         "matplotlib",
         "numpy<2",  # TensorFlow 2.15 was built for numpy 1
         "pillow",
+        "PyWavelets",  # scikit-image's estimate_sigma
         "scikit-image",
         "scikit-learn",
         "scipy",

@@ -8,6 +8,7 @@ are well known from a few photographs, and hold nothing of any one of them (spec
 import numpy as np
 import tensorflow as tf
 from scipy import ndimage
+from skimage.restoration import estimate_sigma
 
 PATCH = 32  # pixels; also the extent of the filter
 LOCAL = 4.0  # pixels; sigma of the local mean, which is no grain
@@ -99,3 +100,26 @@ def draw(frequencies, spread, key):
     mixed = tf.reduce_sum(frequencies * waves[None], 1)
     level = tf.exp(spread * tf.clip_by_value(tf.random.stateless_normal([], keys[1]), -2, 2))
     return tf.transpose(tf.math.real(tf.signal.ifft2d(mixed)), [1, 2, 0]) * level
+
+
+def noise_level(photographs):
+    """Standard deviation of the noise from pixel to pixel, white being 1: root mean square over photographs.
+
+    Of each photograph it is the median of the finest wavelet coefficients, over 0.6745 (Donoho & Johnstone 1994, "Ideal Spatial Adaptation by
+    Wavelet Shrinkage", section 4.2; scikit-image's estimate_sigma), of the mean of the channels.
+
+    Args:
+      photographs: iterable of [height, width, c] uint8 or uint16, one at least.
+    """
+    levels = [estimate_sigma(photograph.mean(-1)) / np.iinfo(photograph.dtype).max for photograph in photographs]
+    return float(np.sqrt(np.mean(np.square(levels))))
+
+
+def with_noise(photograph, level, key):
+    """A photograph [height, width, c] uint8 or uint16 and white noise of `level`, white being 1, the same in all channels.
+
+    The noise is a function of key [2] int32. Returns the photograph's type.
+    """
+    white = np.iinfo(photograph.dtype).max
+    noise = tf.random.stateless_normal([*photograph.shape[:2], 1], key).numpy()
+    return np.clip(np.rint(photograph + level * white * noise), 0, white).astype(photograph.dtype)

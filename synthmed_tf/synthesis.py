@@ -16,7 +16,7 @@ from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
-from synthmed_tf import images, records
+from synthmed_tf import grain, images, records
 from synthmed_tf.metrics import copies, segmentation
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import loop, segmenter, stage2
@@ -28,6 +28,7 @@ MOST_COMPARED = 2000  # training masks that a candidate is compared with
 HASH_SIDE = 16  # P2 § 3.2
 REAL_SHARE = 0.95  # of real images that the hash filter would let pass
 REJECTED_SHOWN = 16
+NOISE_MEASURED = 64  # real and synthetic photographs of a class
 CHUNK = 16  # masks made at once, aligned to the index, so that sample i has the same bits whoever makes it
 
 
@@ -71,12 +72,13 @@ def labelled(models, real, settings, count, tally, rejected, with_field_of_view=
     """A labelled set: `count` photographs, with the classes of the real set or as many of each (settings["label_distribution"]).
 
     Sample i does not depend on count: its class follows from `class_order`, and each class has a stream of candidates of its own. With
-    settings["hash_filter"] those that `like_real` rejects are made anew.
+    settings["grain"] they get the noise that real ones of the class have and they lack, see `noisy`; with settings["hash_filter"] those
+    that `like_real` rejects are made anew.
 
     Args:
       models: {class name: stage1.Stage1}, in the order of the classes; a conditional model stands there for each.
       real: sequence of labelled training Samples.
-      settings: of the training; seed, label_distribution, hash_filter.
+      settings: of the training; seed, label_distribution, grain, hash_filter.
       count: how many.
       tally: dict that gets "candidates", "rejected", "too_far" and "rate", over all and in "classes" for each class; see `like_real`.
       rejected: list that gets up to REJECTED_SHOWN rejected Samples.
@@ -92,6 +94,8 @@ def labelled(models, real, settings, count, tally, rejected, with_field_of_view=
     streams = {}
     for index, name in enumerate(models):
         streams[name] = from_noise(models[name], settings, None, 0, with_field_of_view, (index, name))
+        if settings["grain"] and name in of_class:
+            streams[name] = noisy(streams[name], of_class[name], [settings["seed"], -2000 - index])
         if settings["hash_filter"] and name in of_class:
             hashes = np.stack([average_hash(sample.image) for sample in of_class[name]])
             streams[name] = like_real(streams[name], hashes, [tally, tally["classes"][name]], rejected)
@@ -99,6 +103,31 @@ def labelled(models, real, settings, count, tally, rejected, with_field_of_view=
     shares = {name: 1 if is_balanced else len(samples) for name, samples in of_class.items()}
     for index, name in enumerate(itertools.islice(class_order(shares), count)):
         yield dataclasses.replace(next(streams[name]), id=f"synthetic-{index:06d}")
+
+
+def noisy(candidates, real, key):
+    """Photographs with the pixel noise that real ones have more of than the first of them.
+
+    A generator learns to leave out what cannot be foreseen, and patterns of neighbouring pixels tell its photographs by that (P2's LBP).
+
+    Args:
+      candidates: iterator of Samples with an image; see `from_noise`.
+      real: sequence of training Samples with an image, of which at most NOISE_MEASURED count, at even steps.
+      key: [2] ints; the noise of the i-th is a function of it and i.
+
+    Yields:
+      Samples; without a difference as they come.
+    """
+    first = list(itertools.islice(candidates, NOISE_MEASURED))
+    count = min(len(real), NOISE_MEASURED)
+    wanted, found = (
+        grain.noise_level(sample.image for sample in some)
+        for some in ([real[index * len(real) // count] for index in range(count)], first)
+    )
+    level = max(0.0, wanted**2 - found**2) ** 0.5
+    for index, sample in enumerate(itertools.chain(first, candidates)):
+        folded = tf.random.experimental.stateless_fold_in(key, index)
+        yield dataclasses.replace(sample, image=grain.with_noise(sample.image, level, folded)) if level else sample
 
 
 def class_order(shares):

@@ -112,3 +112,23 @@ def test_without_background_there_is_no_grain():
     assert found.shape == (grain.PATCH, grain.PATCH, 3, 3) and not found.any() and spread == 0
     response = grain.response(grain.filter_of(found), 64, 64)
     assert not draws(response, 1).any()
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_noise_level_is_the_deviation_of_noise_on_a_smooth_picture(dtype, white):
+    ramp = np.linspace(0.3, 0.7, 128)[:, None, None]
+    photographs = [np.rint((ramp + RNG.normal(0, level, [128, 128, 3])) * white).astype(dtype) for level in (0.02, 0.04)]
+    expected = np.sqrt((0.02**2 + 0.04**2) / 2 / 3)  # the mean of three channels has a third of the variance
+    assert grain.noise_level(photographs) == pytest.approx(expected, rel=0.05)
+
+
+def test_added_noise_is_white_and_grey_and_stays_in_range():
+    photograph = np.full([128, 128, 3], 128, np.uint8)
+    noisy = grain.with_noise(photograph, 0.1, [1, 2])
+    assert noisy.dtype == np.uint8 and (noisy == noisy[..., :1]).all()
+    assert noisy.std() / 255 == pytest.approx(0.1, rel=0.03)
+    neighbours = np.corrcoef(noisy[1:, :, 0].ravel(), noisy[:-1, :, 0].ravel())[0, 1]
+    assert abs(neighbours) < 0.03
+    assert (grain.with_noise(photograph, 0.1, [1, 2]) == noisy).all() and (grain.with_noise(photograph, 0.1, [1, 3]) != noisy).any()
+    bright = grain.with_noise(np.full([64, 64, 1], 65535, np.uint16), 0.1, [1, 2])
+    assert bright.max() == 65535 and bright.min() > 30000  # clipped, not wrapped round

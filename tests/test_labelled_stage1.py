@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import importlib.util
 import io
 import itertools
@@ -237,7 +238,7 @@ def painter(shade=None):
     return stage1.Stage1("image", model, None, tf.keras.Sequential(), (256,), 1, 1, typical=typical)
 
 
-SET = {"seed": 3, "warp": True, "label_distribution": "real", "hash_filter": False}
+SET = {"seed": 3, "warp": True, "label_distribution": "real", "grain": False, "hash_filter": False}
 
 
 def labelled_set(models, count, real=None, **settings):
@@ -288,6 +289,43 @@ def test_each_class_is_filtered_by_its_own_real_images_and_counted():
     assert {sample.label for sample in rejected} == {NAMES[0], NAMES[1]} or len(rejected) == synthesis.REJECTED_SHOWN
     fewer, *_ = labelled_set(models, 7, real, hash_filter=True)
     assert all((one.image == two.image).all() for one, two in zip(fewer, samples))
+
+
+def shot(level, count, dtype=np.uint8):
+    """Photographs of an even grey with noise of `level`, white being 1."""
+    white = np.iinfo(dtype).max
+    for index in range(count):
+        noise = np.random.default_rng([1, index]).normal(0.5, level, [64, 64, 1])
+        yield Sample(f"{index}", np.clip(np.rint(noise * white), 0, white).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_photographs_get_the_noise_that_they_lack(dtype):
+    real = list(shot(0.05, 100, dtype))
+    made = list(itertools.islice(synthesis.noisy(shot(0.03, 80, dtype), real, [3, 4]), 80))
+    assert len(made) == 80 and made[0].image.dtype == dtype
+    deviations = [sample.image.std() / np.iinfo(dtype).max for sample in made]
+    np.testing.assert_allclose(deviations, 0.05, rtol=0.1)
+    np.testing.assert_allclose(np.mean(deviations), 0.05, rtol=0.02)
+    again = list(itertools.islice(synthesis.noisy(shot(0.03, 80, dtype), real, [3, 4]), 70))
+    assert all((one.image == two.image).all() for one, two in zip(again, made))
+    other = next(synthesis.noisy(shot(0.03, 80, dtype), real, [3, 5]))
+    assert (other.image != made[0].image).any()
+
+
+def test_photographs_with_as_much_noise_as_real_ones_stay_as_they_are():
+    real, made = list(shot(0.03, 10)), list(shot(0.05, 90))
+    assert list(synthesis.noisy(iter(made), real, [3, 4])) == made
+
+
+def test_each_class_of_a_labelled_set_gets_the_noise_of_its_own():
+    levels = dict(zip(NAMES, (0.02, 0.06, 0.1)))
+    real = [dataclasses.replace(each, label=name) for name, level in levels.items() for each in shot(level, 8)]
+    z = tf.keras.Input([4])
+    grey = tf.keras.Model(z, 0.0 * tf.reshape(z[:, :1], [-1, 1, 1, 1]) + tf.zeros([64, 64, 1]))
+    models = dict.fromkeys(NAMES, stage1.Stage1("image", grey, None, tf.keras.Sequential(), (4,), 1, 1))
+    for sample in labelled_set(models, 12, real, grain=True)[0]:
+        assert sample.image.std() / 255 == pytest.approx(levels[sample.label], rel=0.08)
 
 
 # ---------------------------------------------------------------- flags
