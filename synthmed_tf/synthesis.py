@@ -17,7 +17,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from synthmed_tf import grain, images, records
-from synthmed_tf.metrics import copies, segmentation
+from synthmed_tf.metrics import copies, fidelity, segmentation
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import loop, segmenter, stage2
 
@@ -93,10 +93,12 @@ def labelled(models, real, settings, count, tally, rejected, with_field_of_view=
     tally |= nothing | {"classes": {name: dict(nothing) for name in of_class}}
     streams = {}
     for index, name in enumerate(models):
-        streams[name] = from_noise(models[name], settings, None, 0, with_field_of_view, (index, name))
-        if settings["grain"] and name in of_class:
-            streams[name] = noisy(streams[name], of_class[name], [settings["seed"], -2000 - index])
-        if settings["hash_filter"] and name in of_class:
+        if name in of_class:
+            streams[name] = from_noise(models[name], settings, None, 0, with_field_of_view, (index, name))
+    if settings["grain"]:
+        streams = noisy(streams, of_class, settings["seed"])
+    if settings["hash_filter"]:
+        for name in streams:
             hashes = np.stack([average_hash(sample.image) for sample in of_class[name]])
             streams[name] = like_real(streams[name], hashes, [tally, tally["classes"][name]], rejected)
     is_balanced = settings["label_distribution"] == "balanced"
@@ -105,29 +107,47 @@ def labelled(models, real, settings, count, tally, rejected, with_field_of_view=
         yield dataclasses.replace(next(streams[name]), id=f"synthetic-{index:06d}")
 
 
-def noisy(candidates, real, key):
-    """Photographs with the pixel noise that real ones have more of than the first of them.
+def noisy(streams, real, seed):
+    """Photographs with the pixel noise that real ones have more of, where KID says that it makes the set more like the real one.
 
     A generator learns to leave out what cannot be foreseen, and patterns of neighbouring pixels tell its photographs by that (P2's LBP).
+    Where fine detail is lacking that is no noise, as ribs are in radiographs, noise makes them no better. The level is that of each class;
+    whether there is noise is decided for all of them at once, as else it would tell the classes apart. Measured are the first
+    NOISE_MEASURED candidates of each class.
 
     Args:
-      candidates: iterator of Samples with an image; see `from_noise`.
-      real: sequence of training Samples with an image, of which at most NOISE_MEASURED count, at even steps.
-      key: [2] ints; the noise of the i-th is a function of it and i.
+      streams: {class name: iterator of Samples with an image}; see `from_noise`.
+      real: {class name: training Samples with an image}, of which at most NOISE_MEASURED count, at even steps.
+      seed: the noise of the i-th candidate of a class is a function of it, the class and i.
 
-    Yields:
-      Samples; without a difference as they come.
+    Returns:
+      {class name: iterator of Samples}, with noise or as they come.
     """
-    first = list(itertools.islice(candidates, NOISE_MEASURED))
-    count = min(len(real), NOISE_MEASURED)
-    wanted, found = (
-        grain.noise_level(sample.image for sample in some)
-        for some in ([real[index * len(real) // count] for index in range(count)], first)
-    )
-    level = max(0.0, wanted**2 - found**2) ** 0.5
-    for index, sample in enumerate(itertools.chain(first, candidates)):
-        folded = tf.random.experimental.stateless_fold_in(key, index)
-        yield dataclasses.replace(sample, image=grain.with_noise(sample.image, level, folded)) if level else sample
+    some = {name: stage2.spaced(each, NOISE_MEASURED) for name, each in real.items()}
+    first = {name: list(itertools.islice(stream, NOISE_MEASURED)) for name, stream in streams.items()}
+    levels = {}
+    for name in streams:
+        wanted, found = (grain.noise_level(sample.image for sample in samples[name]) for samples in (some, first))
+        levels[name] = max(0.0, wanted**2 - found**2) ** 0.5
+
+    def add(name, samples):
+        key = [seed, -2000 - list(streams).index(name)]
+        for index, sample in enumerate(samples):
+            folded = tf.random.experimental.stateless_fold_in(key, index)
+            yield dataclasses.replace(sample, image=grain.with_noise(sample.image, levels[name], folded))
+
+    def features(sets):
+        samples = [sample for each in sets.values() for sample in each]
+        return fidelity.photograph_features([each.image for each in samples], [each.field_of_view for each in samples])
+
+    originals = features(some)
+
+    def distance(sets):
+        return fidelity.kid(*(fidelity.standardise(each, originals) for each in (originals, features(sets))))
+
+    helps = len(originals) > 1 and distance({name: add(name, each) for name, each in first.items()}) < distance(first)
+    everything = {name: itertools.chain(first[name], stream) for name, stream in streams.items()}
+    return {name: add(name, each) for name, each in everything.items()} if helps else everything
 
 
 def class_order(shares):

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from synthmed_tf import augment, flags, images, records, synthesis
+from synthmed_tf import augment, flags, grain, images, records, synthesis
 from synthmed_tf.datasets import prepare
 from synthmed_tf.networks import dcgan, flow, selfmod
 from synthmed_tf.sample import InputError, Sample
@@ -299,23 +299,37 @@ def shot(level, count, dtype=np.uint8):
         yield Sample(f"{index}", np.clip(np.rint(noise * white), 0, white).astype(dtype))
 
 
+def noisy(made, real, seed=3):
+    return synthesis.noisy({"a": iter(made)}, {"a": real}, seed)["a"]
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_photographs_get_the_noise_that_they_lack(dtype):
     real = list(shot(0.05, 100, dtype))
-    made = list(itertools.islice(synthesis.noisy(shot(0.03, 80, dtype), real, [3, 4]), 80))
+    made = list(noisy(shot(0.03, 80, dtype), real))
     assert len(made) == 80 and made[0].image.dtype == dtype
     deviations = [sample.image.std() / np.iinfo(dtype).max for sample in made]
     np.testing.assert_allclose(deviations, 0.05, rtol=0.1)
     np.testing.assert_allclose(np.mean(deviations), 0.05, rtol=0.02)
-    again = list(itertools.islice(synthesis.noisy(shot(0.03, 80, dtype), real, [3, 4]), 70))
+    again = itertools.islice(noisy(shot(0.03, 80, dtype), real), 70)
     assert all((one.image == two.image).all() for one, two in zip(again, made))
-    other = next(synthesis.noisy(shot(0.03, 80, dtype), real, [3, 5]))
-    assert (other.image != made[0].image).any()
+    assert (next(noisy(shot(0.03, 80, dtype), real, seed=4)).image != made[0].image).any()
 
 
 def test_photographs_with_as_much_noise_as_real_ones_stay_as_they_are():
-    real, made = list(shot(0.03, 10)), list(shot(0.05, 90))
-    assert list(synthesis.noisy(iter(made), real, [3, 4])) == made
+    made = list(shot(0.05, 90))
+    assert list(noisy(made, list(shot(0.03, 10)))) == made
+
+
+def test_fine_detail_that_is_no_noise_is_not_replaced_by_noise():
+    def checked(contrast, count):
+        checks = contrast * (np.add.outer(np.arange(64), np.arange(64)) % 2)[..., None]
+        for sample in shot(0.01, count):
+            yield dataclasses.replace(sample, image=(sample.image + checks).astype(np.uint8))
+
+    real, made = list(checked(60, 20)), list(checked(40, 70))
+    assert grain.noise_level(each.image for each in real) > 1.2 * grain.noise_level(each.image for each in made)
+    assert list(noisy(made, real)) == made
 
 
 def test_each_class_of_a_labelled_set_gets_the_noise_of_its_own():

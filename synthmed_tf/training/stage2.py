@@ -141,9 +141,9 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
     return networks, result
 
 
-def spaced(samples):
-    """At most MEASURED of the samples, at even steps."""
-    count = min(len(samples), MEASURED)
+def spaced(samples, most=MEASURED):
+    """At most so many of the samples, at even steps."""
+    count = min(len(samples), most)
     return [samples[index * len(samples) // count] for index in range(count)]
 
 
