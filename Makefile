@@ -17,7 +17,6 @@ DEMO_SAMPLES := 50
 DEMO_XRAY := out/demo_xray
 DEMO_XRAY_STEPS := 600
 PYTEST_FLAGS :=
-# TensorFlow uses all cores by itself; a second process fills them where a test does not.
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
@@ -38,6 +37,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python train_stage1.py --data=phantom_xray --target=image --out_dir=$(DEMO_XRAY) --image_size=$(DEMO_SIZE) --steps=$(DEMO_XRAY_STEPS)
 	$(BIN)/python evaluate.py --synthetic_dir=$(DEMO_XRAY) --models=knn,svm,random_forest --repeats=$(DEMO_REPEATS)
 
+# TensorFlow uses all cores by itself; a second process fills them where a test does not.
 test: $(VENV)/.installed-for-tests
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(PYTEST_FLAGS)

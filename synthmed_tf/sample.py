@@ -38,3 +38,9 @@ class Sample:
     split: str = "train"
     second_mask: np.ndarray | None = None
     seed: int | None = None
+
+
+def spaced(samples, most):
+    """At most so many of the samples, a sequence, at even steps: [Sample]."""
+    count = min(len(samples), most)
+    return [samples[index * len(samples) // count] for index in range(count)]

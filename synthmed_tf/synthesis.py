@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from synthmed_tf import grain, images, records
 from synthmed_tf.metrics import copies, fidelity, segmentation
-from synthmed_tf.sample import InputError, Sample
+from synthmed_tf.sample import InputError, Sample, spaced
 from synthmed_tf.training import loop, segmenter, stage2
 
 ANNOTATION_STEPS = 2000  # of the U-Net that makes masks for photographs without
@@ -123,7 +123,7 @@ def noisy(streams, real, seed):
     Returns:
       {class name: iterator of Samples}, with noise or as they come.
     """
-    some = {name: stage2.spaced(each, NOISE_MEASURED) for name, each in real.items()}
+    some = {name: spaced(each, NOISE_MEASURED) for name, each in real.items()}
     first = {name: list(itertools.islice(stream, NOISE_MEASURED)) for name, stream in streams.items()}
     levels = {}
     for name in streams:
@@ -248,8 +248,7 @@ def no_copies(candidates, real, count, tally):
     Yields:
       Samples, with their ids numbered anew from 0. Sample i does not depend on count.
     """
-    looked_at = min(len(real), MOST_COMPARED)
-    training = [real[index * len(real) // looked_at].mask for index in range(looked_at)]
+    training = [sample.mask for sample in spaced(real, MOST_COMPARED)]
     pair = copies.closest_pair(training)
     threshold = pair[2] if pair else 0.0
     tally |= {"threshold": threshold, "candidates": 0, "rejected": 0, "too_near": 0, "too_alike": 0}

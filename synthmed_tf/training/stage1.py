@@ -17,6 +17,7 @@ from scipy.spatial.distance import pdist
 from synthmed_tf import augment, images, losses, records
 from synthmed_tf.metrics import fidelity, morphology
 from synthmed_tf.networks import dcgan, flow, pggan, selfmod
+from synthmed_tf.sample import spaced
 from synthmed_tf.training import loop
 from synthmed_tf.training.growth import growth_of
 
@@ -311,8 +312,7 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
                 forget(optimizer)
         networks.stage = growth.at(index)
 
-    count = min(len(real), MEASURED_SAMPLES)
-    some = [real[index * len(real) // count] for index in range(count)]  # at even steps: enough to measure against
+    some = spaced(real, MEASURED_SAMPLES)  # enough to measure against
     measure = measurement(networks, some, settings)
     fixed = tf.random.stateless_normal([16, *networks.noise_shape], [seed, -1])
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}

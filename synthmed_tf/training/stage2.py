@@ -9,6 +9,7 @@ from scipy import ndimage
 from synthmed_tf import augment, grain, images, losses, records
 from synthmed_tf.metrics import fidelity
 from synthmed_tf.networks import pix2pix
+from synthmed_tf.sample import spaced
 from synthmed_tf.training import loop
 
 GRID = 8  # pairs in a picture of samples
@@ -141,18 +142,12 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
     return networks, result
 
 
-def spaced(samples, most=MEASURED):
-    """At most so many of the samples, at even steps."""
-    count = min(len(samples), most)
-    return [samples[index * len(samples) // count] for index in range(count)]
-
-
 def missing_grain(networks, real, seed):
     """The grain that real photographs have and those painted for their masks lack: (grain.response, spread), to add when sampling.
 
     Not added while training: the discriminator then won, and KID was twice as large after 1,000 steps at 256 pixels.
     """
-    some = spaced(real)
+    some = spaced(real, MEASURED)
     masks = [sample.mask for sample in some]
     inside = [np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view for sample in some]
     networks.grain = ()
@@ -168,7 +163,7 @@ def measurement(networks, real, masks, settings):
     Compared are photographs of synthetic masks, which is what stage 2 is for, with at most MEASURED of the training photographs.
     (P1 and P2 chose by eye.) Where there are not two of either, every distance is 0.
     """
-    seed, some = settings["seed"], spaced(real)
+    seed, some = settings["seed"], spaced(real, MEASURED)
     originals = fidelity.photograph_features([sample.image for sample in some], [sample.field_of_view for sample in some])
     with_views = some[0].field_of_view is not None
 
