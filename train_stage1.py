@@ -2,12 +2,12 @@
 """Stage 1: noise -> geometry. Trains a generator on the masks of a real set and makes synthetic masks.
 
 With --target=image, noise -> photograph at once, and OUT_DIR/synthetic is written here: for labelled images, and as the single-GAN
-baseline.
+baseline (--model=selfmod: a colour set's default is no GAN).
 
     train_stage1.py --data=drive                     the real set in data/drive; results in out/stage1
     train_stage1.py --data=/my/set --image_size=256  any folder with images/ and masks/
     train_stage1.py --data=drive --num_samples=1000  more masks from the model that is there
-    train_stage1.py --data=drive --target=image --out_dir=out/single
+    train_stage1.py --data=drive --target=image --model=selfmod --out_dir=out/single
     train_stage1.py --data=nih --target=image --model=pggan --image_size=64
                                                      a labelled set of the same size and classes; --noconditional: one model a class
 
@@ -25,7 +25,6 @@ NUM_SAMPLES = 200  # of masks, and of photographs without labels
 
 def main(settings):
     datasets.check(settings["data"], settings["data_dir"], labels=settings["labels"], needs_masks=settings["target"] != "image")
-    settings = flags.apply_preset(settings, flags.STAGE1_PRESETS)
     settings["image_size"] = settings["image_size"] or (128, 128)
     out = Path(settings["out_dir"])
     folder = out / "stage1"
@@ -41,9 +40,11 @@ def main(settings):
         holdout=settings["holdout"], skip_bad_files=settings["skip_bad_files"],
     )  # fmt: skip
     real = records.Records(prepared, "train")
+    channels = real.manifest["channels"]
+    settings = flags.apply_preset(settings, flags.STAGE1_PRESETS, channels)
     target = settings["target"]
     synthesis.require(real, target)
-    flags.apply_classes(settings, real.class_names, real.manifest["channels"])
+    flags.apply_classes(settings, real.class_names, channels)
     labelled = settings["conditional"] is not None
     settings["num_samples"] = settings["num_samples"] or (len(real) if labelled else NUM_SAMPLES)
     class_names = real.class_names if settings["conditional"] else ()
@@ -57,7 +58,7 @@ def main(settings):
     settings["prepared"] = prepared.name
 
     if settings["dry_run"]:
-        networks = stage1.build(settings, real.manifest["channels"], len(class_names))
+        networks = stage1.build(settings, channels, len(class_names))
         flags.print_plan(settings, real, *next(iter(plans.values())), **networks.trained)
         return
 

@@ -162,6 +162,20 @@ def test_small_data_has_settings_of_its_own_for_each_model(words, model):
     assert resolved(*words, "--epochs=2")["steps"] is None
 
 
+@pytest.mark.parametrize(
+    ("words", "grey", "colour"),
+    [
+        (["--target=image"], "selfmod", "flow"),
+        (["--target=mask"], "flow", "flow"),
+        (["--target=image", "--model=pggan"], "pggan", "pggan"),
+        (["--target=image", "--preset=paper"], "dcgan", "dcgan"),
+    ],
+)
+def test_small_data_takes_the_flow_for_colour_photographs(words, grey, colour):
+    chosen = [flags.apply_preset(parse(*words), flags.STAGE1_PRESETS, channels)["model"] for channels in (1, 3)]
+    assert chosen == [grey, colour]
+
+
 @pytest.mark.parametrize("model", sorted(flags.SMALL_DATA_MODELS.keys() - flags.PAPER_MODELS.keys()))
 def test_the_papers_preset_has_one_set_of_settings_for_every_model_of_one_size(model):
     paper = resolved("--preset=paper")

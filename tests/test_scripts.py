@@ -221,7 +221,7 @@ def test_three_commands_make_masks_pairs_and_a_report(original):
 def test_a_single_gan_makes_photographs_at_once_and_is_evaluated_as_far_as_it_goes(clinic, tmp_path):
     out = tmp_path / "single"
     data = [f"--data={clinic / 'eyes'}", f"--data_dir={clinic / 'private'}", f"--out_dir={out}"]
-    command = [*data, "--target=image", "--image_size=64", "--batch_size=2", "--steps=2", "--num_samples=3"]
+    command = [*data, "--target=image", "--model=selfmod", "--image_size=64", "--batch_size=2", "--steps=2", "--num_samples=3"]
     assert f"Next: evaluate.py --synthetic_dir={out}" in succeeded("train_stage1", *command)
     made = samples(out / "synthetic")
     assert [sample.id for sample in made] == [f"synthetic-{i:06d}" for i in range(3)]
@@ -242,6 +242,7 @@ def test_a_baseline_is_measured_as_the_set_that_it_stands_beside(trained, tmp_pa
     single = tmp_path / "single"
     command = [*trained.stage1[:2], f"--out_dir={single}", *trained.stage1[3:], "--target=image"]
     succeeded("train_stage1", *command)
+    assert records.read_manifest(single / "synthetic")["flags"]["model"] == "flow"  # as the photographs have colours
     words = [f"--synthetic_dir={trained.out}", "--benchmarks=distribution,fidelity,morphology,copies"]
     before = contents(single)
 
