@@ -141,7 +141,7 @@ def main(settings):
             else:
                 report["segmentation"] = {"unavailable": NOTHING_TO_TEST_ON.format(real.manifest["name"])}
         report["wall_seconds"] = round(time.monotonic() - began, 1)
-        loop.write_json(report_dir / "report.json", report)
+        records.write_json(report_dir / "report.json", report)
         path = html.write(report_dir, prepared, folder, baseline_folder)
         print(table.text(report))
         print(f"\nreport: {path}")

@@ -139,7 +139,7 @@ def _complete(folder, prefix, features, labels, shards, class_counts):
         for shard in of_split:
             path = shard["path"].with_name(f"{shard['path'].name}-of-{len(of_split):05d}")
             os.rename(shard["path"], path)
-            digests[path.name] = _sha256(path, sync=True)
+            digests[path.name] = sha256(path, sync=True)
     _write_text(folder / "features.json", json.dumps(_tfds_features(features, labels), indent=2))
     _write_text(folder / "dataset_info.json", json.dumps(_tfds_info(prefix, shards), indent=2))
     shape = next(features[key]["shape"] for key in ("image", "mask") if key in features)
@@ -440,7 +440,7 @@ class Records(collections.abc.Sequence):
                     continue
                 path = self.folder / file
                 try:
-                    if verify and self.manifest is not None and _sha256(path) != digest:
+                    if verify and self.manifest is not None and sha256(path) != digest:
                         raise InputError(f"{path} is damaged (its SHA-256 is not the one in manifest.json); {_REMEDY}")
                     self._places += [(path, wanted, *place) for place in _frames(path)]
                 except OSError as error:
@@ -638,7 +638,15 @@ def _two_levels(pixels, where):
     return (pixels > 0).astype(np.uint8)
 
 
-def _sha256(path, sync=False):
+def write_json(path, value):
+    """Writes JSON so that the file is either the old one or the new one, never half of it."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def sha256(path, sync=False):
+    """SHA-256 of a file, in hexadecimal digits; with sync the file is on the disk then."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(2**20):

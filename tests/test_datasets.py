@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from synthmed_tf import datasets
+from synthmed_tf import datasets, records
 from synthmed_tf.datasets import files
 from synthmed_tf.images import UnreadableImage
 from synthmed_tf.sample import InputError
@@ -315,14 +316,35 @@ def test_loading_is_lazy(own):
         list(samples)
 
 
-def test_fingerprint_changes_with_names_sizes_and_times(own):
+def test_fingerprint_changes_with_names_and_contents_and_not_with_place_and_time(own, tmp_path):
     first = datasets.fingerprint(str(own), "")
     assert first == datasets.fingerprint(str(own), "elsewhere") and len(first) == 12
-    os.utime(own / "images" / "a.png", (1, 1))
+    shutil.copytree(own, tmp_path / "copy", copy_function=shutil.copyfile)
+    assert datasets.fingerprint(str(tmp_path / "copy"), "") == first
+    image = own / "images" / "a.png"
+    stat, content = image.stat(), image.read_bytes()
+    image.write_bytes(content[:-1] + b"?")
+    os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     second = datasets.fingerprint(str(own), "")
     for folder in ("images", "masks"):
         (own / folder / "b.png").rename(own / folder / "bb.png")
     assert len({first, second, datasets.fingerprint(str(own), "")}) == 3
+
+
+def test_fingerprint_reads_only_what_is_new(own, monkeypatch):
+    read, known = [], {}
+    sha256 = records.sha256
+    monkeypatch.setattr(records, "sha256", lambda path: read.append(path.name) or sha256(path))
+    first = datasets.fingerprint(str(own), "", known=known)
+    everything = len(read)
+    assert everything == len(known) == len(list(own.rglob("*.png"))) and first == datasets.fingerprint(str(own), "")
+    read.clear()
+    assert datasets.fingerprint(str(own), "", known=known) == first and read == []
+    os.utime(own / "images" / "a.png", (1, 1))
+    assert datasets.fingerprint(str(own), "", known=known) == first and read == ["a.png"]
+    (own / "images" / "a.png").unlink()
+    (own / "images" / "a.png").symlink_to(own / "images" / "b.png")
+    assert datasets.fingerprint(str(own), "", known=known) != first
 
 
 def test_phantom_is_always_there(tmp_path):

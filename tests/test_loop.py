@@ -1,4 +1,3 @@
-import errno
 import functools
 import json
 import os
@@ -419,22 +418,6 @@ def test_one_run_at_a_time_in_a_folder(tmp_path):
     with pytest.raises(RuntimeError), loop.claim(tmp_path, SETTINGS):
         raise RuntimeError("ended badly")
     claimed(tmp_path)
-
-
-def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "a.json"
-    loop.write_json(path, {"b": [1, 2], "a": "ü"})
-    assert json.loads(path.read_text(encoding="utf-8")) == {"a": "ü", "b": [1, 2]}
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError):
-        loop.write_json(path, {"a": "new"})
-    assert json.loads(path.read_text(encoding="utf-8")) == {"a": "ü", "b": [1, 2]}
-    with pytest.raises(TypeError):
-        loop.write_json(path, {"a": object()})
 
 
 # ---------------------------------------------------------------- setting up

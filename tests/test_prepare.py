@@ -1,4 +1,6 @@
+import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,8 +69,21 @@ def test_prepared_once(own, places):
 
     others = {folder, run(own, places, (16, 32)), run(own, places, holdout=2), run(own, places, holdout=2, seed=1)}
     assert run(own, places, seed=1) == folder  # without holdout the seed changes nothing
-    os.utime(os.path.join(own, "images", "a.png"), (1, 1))
+    image = Path(own, "images", "a.png")
+    os.utime(image, (1, 1))
+    assert run(own, places) == folder  # a copy of the set is the same set
+    image.write_bytes(image.read_bytes() + b"?")
     assert len(others | {run(own, places)}) == 5
+
+
+@pytest.mark.parametrize("found", ["", "[1]", "null", '{"images/a.png": 3}', '{"images/a.png": [1]}', '{"images/a.png": "abc"}'])
+def test_a_list_of_files_that_is_not_ours_does_not_count(own, places, found):
+    folder = run(own, places)
+    files = places[0] / "prepared" / ".own-files.json"
+    kept = json.loads(files.read_text())
+    assert kept["images/a.png"][2] == records.sha256(Path(own, "images", "a.png"))
+    files.write_text(found)
+    assert run(own, places) == folder and json.loads(files.read_text()) == kept
 
 
 def test_invalid_prepared_folder_is_made_anew(own, places):
@@ -146,7 +161,7 @@ def test_bad_file_leaves_nothing_behind_and_the_old_set_in_place(own, places, tm
     (tmp_path / "own" / "images" / "g.png").write_bytes(content[:99])
     with pytest.raises(InputError, match="g.png: cannot be read"):
         run(own, places)
-    assert list((places[0] / "prepared").iterdir()) == [folder]
+    assert list((places[0] / "prepared").glob("[!.]*")) == [folder]
     with pytest.warns(UserWarning, match="1 unreadable files"):
         skipped = run(own, places, skip_bad_files=True)
     assert records.read_manifest(skipped)["counts"] == {"test": 1, "train": 5}

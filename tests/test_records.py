@@ -694,3 +694,19 @@ def test_ids_count_over_all_splits(tmp_path):
     assert len(counted) == 2
     with pytest.raises(InputError, match="two samples"):
         records.write(tmp_path / "x", "noise", [*samples, replaced(samples[0], split="test")], source="made")
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    records.write_json(path, {"b": [1, 2], "a": "ü"})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"a": "ü", "b": [1, 2]}
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError):
+        records.write_json(path, {"a": "new"})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"a": "ü", "b": [1, 2]}
+    with pytest.raises(TypeError):
+        records.write_json(path, {"a": object()})

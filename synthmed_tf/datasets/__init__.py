@@ -8,7 +8,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
+from synthmed_tf import records
 from synthmed_tf.datasets import (
     bubil,
     chase_db1,
@@ -101,10 +103,15 @@ def has_masks(data, data_dir):
     return data == "phantom" or any(entry.mask is not None for entry in list_entries(data, data_dir))
 
 
-def fingerprint(data, data_dir, labels=None):
-    """12 hexadecimal digits that change when an image or mask comes, goes, changes size or time, or a label changes.
+def fingerprint(data, data_dir, labels=None, known=None):
+    """12 hexadecimal digits that change when an image or mask comes, goes or changes, or a label.
 
-    In labelled sets also when a group or an own split changes.
+    In labelled sets also when a group or an own split changes. A copy of a set, elsewhere or of another time, has the same.
+
+    Args:
+      data, data_dir, labels: as for `load`.
+      known: dict {file: [size, time, SHA-256]} of files that have been read before; brought up to date. One whose size and time are
+        the same is not read again.
     """
     entries = list_entries(data, data_dir, labels)
     if data in BUILT_IN:
@@ -113,14 +120,28 @@ def fingerprint(data, data_dir, labels=None):
         root = Path(data_dir) if data in DATASETS else Path(data)
         fields = ("image", "mask", "field_of_view", "second_mask")
         files = [getattr(entry, field) for entry in entries for field in fields]
-        paths = {file.path for file in files if file}
-        stats = {os.path.relpath(path, root): path.stat() for path in paths}
-        facts = [f"{name} {stats[name].st_size} {stats[name].st_mtime_ns}" for name in sorted(stats)]
+        digests = _digests({os.path.relpath(file.path, root): file.path for file in files if file}, {} if known is None else known)
+        facts = [f"{name} {digests[name]}" for name in sorted(digests)]
     for entry in entries:
         if entry.label is not None:
             facts.append(f"{entry.id} {entry.label}" + ("" if entry.is_fundus else f" {entry.group} {entry.split}"))
     text = "\n".join([data if data in DATASETS else "folder", *facts])
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
+
+
+def _digests(paths, known):
+    """{name: SHA-256} for {name: path}; "unreadable" for files that cannot be read. See `fingerprint` for `known`."""
+    digests = {}
+    for name, path in tqdm(paths.items(), "looking for changes", unit="file", delay=2):
+        try:
+            stat = path.stat()
+            stamp = [stat.st_size, stat.st_mtime_ns]
+            if known.get(name, [])[:2] != stamp:
+                known[name] = [*stamp, records.sha256(path)]
+            digests[name] = known[name][2]
+        except OSError:
+            digests[name] = "unreadable"
+    return digests
 
 
 def list_entries(data, data_dir, labels=None):

@@ -25,8 +25,8 @@ VERSION = 1  # part of the folder's hash: raise it whenever the same raw files a
 def prepare(data, data_dir, size, *, out_dir, labels=None, holdout=0, skip_bad_files=False, overwrite=False, seed=0):
     """Prepares a data set, or finds that it has been prepared.
 
-    The folder's name ends in a hash of the raw files' names, sizes and times and of the arguments that change the
-    result: new files or another split give another folder.
+    The folder's name ends in a hash of the raw files and of the arguments that change the result: new files or another split give
+    another folder. Beside it, .NAME-files.json says what was read of each raw file, so that it is not read again while it stays as it is.
 
     Args:
       data, data_dir, labels, holdout, skip_bad_files, seed: as for `datasets.load`.
@@ -46,13 +46,17 @@ def prepare(data, data_dir, size, *, out_dir, labels=None, holdout=0, skip_bad_f
       InputError: what `datasets.load` raises, no training image, or neither folder can be written.
     """
     name = data if data in datasets.DATASETS else sample_id(Path(data).resolve().name)
-    fingerprint = datasets.fingerprint(data, data_dir, labels)
+    bases = [Path(base, "prepared") for base in (data_dir, out_dir)]
+    memory = f".{name}-files.json"
+    known = _files_read(bases[1] / memory) | _files_read(bases[0] / memory)
+    fingerprint = datasets.fingerprint(data, data_dir, labels, known)
     facts = [VERSION, *size, fingerprint, holdout, skip_bad_files, seed if holdout else 0]
     folder = f"{name}-{size[0]}x{size[1]}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}"
-    places = [Path(base, "prepared", folder) for base in (data_dir, out_dir)]
+    places = [base / folder for base in bases]
     if not overwrite:
         for place in places:
             if _is_prepared(place):
+                _remember(place.with_name(memory), known)
                 return place
     place = places[0]
     if not _is_writable(place.parent.absolute()):
@@ -75,9 +79,23 @@ def prepare(data, data_dir, size, *, out_dir, labels=None, holdout=0, skip_bad_f
         class_names=class_names,
         keep_groups=keep_groups,
     )
+    _remember(place.with_name(memory), known)
     if any(entry.is_radiograph for entry in datasets.list_entries(data, data_dir, labels)):
         _draw_lungs(place)
     return place
+
+
+def _files_read(path):
+    """What `_remember` wrote: {file: [size, time, SHA-256]}; {} if it is not there or says something else."""
+    try:
+        return {name: list(facts) for name, facts in json.loads(path.read_text(encoding="utf-8")).items() if len(facts) == 3}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _remember(path, known):
+    if known != _files_read(path) and _is_writable(path.parent.absolute()):
+        records.write_json(path, known)
 
 
 def _draw_lungs(place):

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from synthmed_tf import records
 from synthmed_tf.datasets import study_groups
 from synthmed_tf.metrics import classification
 from synthmed_tf.sample import InputError
-from synthmed_tf.training import classical, classifier, loop
+from synthmed_tf.training import classical, classifier
 
 MODELS = ("vgg16", "knn", "svm", "random_forest")  # P2 § 3.2
 ARMS = ("real", "synthetic", "real_and_synthetic")
@@ -33,15 +34,15 @@ def check_classes(real, synthetic):
     Raises:
       InputError: one of them has no classes, or theirs differ.
     """
-    for records in (real, synthetic):
-        if not records.class_names:
+    for some in (real, synthetic):
+        if not some.class_names:
             raise InputError(
-                f"{records.folder}: has no classes, so nothing can be told apart; leave classification out of --benchmarks"
+                f"{some.folder}: has no classes, so nothing can be told apart; leave classification out of --benchmarks"
             )
-    ours, theirs = (set(records.class_names) for records in (synthetic, real))
+    ours, theirs = (set(some.class_names) for some in (synthetic, real))
     if ours != theirs:
         odd = ((ours - theirs, synthetic), (theirs - ours, real))
-        only = "; ".join(f"{', '.join(map(repr, sorted(names)))} only in {records.folder}" for names, records in odd if names)
+        only = "; ".join(f"{', '.join(map(repr, sorted(names)))} only in {some.folder}" for names, some in odd if names)
         raise InputError(
             f"the synthetic and the real set have other classes: {only}; give the --labels that the synthetic set was made with"
         )
@@ -120,7 +121,7 @@ def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, s
         else:
             result = _classical(model, features, parts, tested, seed + repeat)
         result["values"] = np.round(result["values"], 6).tolist()
-        loop.write_json(done, result)
+        records.write_json(done, result)
         shutil.rmtree(folder / name / "checkpoints", ignore_errors=True)  # VGG16's are large, and done with
         return result
 

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import json
 import math
-import os
 import shutil
 import signal
 import sys
@@ -15,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from synthmed_tf import records
 from synthmed_tf.sample import InputError
 
 SAVE_EVERY = 250  # steps between checkpoints
@@ -107,15 +107,8 @@ def claim(folder, settings, overwrite=False):
                     f"{folder} holds a run with other settings: {'; '.join(changed)}. Give those again, another "
                     f"--out_dir, or --overwrite"
                 )
-        write_json(kept, new)
+        records.write_json(kept, new)
         yield
-
-
-def write_json(path, value):
-    """Writes JSON so that the file is either the old one or the new one, never half of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def fit(folder, step, batch, state, steps, *, images_per_step, average=None, grid=None, measure=None, sampler=None, before=None, name="", strategy=None):
@@ -222,7 +215,7 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
                 log.flush()
                 _save(manager, index + 1, folder)
                 _forget_samplers(folder)
-                write_json(clock, round(time.monotonic() - began, 1))
+                records.write_json(clock, round(time.monotonic() - began, 1))
             if interruption.signal:
                 bar.close()
                 print(f"stopped at step {index + 1} and saved; the same command goes on from there", file=sys.stderr)
