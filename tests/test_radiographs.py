@@ -119,7 +119,7 @@ def test_a_set_of_radiographs(tmp_path, monkeypatch, capsys):
     assert str(picture) in capsys.readouterr().out and not (tmp_path / "out").exists()
     sheet = np.asarray(Image.open(picture))
     assert sheet.shape == (96, 4 * 96, 3) and (sheet == [255, 0, 0]).all(axis=-1).any()
-    assert sorted(path.name for path in place.parent.iterdir()) == [place.name, picture.name]
+    assert sorted(path.name for path in place.parent.iterdir()) == [".chests-files.json", place.name, picture.name]
 
 
 def test_real_chests(real_data):
