@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from synthmed_tf import datasets
+from synthmed_tf import datasets, records
 from synthmed_tf.metrics import segmentation
 from synthmed_tf.training import loop, segmenter
 
@@ -34,7 +34,7 @@ def main(data_dir, out_dir, steps=4000):
     threshold = segmentation.best_threshold(*parts(training))
     scores = segmentation.scores(*parts(test), threshold)
     result = {"steps": int(steps), "training_seconds": round(seconds), "threshold": threshold, "scores": scores}
-    loop.write_json(Path(out_dir) / "result.json", result)
+    records.write_json(Path(out_dir) / "result.json", result)
     print(json.dumps(result, indent=1))
 
 
