@@ -17,7 +17,7 @@ import numpy as np
 from synthmed_tf import flags, records, synthesis
 from synthmed_tf.datasets.prepare import prepare
 from synthmed_tf.metrics import copies, fidelity, morphology
-from synthmed_tf.training import loop, stage1
+from synthmed_tf.training import calibration, loop, stage1
 
 MADE = 200
 ABLATIONS = {
@@ -45,7 +45,7 @@ def figures(masks, views, real, test, compared="synthetic_vs_real"):
     training = [sample.mask for sample in real]
     nearest, control = (copies.nearest_masks(some, training)[1] for some in (masks, [s.mask for s in test]))
     return {
-        "shapes": stage1.mean_distance(described[1], described[0]),
+        "shapes": calibration.mean_distance(described[1], described[0]),
         "coverage": found["coverage"][compared]["mean"],
         "density": found["density"][compared]["mean"],
         "closest two": copies.closest_pair(masks)[2],
@@ -58,7 +58,7 @@ def main(data_dir, out_dir, size="128", steps="4000", seeds="1", *names):
     size = int(size), int(size)
     prepared = prepare("drive", data_dir, size, out_dir=out_dir)
     real, test = list(records.Records(prepared, "train")), list(records.Records(prepared, "test"))
-    view = stage1.common_view(real)
+    view = calibration.common_view(real)
     rows = {}
     for name in names or ABLATIONS:
         for seed in range(int(seeds)):

@@ -17,7 +17,7 @@ from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.metrics import morphology
 from synthmed_tf.networks import layers, selfmod
 from synthmed_tf.sample import Sample
-from synthmed_tf.training import loop, segmenter, stage1, stage2
+from synthmed_tf.training import calibration, loop, segmenter, stage1, stage2
 
 RNG = np.random.default_rng(0)
 
@@ -179,7 +179,7 @@ def test_what_stage_1_is_measured_by_tells_real_masks_from_broken_and_from_repea
     found = {}
     broken = masks[12:] * (RNG.random(masks[12:].shape) < 0.8).astype(np.uint8)
     for name, made in (("real", masks[12:]), ("broken", broken), ("repeated", masks[:1].repeat(12, 0)), ("empty", 0 * masks[:12])):
-        found[name] = stage1.measurement(gan_of(made * 2.0 - 1), real, {"target": "mask", "seed": 0})()
+        found[name] = calibration.measurement(gan_of(made * 2.0 - 1), real, {"target": "mask", "seed": 0})()
     distance, diversity = ({name: each[0][key] for name, each in found.items()} for key in ("distance", "diversity"))
     assert distance["real"] < 0.6 * min(distance["broken"], distance["repeated"], distance["empty"])
     assert diversity["real"] > 0.9 and diversity["repeated"] == diversity["empty"] == 0
@@ -196,7 +196,7 @@ def test_a_class_of_one_picture_is_low_diversity_however_varied_the_others_are()
         z, label = tf.keras.Input([3]), tf.keras.Input([2])
         networks.generator = tf.keras.Model([z, label], networks.generator(z))
         networks.typical = labels
-        return stage1.measurement(networks, real, {"target": "image", "seed": 0})()
+        return calibration.measurement(networks, real, {"target": "image", "seed": 0})()
 
     found, warning = made(0)
     assert found["diversity"] == pytest.approx(1) and not warning
@@ -209,7 +209,7 @@ def test_a_class_of_one_picture_is_low_diversity_however_varied_the_others_are()
 def test_against_one_picture_or_equal_ones_nothing_is_measured(target, count):
     real = [Sample(str(i), wedge().repeat(3, -1) * np.uint8(9), wedge()) for i in range(count)]
     networks = gan_of(np.zeros([1, 64, 64, {"mask": 1, "image": 3}[target]]), target)
-    assert stage1.measurement(networks, real, {"target": target, "seed": 0})() == ({"distance": 0.0}, "")
+    assert calibration.measurement(networks, real, {"target": target, "seed": 0})() == ({"distance": 0.0}, "")
 
 
 def test_the_mean_distance_is_that_of_what_can_be_measured():
@@ -219,16 +219,16 @@ def test_the_mean_distance_is_that_of_what_can_be_measured():
         return [undefined | {"skeleton_length": length, "components": 2.0} for length in lengths]
 
     real = described(10.0, 14.0)
-    assert stage1.mean_distance(real, real) == 0
-    assert stage1.mean_distance(real, described(15.0, 19.0)) == pytest.approx(5 / 8**0.5 / 2)
-    assert stage1.mean_distance([undefined], [undefined]) == 0
+    assert calibration.mean_distance(real, real) == 0
+    assert calibration.mean_distance(real, described(15.0, 19.0)) == pytest.approx(5 / 8**0.5 / 2)
+    assert calibration.mean_distance([undefined], [undefined]) == 0
 
 
 def test_samples_have_the_field_of_view_of_most_real_ones():
     views = [np.array([[[a]], [[b]]], np.uint8) for a, b in ((1, 0), (1, 1), (1, 0))]
-    found = stage1.common_view([Sample("a", field_of_view=view) for view in views])
+    found = calibration.common_view([Sample("a", field_of_view=view) for view in views])
     assert found.dtype == np.uint8 and found.tolist() == views[0].tolist()
-    assert stage1.common_view([Sample("a", mask=views[0])]) is None
+    assert calibration.common_view([Sample("a", mask=views[0])]) is None
 
 
 def test_disc_is_right():
@@ -261,7 +261,7 @@ def gan_of(fields, target="mask", stride=1):
 def calibrated(fields, masks, stride=1):
     """A GAN of `fields` whose rule is calibrated to these real masks."""
     networks = gan_of(fields, stride=stride)
-    stage1.calibrate(networks, [Sample(str(i), mask=mask) for i, mask in enumerate(masks)], {"seed": 0})
+    calibration.calibrate(networks, [Sample(str(i), mask=mask) for i, mask in enumerate(masks)], {"seed": 0})
     return networks
 
 
@@ -313,13 +313,13 @@ def test_the_ridge_is_the_one_between_true_and_false_centrelines(true, false, ri
     crossing = np.zeros_like(masks)
     crossing[:, 15, :] = 1  # leaves one piece of each comb
     networks = calibrated(np.maximum(centrelines(masks, true), centrelines(crossing, false)), masks)
-    assert ridge in stage1.RIDGES and networks.rule["ridge"] == ridge
+    assert ridge in calibration.RIDGES and networks.rule["ridge"] == ridge
     assert (networks.masks(networks.draw(tf.zeros([4, 3]))) == masks).all()
 
 
 def test_of_ridges_that_do_as_well_the_lowest_is_taken():
     masks = combs()
-    assert calibrated(centrelines(masks, 0.9), masks).rule["ridge"] == min(stage1.RIDGES)
+    assert calibrated(centrelines(masks, 0.9), masks).rule["ridge"] == min(calibration.RIDGES)
 
 
 def test_specks_are_left_out_until_there_are_as_many_pieces_as_in_real_masks():
@@ -376,7 +376,7 @@ def test_real_masks_without_a_vessel_are_no_obstacle():
 @pytest.mark.parametrize(("target", "channels"), [("mask", 1), ("image", 3), ("image", 2)])
 def test_only_walls_with_centrelines_are_calibrated(target, channels):
     networks = gan_of(np.zeros([1, 8, 8, channels]), target)
-    stage1.calibrate(networks, [Sample("a", mask=wedge(8, 8))], {"seed": 0})
+    calibration.calibrate(networks, [Sample("a", mask=wedge(8, 8))], {"seed": 0})
     assert networks.rule == {}
 
 
@@ -710,7 +710,7 @@ def test_the_averages_batch_norms_get_their_own_statistics_and_a_flow_is_left_al
     z = tf.keras.Input([2])
     gan = tiny_gan((1, 1))
     gan.averaged, norm = with_norm(z, 2 * z + 5)
-    stage1.settle(gan, {"seed": 7})
+    gan.settle(7)
     batches = [2 * tf.random.stateless_normal([16, 2], [7, -5 - index]).numpy() + 5 for index in range(24)]
     mean, variance = np.zeros(2), np.ones(2)
     for batch in batches:
@@ -720,7 +720,7 @@ def test_the_averages_batch_norms_get_their_own_statistics_and_a_flow_is_left_al
 
     flow = tiny_flow((1, 1))
     flow.averaged, norm = with_norm(flow.generator.inputs, flow.generator.outputs[0])
-    stage1.settle(flow, {"seed": 7})
+    flow.settle(7)
     assert norm.moving_mean.numpy().tolist() == [0] and norm.moving_variance.numpy().tolist() == [1]
 
 

@@ -15,7 +15,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from synthmed_tf import flags, records, synthesis  # noqa: E402
 from synthmed_tf.sample import Sample  # noqa: E402
-from synthmed_tf.training import loop, segmenter, stage1, stage2  # noqa: E402
+from synthmed_tf.training import calibration, loop, segmenter, stage1, stage2  # noqa: E402
 
 SETTINGS = {"image_size": (64, 64), "seed": 3}
 
@@ -75,7 +75,7 @@ def main(folder, steps, kill_at, *trainings):
     loop.set_up()
     loop.SAVE_EVERY = loop.GRID_EVERY = 4
     stage1.FLOW_STEPS = stage1.SETTLING_BATCHES = 3
-    stage1.MEASURED_SAMPLES = stage1.CALIBRATION_SAMPLES = 8
+    calibration.MEASURED_SAMPLES = calibration.CALIBRATION_SAMPLES = 8
     real = list(samples())
     original = records.batch_indices
 

@@ -12,13 +12,11 @@ import functools
 
 import numpy as np
 import tensorflow as tf
-from scipy.spatial.distance import pdist
 
 from synthmed_tf import augment, images, losses, records
-from synthmed_tf.metrics import fidelity, morphology
 from synthmed_tf.networks import dcgan, flow, pggan, selfmod
 from synthmed_tf.sample import spaced
-from synthmed_tf.training import loop
+from synthmed_tf.training import calibration, loop
 from synthmed_tf.training.growth import growth_of
 
 R1_EVERY = 8  # steps between two R1 penalties, each weighted as much more (lazy regularisation: Karras et al. 2020 § 3.1)
@@ -30,12 +28,7 @@ FLOW_STEPS = 24  # from noise to image
 FRESH = 0.7  # of the noise at each of these steps: without it vessels wind, and masks are less like real ones (docs/RESULTS.md)
 EARLIEST = 0.05  # time
 FLOW_SHIFT = 3.0  # towards noise, of the times that are learned and stepped through: Esser et al. 2024, equation 23
-CALIBRATION_SAMPLES = 32
-RIDGES = (0.5, 0.25, 0.0)
-KEPT_AREA = 0.9  # of generated masks
 SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # the first batch's share of the moving averages ends as 0.9^24 = 8 %
-MEASURED_SAMPLES = 64
-LOW_DIVERSITY = 0.6  # of the real set's; one picture for every z has 0, masks of DRIVE that vary had 0.9
 
 
 @dataclasses.dataclass
@@ -52,7 +45,7 @@ class Stage1:
       stride: fields are smooth, so small_data makes them at half the size (2) where they keep what a mask shows.
       channels: of a mask 1, positive inside (paper), or 2, as images.wall_and_centreline makes them (small_data); of a
         photograph its own.
-      rule: wall, ridge and smallest of images.mask_from_wall_and_centreline; see `calibrate`.
+      rule: wall, ridge and smallest of images.mask_from_wall_and_centreline; see calibration.calibrate.
       typical: one-hot classes [n, classes] as they are distributed in the training set; None: not conditional.
       dtype: of photographs, "uint8" or "uint16".
       warp: options of augment.random_warp, see `warp_of`; {}: as for masks, and as for photographs of eyes.
@@ -136,6 +129,19 @@ class Stage1:
             return images.mask_from_field(fields)
         return np.stack([images.mask_from_wall_and_centreline(field, **self.rule) for field in fields])
 
+    def settle(self, seed):
+        """Gives the averaged generator's batch norms the statistics that its own weights have.
+
+        Those of the generator as it is trained, or their average, are others, and masks come out foggy (Izmailov et al. 2018,
+        "Averaging Weights Leads to Wider Optima", section 3.2).
+        """
+        if self.averaged is None or self.discriminator is None or self.stage:  # flow and PGGAN have no batch norms
+            return
+        labels = () if self.typical is None else (self.typical_labels(SETTLING_BATCHES * SETTLING_BATCH),)
+        for index in range(SETTLING_BATCHES):
+            z = tf.random.stateless_normal([SETTLING_BATCH, *self.noise_shape], [seed, -5 - index])
+            self.averaged(together(z, *(each[index::SETTLING_BATCHES] for each in labels)), training=True)
+
 
 def together(*parts):
     """What a network is given: the inputs in a list, or the only one."""
@@ -174,73 +180,6 @@ def field_size(settings):
     halves = tuple(side // 2 for side in settings["image_size"])
     fits = settings["half_size"] and all(side >= smallest and side % multiple == 0 for side in halves)
     return halves if fits else settings["image_size"]
-
-
-def calibrate(networks, real, settings):
-    """Sets `networks.rule`, by which fields become masks, so that generated masks are like real ones.
-
-    Vessels are one or two pixels wide at usual sizes, so a field that is wrong by a tenth makes them twice as thick. The wall
-    is where CALIBRATION_SAMPLES generated masks have, over all of them, the real training masks' ratio of area to length;
-    the smallest piece is what leaves as many pieces a mask as real ones have, or KEPT_AREA of the area, whichever comes nearer to
-    the real masks; the ridge is that of RIDGES with the least
-    mean distance of metrics.morphology.
-
-    Args:
-      networks: Stage1 that makes wall and centreline; with others, nothing is done.
-      real: sequence of Samples of the training set.
-      settings: of the training; seed.
-    """
-    if networks.target != "mask" or networks.channels == 1:
-        return
-    noise = tf.random.stateless_normal([CALIBRATION_SAMPLES, *networks.noise_shape], [settings["seed"], -3])
-    fields = networks.draw(noise)
-    thickness = images.area_to_length([sample.mask for sample in real])
-    pieces = np.mean([len(images.pieces_of(sample.mask[..., 0])[1]) for sample in real])
-    view, described = common_view(real), [morphology.statistics(sample.mask, sample.field_of_view) for sample in real]
-    tried = []
-    for ridge in RIDGES:
-        low, high = -0.5, 0.5 + images.CENTRELINE_WEIGHT
-        walls = []
-        for _ in range(10):
-            networks.rule = {"wall": (low + high) / 2, "ridge": ridge}
-            excess = images.area_to_length(networks.masks(fields)) - thickness
-            walls.append((abs(excess), networks.rule["wall"]))
-            low, high = (networks.rule["wall"], high) if excess > 0 else (low, networks.rule["wall"])
-        networks.rule["wall"] = min(walls)[1]
-        masks = networks.masks(fields)
-        sizes = np.sort(np.concatenate([images.pieces_of(mask[..., 0])[1] for mask in masks]))[::-1]
-        wanted = round(pieces * len(masks))
-        for kept in {wanted, max(wanted, np.searchsorted(np.cumsum(sizes), KEPT_AREA * sizes.sum()) + 1)}:
-            networks.rule = networks.rule | {"smallest": int(sizes[kept - 1]) if 0 < kept < len(sizes) else 1}
-            found = [morphology.statistics(mask, view) for mask in networks.masks(fields)]
-            tried.append((mean_distance(described, found), ridge, networks.rule))
-    networks.rule = min(tried, key=lambda entry: (*entry[:2], entry[2]["smallest"]))[2]
-
-
-def mean_distance(real, found):
-    """Mean of metrics.morphology's distances between the statistics of two sets of masks; 0 where there are none."""
-    distances = [entry["distance"] for entry in morphology.distances(real, found).values()]
-    return float(np.mean([each for each in distances if each is not None] or [0.0]))
-
-
-def common_view(real):
-    """The field of view that most of the samples have in common [height, width, 1] in {0, 1}; None where they have none."""
-    views = [sample.field_of_view for sample in real]
-    return np.mean(views, 0).round().astype(np.uint8) if views[0] is not None else None
-
-
-def settle(networks, settings):
-    """Gives the averaged generator's batch norms the statistics that its own weights have.
-
-    Those of the generator as it is trained, or their average, are others, and masks come out foggy (Izmailov et al. 2018,
-    "Averaging Weights Leads to Wider Optima", section 3.2).
-    """
-    if networks.averaged is None or networks.discriminator is None or networks.stage:  # flow and PGGAN have no batch norms
-        return
-    labels = () if networks.typical is None else (networks.typical_labels(SETTLING_BATCHES * SETTLING_BATCH),)
-    for index in range(SETTLING_BATCHES):
-        z = tf.random.stateless_normal([SETTLING_BATCH, *networks.noise_shape], [settings["seed"], -5 - index])
-        networks.averaged(together(z, *(each[index::SETTLING_BATCHES] for each in labels)), training=True)
 
 
 def enlarge(fields, stride):
@@ -312,8 +251,8 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
                 forget(optimizer)
         networks.stage = growth.at(index)
 
-    some = spaced(real, MEASURED_SAMPLES)  # enough to measure against
-    measure = measurement(networks, some, settings)
+    some = spaced(real, calibration.MEASURED_SAMPLES)  # enough to measure against
+    measure = calibration.measurement(networks, some, settings)
     fixed = tf.random.stateless_normal([16, *networks.noise_shape], [seed, -1])
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
 
@@ -342,7 +281,7 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
     if growth:
         networks.stage = growth.at(result["sampled_step"] - 1)
         growth.save_picture(folder, grid(8))
-    calibrate(networks, some, settings)
+    calibration.calibrate(networks, some, settings)
     return networks, result
 
 
@@ -371,56 +310,6 @@ def real_fields(real, settings):
         field = images.wall_and_centreline(mask, scale, scale / 2) if scale else mask * 2.0 - 1
         fields.append(np.concatenate([field, inside], -1, dtype=np.float32))
     return np.stack(fields)
-
-
-def measurement(networks, real, settings):
-    """Returns the function that loop.fit measures stage 1 with, on MEASURED_SAMPLES samples and `real`, of the training set.
-
-    It settles and calibrates the networks first. "distance" tells the best checkpoint: for masks the mean of metrics.morphology's
-    distances, which neither broken nor repeated masks make small; for photographs KID on metrics.fidelity's features. (P1 and
-    P2 chose by eye.) "diversity" is the mean Bray-Curtis distance between two samples, which for masks is 1 - Dice, over that
-    between two real ones, of a conditional model that of the class where it is least. Where the real ones do not differ, or are one,
-    nothing is measured and every distance is 0. A PGGAN is measured once it has grown.
-    """
-    part = settings["target"]
-    views, view = [sample.field_of_view for sample in real], common_view(real)  # samples have none of their own
-    noise = tf.random.stateless_normal([MEASURED_SAMPLES, *networks.noise_shape], [settings["seed"], -4])
-
-    def describe(pictures, views):
-        if part == "image":
-            return fidelity.photograph_features(pictures, views)
-        return [morphology.statistics(*pair) for pair in zip(pictures, views)]
-
-    def variety(pictures):
-        labels = networks.typical_labels(len(pictures))
-        kinds = np.zeros(len(pictures), int) if labels is None else labels.argmax(1)
-        rows = pictures.reshape(len(pictures), -1).astype(np.float64)
-        apart = {kind: pdist(rows[kinds == kind], "braycurtis") for kind in np.unique(kinds)}
-        return {kind: float(np.nan_to_num(each).mean()) for kind, each in apart.items() if len(each)}  # two empty masks are the same
-
-    originals = np.stack([getattr(sample, part) for sample in real])
-    described = describe(originals, views)
-    varied = {kind: apart for kind, apart in variety(originals).items() if apart}
-
-    def measure():
-        if networks.stage and networks.stage != (networks.sampler.last_level, None):  # no weights to make samples with yet
-            return {}, ""
-        settle(networks, settings)
-        calibrate(networks, real, settings)
-        made = networks.pictures(networks.draw(noise))
-        found = describe(made, [view] * len(made))
-        if not varied:
-            return {"distance": 0.0}, ""
-        if part == "image":
-            distance = fidelity.kid(*(fidelity.standardise(each, described) for each in (described, found)))
-        else:
-            distance = mean_distance(described, found)
-        found_variety = variety(made)
-        diversity = min(found_variety[kind] / apart for kind, apart in varied.items())
-        warning = f"LOW DIVERSITY {diversity:.2f} of the real set's " if diversity < LOW_DIVERSITY else ""
-        return {"distance": float(distance), "diversity": diversity}, warning
-
-    return measure
 
 
 def disc_is_right(mask):
