@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -81,9 +82,20 @@ def test_a_list_of_files_that_is_not_ours_does_not_count(own, places, found):
     folder = run(own, places)
     files = places[0] / "prepared" / ".own-files.json"
     kept = json.loads(files.read_text())
-    assert kept["images/a.png"][2] == records.sha256(Path(own, "images", "a.png"))
-    files.write_text(found)
+    image = Path(own, "images", "a.png").absolute()
+    assert kept[str(image)][2] == records.sha256(image)
+    files.write_text(found.replace("images/a.png", str(image)))
     assert run(own, places) == folder and json.loads(files.read_text()) == kept
+
+
+def test_two_folders_of_one_name_are_not_taken_for_one_another(own, places, tmp_path):
+    other = tmp_path / "elsewhere" / Path(own).name
+    shutil.copytree(own, other)
+    image = other / "images" / "a.png"
+    stat, content = image.stat(), image.read_bytes()
+    image.write_bytes(content[:-1] + b"?")  # in the PNG's checksum, which no decoder minds
+    os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert run(own, places) != run(str(other), places)
 
 
 def test_invalid_prepared_folder_is_made_anew(own, places):

@@ -110,7 +110,7 @@ def fingerprint(data, data_dir, labels=None, known=None):
 
     Args:
       data, data_dir, labels: as for `load`.
-      known: dict {file: [size, time, SHA-256]} of files that have been read before; brought up to date. One whose size and time are
+      known: dict {absolute path: [size, time, SHA-256]} of files that have been read before; brought up to date. One whose size and time are
         the same is not read again.
     """
     entries = list_entries(data, data_dir, labels)
@@ -135,10 +135,10 @@ def _digests(paths, known):
     for name, path in tqdm(paths.items(), "looking for changes", unit="file", delay=2):
         try:
             stat = path.stat()
-            stamp = [stat.st_size, stat.st_mtime_ns]
-            if known.get(name, [])[:2] != stamp:
-                known[name] = [*stamp, records.sha256(path)]
-            digests[name] = known[name][2]
+            stamp, place = [stat.st_size, stat.st_mtime_ns], os.path.abspath(path)
+            if known.get(place, [])[:2] != stamp:
+                known[place] = [*stamp, records.sha256(path)]
+            digests[name] = known[place][2]
         except OSError:
             digests[name] = "unreadable"
     return digests

@@ -86,7 +86,7 @@ def prepare(data, data_dir, size, *, out_dir, labels=None, holdout=0, skip_bad_f
 
 
 def _files_read(path):
-    """What `_remember` wrote: {file: [size, time, SHA-256]}; {} if it is not there or says something else."""
+    """What `_remember` wrote: {absolute path: [size, time, SHA-256]}; {} if it is not there or says something else."""
     try:
         return {name: list(facts) for name, facts in json.loads(path.read_text(encoding="utf-8")).items() if len(facts) == 3}
     except (OSError, ValueError, TypeError, AttributeError):
