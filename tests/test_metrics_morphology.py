@@ -193,6 +193,23 @@ def test_the_skeleton_keeps_the_pieces_and_holes_of_the_mask(mask):
     assert euler_number(skeleton, 2) == euler_number(np.pad(mask, 1), 2)
 
 
+@pytest.mark.parametrize("mask", networks())
+def test_loops_are_pieces_less_the_euler_number(mask):
+    found = morphology.statistics(mask)
+    assert found["loops"] == found["components"] - euler_number(np.pad(mask, 1), 2) > 5
+
+
+def test_loops_of_known_figures():
+    ring = arc(30, 360, thickness=1)
+    assert morphology.statistics(ring)["loops"] == 1
+    assert morphology.statistics(arc(30, 300))["loops"] == 0
+    ring[64, 20:110] = 1  # a bar across
+    assert morphology.statistics(ring)["loops"] == 2
+    diamond = canvas((10, 11), (11, [10, 12]), (12, 11))  # closed at its corners
+    assert morphology.statistics(diamond)["loops"] == 1
+    assert morphology.statistics(canvas((0, slice(0, 20)), (slice(0, 20), 0)))["loops"] == 0  # the frame closes nothing
+
+
 def test_moving_the_vessels_changes_nothing():
     expected = None
     for top, left in ((0, 0), (5, 32), (31, 7), (32, 32)):
@@ -208,7 +225,7 @@ def test_turning_the_vessels_changes_little():
     for turned in (np.rot90(mask), mask[::-1], mask[:, ::-1], mask.T):
         found = morphology.statistics(turned)
         assert found["area_fraction"] == expected["area_fraction"]
-        assert found["components"] == expected["components"]
+        assert (found["components"], found["loops"]) == (expected["components"], expected["loops"])
         for name in ("skeleton_length", "width_mean", "fractal_dimension", "tortuosity"):
             assert found[name] == pytest.approx(expected[name], rel=0.05), name
 
@@ -220,7 +237,7 @@ def test_an_empty_and_a_full_mask():
     assert empty == {name: None if name in undefined else 0 for name in morphology.STATISTICS}
     full = morphology.statistics(np.ones((32, 32)))
     assert list(full) == list(morphology.STATISTICS)
-    assert (full["area_fraction"], full["components"]) == (1, 1)
+    assert (full["area_fraction"], full["components"], full["loops"]) == (1, 1, 0)
     assert full["fractal_dimension"] == pytest.approx(2) and full["skeleton_length"] < 3
 
 
@@ -317,6 +334,7 @@ def test_drive_is_plausible_and_its_two_halves_are_near(real_data):
         "branch_points": (30, 200),
         "end_points": (30, 150),
         "components": (1, 20),
+        "loops": (5, 70),
         "width_mean": (1, 1.6),
         "width_sd": (0.2, 0.8),
         "fractal_dimension": (1.2, 1.7),

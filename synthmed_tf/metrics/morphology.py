@@ -19,6 +19,7 @@ STATISTICS = {  # name: (what it is, unit)
     "branch_points": ("points where centrelines meet", "count"),
     "end_points": ("points where a centreline ends", "count"),
     "components": ("connected pieces of the mask", "count"),
+    "loops": ("holes of the mask: vessels that close a loop or cross twice", "count"),
     "width_mean": ("vessel width, mean along the centrelines", "pixels"),
     "width_sd": ("vessel width, standard deviation along the centrelines", "pixels"),
     "fractal_dimension": ("box-counting dimension of the mask", "dimensionless"),
@@ -43,6 +44,7 @@ def statistics(mask, field_of_view=None):
       branch_points: skeleton pixels with three joins or more; those that touch count once.
       end_points: skeleton pixels with one join.
       components: 8-connected.
+      loops: 4-connected pieces of the background that vessels enclose: components minus the Euler number.
       width_mean, width_sd: over the skeleton pixels that are no end points (there the vessel's end is nearer than its
         walls). The distance to the background is taken on a grid of half pixels, the largest within each pixel: as many
         half pixels to one wall as there are whole pixels between both. A bar along the grid, n pixels wide, has width
@@ -74,7 +76,7 @@ def statistics(mask, field_of_view=None):
     found = {
         **dict.fromkeys(STATISTICS),
         "area_fraction": float(mask.sum() / view.sum()) if view.any() else None,
-        **dict.fromkeys(("skeleton_length", "branch_points", "end_points", "components"), 0.0),
+        **dict.fromkeys(("skeleton_length", "branch_points", "end_points", "components", "loops"), 0.0),
     }
     if not mask.any():
         return found
@@ -92,6 +94,7 @@ def statistics(mask, field_of_view=None):
         "branch_points": float(count),
         "end_points": float((degrees == 1).sum()),
         "components": float(ndimage.label(mask, _EIGHT)[1]),
+        "loops": float(ndimage.label(~mask)[1] - 1),
         "width_mean": float(widths.mean()) if widths.size else None,
         "width_sd": float(widths.std()) if widths.size else None,
         "fractal_dimension": _box_counting(mask[1:-1, 1:-1], largest_box),
