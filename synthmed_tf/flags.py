@@ -124,7 +124,7 @@ def define(script, values):
         text = "how many pairs to write; default: one for each mask of stage 1"
         add(number, "num_samples", None, text, lower_bound=1)
     if not evaluates:
-        text = "whose weights make them: best (the latest within 10 % of the least distance to the training set, measured while training), last, or a number of steps"
+        text = "whose weights make them: best (the latest within 10 % of the least distance to the training set, measured while training, where masks do not copy it), last, or a number of steps"
         add(word, "checkpoint", None, text)
 
     add = group("Evaluation")

@@ -14,7 +14,7 @@ from scipy import ndimage
 from synthmed_tf import augment, flags, images, losses
 from synthmed_tf.datasets import phantom
 from synthmed_tf.datasets.prepare import crop_sample
-from synthmed_tf.metrics import morphology
+from synthmed_tf.metrics import copies, morphology
 from synthmed_tf.networks import layers, selfmod
 from synthmed_tf.sample import Sample
 from synthmed_tf.training import calibration, loop, segmenter, stage1, stage2
@@ -178,12 +178,18 @@ def test_what_stage_1_is_measured_by_tells_real_masks_from_broken_and_from_repea
     real = [Sample(str(i), mask=mask) for i, mask in enumerate(masks[:12])]
     found = {}
     broken = masks[12:] * (RNG.random(masks[12:].shape) < 0.8).astype(np.uint8)
-    for name, made in (("real", masks[12:]), ("broken", broken), ("repeated", masks[:1].repeat(12, 0)), ("empty", 0 * masks[:12])):
+    sets = {"real": masks[12:], "broken": broken, "repeated": masks[:1].repeat(12, 0), "empty": 0 * masks[:12], "copied": masks[:12]}
+    for name, made in sets.items():
         found[name] = calibration.measurement(gan_of(made * 2.0 - 1), real, {"target": "mask", "seed": 0})()
     distance, diversity = ({name: each[0][key] for name, each in found.items()} for key in ("distance", "diversity"))
     assert distance["real"] < 0.6 * min(distance["broken"], distance["repeated"], distance["empty"])
     assert diversity["real"] > 0.9 and diversity["repeated"] == diversity["empty"] == 0
     assert [name for name, (_, warning) in found.items() if warning] == ["repeated", "empty"]
+    originality = {name: each["originality"] for name, (each, _) in found.items()}
+    assert originality["copied"] == originality["repeated"] == 0 and 0.97 < originality["real"] < 1.1 < originality["empty"]
+    own = np.median([copies.nearest_masks(masks[i : i + 1], np.delete(masks[:12], i, 0))[1][0] for i in range(12)])
+    nearest = np.median(copies.nearest_masks(masks[12:], masks[:12])[1])
+    assert originality["real"] == pytest.approx(nearest / own, rel=0.02)  # 64 samples of these 12, not each as often
 
 
 def test_a_class_of_one_picture_is_low_diversity_however_varied_the_others_are():

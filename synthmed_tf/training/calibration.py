@@ -5,7 +5,7 @@ import tensorflow as tf
 from scipy.spatial.distance import pdist
 
 from synthmed_tf import images
-from synthmed_tf.metrics import fidelity, morphology
+from synthmed_tf.metrics import copies, fidelity, morphology
 
 CALIBRATION_SAMPLES = 32
 RIDGES = (0.5, 0.25, 0.0)
@@ -73,7 +73,9 @@ def measurement(networks, real, settings):
     It settles and calibrates the networks first. "distance" tells the best checkpoint: for masks the mean of metrics.morphology's
     distances, which neither broken nor repeated masks make small; for photographs KID on metrics.fidelity's features. (P1 and
     P2 chose by eye.) "diversity" is the mean Bray-Curtis distance between two samples, which for masks is 1 - Dice, over that
-    between two real ones, of a conditional model that of the class where it is least. Where the real ones do not differ, or are one,
+    between two real ones, of a conditional model that of the class where it is least. "originality", of masks alone, is the median
+    distance of metrics.copies from a generated mask to the nearest training mask, over that from a training mask to the nearest other
+    one: masks of new eyes have 1, and copies less (cf. authenticity in Alaa et al. 2022, "How Faithful is your Synthetic Data?"). Where the real ones do not differ, or are one,
     nothing is measured and every distance is 0. A PGGAN is measured once it has grown.
     """
     part = settings["target"]
@@ -95,6 +97,11 @@ def measurement(networks, real, settings):
     originals = np.stack([getattr(sample, part) for sample in real])
     described = describe(originals, views)
     varied = {kind: apart for kind, apart in variety(originals).items() if apart}
+    own = 0.0
+    if part == "mask" and len(real) > 1:
+        between = copies.distances(originals, originals)
+        np.fill_diagonal(between, np.inf)
+        own = float(np.median(between.min(1)))
 
     def measure():
         if networks.stage and networks.stage != (networks.sampler.last_level, None):  # no weights to make samples with yet
@@ -112,6 +119,9 @@ def measurement(networks, real, settings):
         found_variety = variety(made)
         diversity = min(found_variety[kind] / apart for kind, apart in varied.items())
         warning = f"LOW DIVERSITY {diversity:.2f} of the real set's " if diversity < LOW_DIVERSITY else ""
-        return {"distance": float(distance), "diversity": diversity}, warning
+        measured = {"distance": float(distance), "diversity": diversity}
+        if own:
+            measured["originality"] = float(np.median(copies.distances(made, originals).min(1))) / own
+        return measured, warning
 
     return measure

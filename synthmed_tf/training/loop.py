@@ -21,6 +21,7 @@ SAVE_EVERY = 250  # steps between checkpoints
 GRID_EVERY = 500  # steps between pictures of samples, and measurements
 SAMPLERS_KEPT = 6  # newest weights that samples can be made with, besides the best
 CLOSE = 0.1  # of the least distance measured: no difference
+ORIGINAL = 0.99  # of originality: a median of 20 distances between masks of eyes is known to 0.005
 AVERAGE_EVERY = 10  # steps between two updates of the averaged weights; decay ** 10 then is the same average
 
 _REMEDY = "stopped, with the checkpoint of step {} kept. Try --overwrite with --precision=float32 or another --seed"
@@ -128,7 +129,8 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
       average: (model, averaged model, decay per step) or None.
       grid: function () -> [height, width, channels] uint8 picture of samples, or None.
       measure: function () -> (dict of floats for the log, warning for the progress line or ""), as often as pictures are
-        made; "distance" among the floats is what the best weights have little of. None: nothing is measured.
+        made; "distance" among the floats is what the best weights have little of, and "originality", where it is there, below
+        ORIGINAL says that samples copy the training set. None: nothing is measured.
       sampler: model whose weights are kept at each measurement that has a distance, see `restore_sampler`.
       before: function step number -> None, called before each step and outside of the strategy. What it changes must be in the
         checkpoint or be a function of the step number.
@@ -229,7 +231,8 @@ def restore_sampler(folder, sampler, which="best"):
     Args:
       folder: of the run.
       sampler: the model that `fit` was given.
-      which: "best": the newest of those whose distance is the least or within CLOSE of it; "last"; or a number of steps.
+      which: "best": the newest of those whose distance is the least or within CLOSE of it, where only those count whose samples
+        are original, if there are any; "last"; or a number of steps.
 
     Returns:
       (step, prefix of the checkpoint).
@@ -237,13 +240,13 @@ def restore_sampler(folder, sampler, which="best"):
     Raises:
       InputError: no weights were kept at that step, the message names the steps; or none at all.
     """
-    distances = _sampler_distances(folder)
-    if not distances:  # a run of an earlier version
+    measured = _measured(folder)
+    if not measured:  # a run of an earlier version
         raise InputError(f"{folder}: no weights to make samples with were kept; --overwrite starts it again")
-    step = {"last": max(distances), "best": _best(distances)}.get(which, which)
-    if not str(step).isdigit() or int(step) not in distances:
+    step = {"last": max(measured), "best": _choice(measured)[1]}.get(which, which)
+    if not str(step).isdigit() or int(step) not in measured:
         raise InputError(
-            f"--checkpoint={which}: {folder / 'samplers'} holds the weights of steps {', '.join(map(str, sorted(distances)))}; "
+            f"--checkpoint={which}: {folder / 'samplers'} holds the weights of steps {', '.join(map(str, sorted(measured)))}; "
             "give one of those, best or last"
         )
     prefix = str(folder / "samplers" / f"ckpt-{int(step)}")
@@ -251,27 +254,29 @@ def restore_sampler(folder, sampler, which="best"):
     return int(step), prefix
 
 
-def _least(distances):
-    return min(distances, key=lambda step: (distances[step], -step), default="")
+def _choice(measured):
+    """The steps of the least distance, and of the best weights: see `restore_sampler`.
+
+    Distances are of few samples, so of those that hardly differ the longest trained is taken.
+    """
+    distances = {step: line["distance"] for step, line in measured.items()}
+    original = {step: distance for step, distance in distances.items() if measured[step].get("originality", 1.0) >= ORIGINAL}
+    distances = original or distances
+    least = min(distances, key=lambda step: (distances[step], -step))
+    return least, max(step for step in distances if distances[step] <= distances[least] + CLOSE * abs(distances[least]))
 
 
-def _best(distances):
-    """Distances are of few samples, so of those that hardly differ the longest trained is taken."""
-    least = distances.get(_least(distances), 0.0)
-    return max((step for step in distances if distances[step] <= least + CLOSE * abs(least)), default="")
-
-
-def _sampler_distances(folder):
-    """{step: distance} of the weights that are kept."""
+def _measured(folder):
+    """{step: its line of metrics.jsonl} of the weights that are kept."""
     kept = {int(path.stem.rsplit("-", 1)[1]) for path in (folder / "samplers").glob("ckpt-*.index")}
     lines = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    return {line["step"]: line["distance"] for line in lines if line["step"] in kept and "distance" in line}
+    return {line["step"]: line for line in lines if line["step"] in kept and "distance" in line}
 
 
 def _forget_samplers(folder):
-    distances = _sampler_distances(folder)
-    for step in sorted(distances)[:-SAMPLERS_KEPT]:
-        if step not in (_least(distances), _best(distances)):
+    measured = _measured(folder)
+    for step in sorted(measured)[:-SAMPLERS_KEPT]:
+        if step not in _choice(measured):
             for path in (folder / "samplers").glob(f"ckpt-{step}.*"):
                 path.unlink()
 
