@@ -35,7 +35,7 @@ PAPER_MODELS = {  # what paper has otherwise for these models
 }  # fmt: skip
 
 STAGE2_PRESETS = {
-    "small_data": dict(checkpoint="last", batch_size=4, steps=4000, optimizer="adam", learning_rate=4e-4, discriminator_rate=2e-4, beta1=0.5, l1=50.0, average=0.99, warp=True, jitter=0, colours=True, noise=True, grain=True),
+    "small_data": dict(checkpoint="best", batch_size=4, steps=4000, optimizer="adam", learning_rate=4e-4, discriminator_rate=2e-4, beta1=0.5, l1=50.0, average=0.99, warp=True, jitter=0, colours=True, noise=True, grain=True),
     # Costa et al. 2017 § 3.3 and their code: 100 epochs, batch 1.
     "vess2ret": dict(checkpoint="last", batch_size=1, epochs=100, optimizer="adam", learning_rate=2e-4, discriminator_rate=2e-4, beta1=0.5, l1=100.0, average=0.0, warp=False, jitter=0, colours=False, noise=False, grain=False),
     # Isola et al. 2017 appendix 6.2: 200 epochs, batch 1, load 286 and crop 256, mirror.
@@ -124,7 +124,8 @@ def define(script, values):
         text = "how many pairs to write; default: one for each mask of stage 1"
         add(number, "num_samples", None, text, lower_bound=1)
     if not evaluates:
-        text = "whose weights make them: best (the latest within 10 % of the least distance to the training set, measured while training, where masks do not copy it), last, or a number of steps"
+        best = "the latest whose KID is at most twice the least" if second else "the latest within 10 % of the least distance to the training set, where masks do not copy it"
+        text = f"whose weights make them: best ({best}; measured while training), last, or a number of steps"
         add(word, "checkpoint", None, text)
 
     add = group("Evaluation")

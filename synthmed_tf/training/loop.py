@@ -112,7 +112,7 @@ def claim(folder, settings, overwrite=False):
         yield
 
 
-def fit(folder, step, batch, state, steps, *, images_per_step, average=None, grid=None, measure=None, sampler=None, before=None, name="", strategy=None):
+def fit(folder, step, batch, state, steps, *, images_per_step, average=None, grid=None, measure=None, sampler=None, before=None, name="", strategy=None, close=CLOSE):
     """Trains until `steps` steps are done, from wherever the newest checkpoint in the folder stands.
 
     Killed at any moment and called again, it ends with the same bits, because `step` and `batch` are functions of the step
@@ -136,6 +136,7 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
         checkpoint or be a function of the step number.
       name: shown in the progress line.
       strategy: tf.distribute strategy; the batch is split over its replicas.
+      close: for `restore_sampler`, whose best weights are never thrown away.
 
     Returns:
       {"step": steps done, "seconds": of training in all calls, "checkpoint": path of the newest checkpoint}.
@@ -216,7 +217,7 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
                     )
                 log.flush()
                 _save(manager, index + 1, folder)
-                _forget_samplers(folder)
+                _forget_samplers(folder, close)
                 records.write_json(clock, round(time.monotonic() - began, 1))
             if interruption.signal:
                 bar.close()
@@ -225,14 +226,15 @@ def fit(folder, step, batch, state, steps, *, images_per_step, average=None, gri
     return {"step": steps, "seconds": time.monotonic() - began, "checkpoint": manager.latest_checkpoint}
 
 
-def restore_sampler(folder, sampler, which="best"):
+def restore_sampler(folder, sampler, which="best", close=CLOSE):
     """Gives `sampler` the weights that `fit` kept at one of its measurements.
 
     Args:
       folder: of the run.
       sampler: the model that `fit` was given.
-      which: "best": the newest of those whose distance is the least or within CLOSE of it, where only those count whose samples
-        are original, if there are any; "last"; or a number of steps.
+      which: "best": the newest of those whose distance hardly differs from the least, where only those count whose samples are original, if
+        there are any; "last"; or a number of steps.
+      close: share of the least distance that is no difference.
 
     Returns:
       (step, prefix of the checkpoint).
@@ -243,7 +245,7 @@ def restore_sampler(folder, sampler, which="best"):
     measured = _measured(folder)
     if not measured:  # a run of an earlier version
         raise InputError(f"{folder}: no weights to make samples with were kept; --overwrite starts it again")
-    step = {"last": max(measured), "best": _choice(measured)[1]}.get(which, which)
+    step = {"last": max(measured), "best": _choice(measured, close)[1]}.get(which, which)
     if not str(step).isdigit() or int(step) not in measured:
         raise InputError(
             f"--checkpoint={which}: {folder / 'samplers'} holds the weights of steps {', '.join(map(str, sorted(measured)))}; "
@@ -254,7 +256,7 @@ def restore_sampler(folder, sampler, which="best"):
     return int(step), prefix
 
 
-def _choice(measured):
+def _choice(measured, close):
     """The steps of the least distance, and of the best weights: see `restore_sampler`.
 
     Distances are of few samples, so of those that hardly differ the longest trained is taken.
@@ -263,7 +265,7 @@ def _choice(measured):
     original = {step: distance for step, distance in distances.items() if measured[step].get("originality", 1.0) >= ORIGINAL}
     distances = original or distances
     least = min(distances, key=lambda step: (distances[step], -step))
-    return least, max(step for step in distances if distances[step] <= distances[least] + CLOSE * abs(distances[least]))
+    return least, max(step for step in distances if distances[step] <= distances[least] + close * abs(distances[least]))
 
 
 def _measured(folder):
@@ -273,10 +275,10 @@ def _measured(folder):
     return {line["step"]: line for line in lines if line["step"] in kept and "distance" in line}
 
 
-def _forget_samplers(folder):
+def _forget_samplers(folder, close):
     measured = _measured(folder)
     for step in sorted(measured)[:-SAMPLERS_KEPT]:
-        if step not in _choice(measured):
+        if step not in _choice(measured, close):
             for path in (folder / "samplers").glob(f"ckpt-{step}.*"):
                 path.unlink()
 

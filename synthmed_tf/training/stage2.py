@@ -14,6 +14,7 @@ from synthmed_tf.training import loop
 
 GRID = 8  # pairs in a picture of samples
 MEASURED = 32  # synthetic and real photographs
+CLOSE = 1.0  # of the least KID: of so few it wavers by half, and is least while vessels are faint; where the discriminator wins it is far more
 FIELD_SCALE = 2.0  # pixels
 # Where a warped mask is: wall + WEIGHT * (centreline + 1) / 2 > THRESHOLD, or wall > THICK. Masks of DRIVE at 256 pixels have 3
 # pieces, warped by this rule 5 to 14, and by the wall alone 75: what is interpolated between a thin vessel and its surround lies below
@@ -133,9 +134,10 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         sampler=networks.sampler,
         name="stage 2",
         strategy=strategy,
+        close=CLOSE,
     )
     if len(masks):
-        chosen = loop.restore_sampler(folder, networks.sampler, settings["checkpoint"])
+        chosen = loop.restore_sampler(folder, networks.sampler, settings["checkpoint"], CLOSE)
         result["sampled_step"], result["sampler"] = chosen
     if settings["grain"]:
         networks.grain = missing_grain(networks, real, seed)
