@@ -289,12 +289,16 @@ def pairs(networks, mask_samples, settings, with_field_of_view):
       with_field_of_view: estimate each photograph's field of view from the photograph itself (no real one is ever copied).
 
     Yields:
-      Sample with image uint8, mask, and field_of_view where asked for.
+      Sample with image uint8, mask, and field_of_view where asked for; what of the mask lies outside of it is left out, as
+      photographs of another set than the masks' may show less of the eye.
     """
     for index, sample in enumerate(mask_samples):
         photograph = stage2.translate(networks, sample.mask[None], [settings["seed"], index])[0]
-        view = images.estimate_field_of_view(photograph) if with_field_of_view else None
-        yield dataclasses.replace(sample, image=photograph, field_of_view=view)
+        if not with_field_of_view:
+            yield dataclasses.replace(sample, image=photograph)
+            continue
+        view = images.estimate_field_of_view(photograph)
+        yield dataclasses.replace(sample, image=photograph, mask=sample.mask * view, field_of_view=view)
 
 
 def annotated(folder, photographs, teachers, seed):

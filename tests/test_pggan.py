@@ -11,7 +11,7 @@ from synthmed_tf import flags, losses, records
 from synthmed_tf.networks import pggan
 from synthmed_tf.networks.layers import MinibatchStandardDeviation
 from synthmed_tf.sample import InputError, Sample
-from synthmed_tf.training import growth, loop, stage1
+from synthmed_tf.training import calibration, growth, loop, stage1
 
 RNG = np.random.default_rng(0)
 WIDTH = 1 / 64  # 8 feature maps
@@ -347,7 +347,7 @@ def test_a_run_killed_after_a_change_of_level_and_resumed_before_it_ends_with_th
     monkeypatch.setattr(loop, "SAVE_EVERY", 4)
     monkeypatch.setattr(loop, "GRID_EVERY", 6)
     monkeypatch.setattr(loop, "AVERAGE_EVERY", 2)
-    monkeypatch.setattr(stage1, "measurement", lambda networks, *_: lambda: (
+    monkeypatch.setattr(calibration, "measurement", lambda networks, *_: lambda: (
         ({"distance": 1.0} if networks.stage == (1, None) else {}), ""))
     real = list(tiles())
     runs = []

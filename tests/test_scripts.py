@@ -28,7 +28,7 @@ from test_datasets_photographs import make_idrid
 from synthmed_tf import flags, records, synthesis
 from synthmed_tf.networks import flow
 from synthmed_tf.networks.unet import unet
-from synthmed_tf.training import loop, segmenter, stage1, stage2
+from synthmed_tf.training import calibration, loop, segmenter, stage1, stage2
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("train_stage1", "train_stage2", "evaluate")
@@ -102,8 +102,8 @@ def small_flows():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flow, "CHANNELS", (8, 8))
         patch.setattr(stage1, "FLOW_STEPS", 2)
-        patch.setattr(stage1, "MEASURED_SAMPLES", 8)
-        patch.setattr(stage1, "CALIBRATION_SAMPLES", 8)
+        patch.setattr(calibration, "MEASURED_SAMPLES", 8)
+        patch.setattr(calibration, "CALIBRATION_SAMPLES", 8)
         yield
 
 
