@@ -614,6 +614,6 @@ def test_check_of_a_large_folder_is_quick(tmp_path):
         (tmp_path / folder).mkdir()
         for index in range(1000):
             (tmp_path / folder / f"{index}.png").touch()
-    start = time.perf_counter()
+    start = time.process_time()
     datasets.check(str(tmp_path), "")
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
