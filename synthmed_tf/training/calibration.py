@@ -20,8 +20,7 @@ def calibrate(networks, real, settings):
     Vessels are one or two pixels wide at usual sizes, so a field that is wrong by a tenth makes them twice as thick. The wall
     is where CALIBRATION_SAMPLES generated masks have, over all of them, the real training masks' ratio of area to length;
     the smallest piece is what leaves as many pieces a mask as real ones have, or KEPT_AREA of the area, whichever comes nearer to
-    the real masks; the ridge is that of RIDGES with the least
-    mean distance of metrics.morphology.
+    the real masks; the ridge is that of RIDGES with the least mean distance of metrics.morphology.
 
     Args:
       networks: Stage1 that makes wall and centreline; with others, nothing is done.
@@ -75,8 +74,8 @@ def measurement(networks, real, settings):
     P2 chose by eye.) "diversity" is the mean Bray-Curtis distance between two samples, which for masks is 1 - Dice, over that
     between two real ones, of a conditional model that of the class where it is least. "originality", of masks alone, is the median
     distance of metrics.copies from a generated mask to the nearest training mask, over that from a training mask to the nearest other
-    one: masks of new eyes have 1, and copies less (cf. authenticity in Alaa et al. 2022, "How Faithful is your Synthetic Data?"). Where the real ones do not differ, or are one,
-    nothing is measured and every distance is 0. A PGGAN is measured once it has grown.
+    one: masks of new eyes have 1, and copies less (cf. authenticity in Alaa et al. 2022, "How Faithful is your Synthetic Data?").
+    Where the real ones do not differ, or are one, nothing is measured and every distance is 0. A PGGAN is measured once it has grown.
     """
     part = settings["target"]
     views, view = [sample.field_of_view for sample in real], common_view(real)  # samples have none of their own
