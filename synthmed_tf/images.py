@@ -365,12 +365,12 @@ def wall_and_centreline(mask, scale, width=1.5):
     return np.concatenate([signed_distance_field(mask, scale), centreline[..., None]], -1, dtype=np.float32)
 
 
-def mask_from_wall_and_centreline(fields, wall=CENTRELINE_WEIGHT / 2, ridge=0.0, smallest=1):
+def mask_from_wall_and_centreline(fields, wall=CENTRELINE_WEIGHT / 2, ridge=0.0, smallest=1, weight=CENTRELINE_WEIGHT):
     """The mask of `wall_and_centreline`'s fields: what lies within the walls, and the centrelines, at least one pixel wide.
 
     Args:
       fields: [height, width, 2] float.
-      wall: what the first field and CENTRELINE_WEIGHT of the second, taken to 0 to 1, together exceed within the walls.
+      wall: what the first field and `weight` of the second, taken to 0 to 1, together exceed within the walls.
       ridge: what the second field exceeds where there is a centreline.
       smallest: pixels; pieces (8-connected) of fewer are left out, but never the largest one.
 
@@ -379,7 +379,7 @@ def mask_from_wall_and_centreline(fields, wall=CENTRELINE_WEIGHT / 2, ridge=0.0,
     """
     from skimage.morphology import skeletonize
 
-    height = fields[..., 0] + CENTRELINE_WEIGHT * (fields[..., 1] + 1) / 2
+    height = fields[..., 0] + weight * (fields[..., 1] + 1) / 2
     mask = (height > wall) | skeletonize(fields[..., 1] > ridge)
     if smallest > 1:
         pieces, sizes = pieces_of(mask)
@@ -409,3 +409,22 @@ def area_to_length(masks):
 
     length = sum(int(skeletonize(mask[..., 0] > 0).sum()) for mask in masks)
     return float(np.count_nonzero(masks)) / length if length else 0.0
+
+
+def wall_of(masks_at, thickness):
+    """Where the wall has to be for masks of this mean thickness, by bisection.
+
+    Args:
+      masks_at: function wall -> masks [count, height, width, 1] in {0, 1}, thinner the higher the wall is.
+      thickness: their `area_to_length`, pixels.
+
+    Returns:
+      float, of the ten walls tried the one that comes nearest.
+    """
+    low, high, tried = -0.5, 0.8, []
+    for _ in range(10):
+        wall = (low + high) / 2
+        excess = area_to_length(masks_at(wall)) - thickness
+        tried.append((abs(excess), wall))
+        low, high = (wall, high) if excess > 0 else (low, wall)
+    return min(tried)[1]

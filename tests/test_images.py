@@ -371,3 +371,23 @@ def test_unsupported_kinds_say_so(tmp_path):
     pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
     with pytest.raises(InputError, match="2 pages"):
         images.read_image(tmp_path / "pages.tif")
+
+
+def test_the_wall_of_a_thickness():
+    """Bars of a distance field that rises by 0.1 a pixel: the wall w leaves (0.8 - w) / 0.1 pixels on either side of the middle."""
+    distance = np.abs(np.arange(41) - 20)
+    field = np.broadcast_to(0.8 - 0.1 * distance[:, None], [41, 400])
+
+    def masks_at(wall):
+        return (field > wall)[None, ..., None]
+
+    for half in (1, 3, 5):
+        thickness = images.area_to_length(masks_at(0.75 - 0.1 * half))
+        wall = images.wall_of(masks_at, thickness)
+        assert images.area_to_length(masks_at(wall)) == pytest.approx(thickness)
+        assert 0.8 - 0.1 * (half + 1) - 1e-6 <= wall < 0.8 - 0.1 * half + 1e-6
+
+
+def test_the_wall_of_a_thickness_out_of_reach_is_the_nearest():
+    fields = np.full([1, 8, 8, 1], -0.9)
+    assert images.wall_of(lambda wall: fields > wall, 3.0) < -0.49

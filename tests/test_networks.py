@@ -253,25 +253,29 @@ def test_discriminator_is_the_papers_table_at_its_native_size(preset):
     assert all(layer.activation is tf.keras.activations.linear for layer in _layers(model, CONVOLUTIONS))
 
 
-@pytest.mark.parametrize("preset", ["pix2pix", "authors2017", "small_data"])
-def test_patch_discriminator_sees_70_pixels(preset, monkeypatch):
+@pytest.mark.parametrize(
+    ("preset", "size", "patch"),
+    [("pix2pix", (128, 144), 70), ("authors2017", (128, 144), 70), ("small_data", (192, 208), 70), ("small_data", (176, 256), 34)],
+)
+def test_patches_that_the_discriminator_sees(preset, size, patch, monkeypatch):
     # A norm of the picture's own statistics sees every pixel; the patch is what is left without it.
     for norm in (layers.BatchStatisticsNormalization, tf.keras.layers.GroupNormalization):
         monkeypatch.setattr(norm, "call", lambda self, inputs: inputs)
-    model = pix2pix.discriminator((128, 144), preset=preset)
+    model = pix2pix.discriminator(size, preset=preset)
     seen = 1
     for kernel, stride, _ in (_shape(layer) for layer in reversed(_layers(model, CONVOLUTIONS))):
         seen = (seen - 1) * stride + kernel
-    assert seen == 70
+    assert seen == patch
 
-    pair = _noise(1, 128, 144, 4)
+    pair = _noise(1, *size, 4)
     with tf.GradientTape() as tape:
         tape.watch(pair)
-        logit = model(pair)[0, 7, 8, 0]
+        logits = model(pair)
+        logit = logits[0, logits.shape[1] // 2, logits.shape[2] // 2, 0]
     reached = np.abs(tape.gradient(logit, pair)[0]).sum(-1) > 0
     around = pix2pix.DETAIL_WINDOW - 1 if preset == "small_data" else 0
-    assert np.ptp(np.flatnonzero(reached.any(1))) + 1 == 70 + around
-    assert np.ptp(np.flatnonzero(reached.any(0))) + 1 == 70 + around
+    assert np.ptp(np.flatnonzero(reached.any(1))) + 1 == patch + around
+    assert np.ptp(np.flatnonzero(reached.any(0))) + 1 == patch + around
 
 
 @pytest.mark.parametrize("preset", PRESETS)

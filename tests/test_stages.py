@@ -813,69 +813,56 @@ def check_step(networks, settings, stack, photograph, mask):
 
 @pytest.mark.parametrize("l1", [100.0, 1.0])
 def test_a_step_of_stage_2_is_the_algorithm_by_hand(l1):
-    stack = RNG.uniform(-1, 1, [2, 8, 8, 6]).astype(np.float32)
+    stack = RNG.uniform(-1, 1, [2, 8, 8, 5]).astype(np.float32)
     check_step(tiny_stage2(), STAGE2 | {"l1": l1}, stack, stack[..., :3], np.where(stack[..., 3] > 0, 1.0, -1.0))
 
 
 @pytest.mark.parametrize("inside", [0.0, 1.0])
 def test_warped_pairs_stay_pairs_and_are_black_outside_the_field_of_view(inside):
     """Constant pictures stay what they are under any warp."""
-    stack = np.tile(np.float32([0.5, 0.2, -0.3, 0.8, 0.9, inside]), [2, 8, 8, 1])
-    photograph = stack[..., :3] if inside else np.full([2, 8, 8, 3], -1.0)
-    check_step(tiny_stage2(), STAGE2 | {"warp": True}, stack, photograph, np.full([2, 8, 8], 1.0 if inside else -1.0))
+    pairs = np.tile(np.float32([0.5, 0.2, -0.3, 0.8, -1.0, inside]), [2, 8, 8, 1])
+    found = stage2.warped(pairs, [4, 3], 0.7)
+    assert found.dtype == np.float32 and (found[..., -1] == inside).all()
+    np.testing.assert_allclose(found[..., :3], pairs[..., :3] if inside else np.full([2, 8, 8, 3], -1.0), atol=1e-5)
+    assert (found[..., 3] == (1 if inside else -1)).all()
+    assert (stage2.warped(pairs, [4, 3], 0.9)[..., 3] == -1).all()  # a wall above all of it
 
 
-def test_warped_vessels_stay_whole():
-    """What the networks of a step see: few pieces more than before the warp, and far fewer than by the wall alone."""
+def test_warped_vessels_stay_as_thick_as_they_were_and_whole():
     real = [crop_sample(phantom.fundus(index), (128, 128)) for index in range(4)]
-    pairs, seen = stage2.real_pairs(real), []
-    networks = tiny_stage2()
+    masks = np.stack([sample.mask for sample in real])
+    pairs = stage2.real_pairs(real)
+    wall = stage2.wall_of_warped(pairs, 0)
+    seen = np.concatenate([stage2.warped(pairs, [0, number], wall) for number in range(3)])[..., 3:4]
+    assert set(np.unique(seen)) == {-1, 1}
+    thickness, warped_thickness = images.area_to_length(masks), images.area_to_length(seen > 0)
+    assert warped_thickness == pytest.approx(thickness, rel=0.03)
+    walls = [augment.random_warp(pairs[..., 3:4], [0, n], rotation=20.0, elastic=0.008, flip=(True, True)) for n in range(3)]
+    before, by_the_wall = (np.mean([pieces(mask) for mask in some]) for some in (masks, np.concatenate(walls) > 0))
+    assert np.mean([pieces(mask > 0) for mask in seen]) < before + 0.15 * (by_the_wall - before)
+    assert np.mean(seen > 0) / masks.mean() == pytest.approx(1.0, abs=0.1)
 
-    class Generator:
-        trainable_variables = networks.generator.trainable_variables
 
-        def __call__(self, inputs, training):
-            seen.append(inputs[0])
-            return networks.generator(inputs, training=training)
-
-    step = stage2.make_step(stage2.Stage2(Generator(), networks.discriminator, False), [sgd(), sgd()], STAGE2 | {"warp": True})
-    tf.config.run_functions_eagerly(True)
-    try:
-        for number in range(3):
-            step(tf.constant(number, tf.int64), pairs)
-    finally:
-        tf.config.run_functions_eagerly(False)
-    warped = np.concatenate(seen)
-    assert set(np.unique(warped)) == {-1, 1}
-    before = np.mean([pieces(sample.mask) for sample in real])
-    walls = np.concatenate(
-        [augment.random_warp(pairs[..., 3:4], [0, n], rotation=20.0, elastic=0.008, flip=(True, True)) for n in range(3)]
-    )
-    by_the_wall = np.mean([pieces(field > 0) for field in walls])
-    assert np.mean([pieces(mask > 0) for mask in warped]) < before + 0.15 * (by_the_wall - before)
-    area = np.mean(warped > 0) / np.mean([sample.mask for sample in real])
-    assert 0.9 < area < 1.3  # warps magnify by up to 1.15 along each side
+def test_photograph_and_mask_are_warped_alike_and_each_step_otherwise():
+    """A photograph that is its mask is so after the warp, but for pixels at the wall."""
+    real = [crop_sample(phantom.fundus(index), (128, 128)) for index in range(2)]
+    for sample in real:
+        sample.image[:] = sample.mask * 255
+    pairs = stage2.real_pairs(real)
+    first, second = (stage2.warped(pairs, [0, number], stage2.wall_of_warped(pairs, 0)) for number in (0, 1))
+    assert (first == stage2.warped(pairs, [0, 0], stage2.wall_of_warped(pairs, 0))).all()
+    for found in (first, second):
+        assert np.mean((found[..., 0] > 0) == (found[..., 3] > 0)) > 0.96
+        assert np.corrcoef(found[..., 0].ravel(), found[..., 3].ravel())[0, 1] > 0.85
+    assert np.corrcoef(first[..., 3].ravel(), second[..., 3].ravel())[0, 1] < 0.5
 
 
 def test_warped_photographs_end_at_the_unwarped_rim_and_hold_no_darkness_from_beyond_it():
     real = [crop_sample(phantom.fundus(index), (128, 128)) for index in range(2)]
     for sample in real:  # brighter inside than any blend with what is outside
         sample.image[:] = np.where(sample.field_of_view > 0, np.maximum(sample.image, 100), 0)
-    seen = []
-
-    def discriminator(pair, training):
-        seen.append(pair.numpy())
-        return tf.reduce_mean(pair, -1, keepdims=True)
-
-    discriminator.trainable_variables = []
-    networks = stage2.Stage2(tiny_stage2().generator, discriminator, False)
-    idle = types.SimpleNamespace(apply_gradients=list)
-    tf.config.run_functions_eagerly(True)
-    try:
-        stage2.make_step(networks, [idle, idle], STAGE2 | {"warp": True})(tf.constant(3, tf.int64), stage2.real_pairs(real, True))
-    finally:
-        tf.config.run_functions_eagerly(False)
-    photographs, views = seen[0][..., 1:], np.stack([sample.field_of_view[..., 0] for sample in real]) > 0
+    photographs = stage2.warped(stage2.real_pairs(real, True), [4, 3], 0.0)[..., :3]
+    views = np.stack([sample.field_of_view[..., 0] for sample in real]) > 0
     assert (photographs[~views] == -1).all()
     assert photographs[views].min() > 90 / 127.5 - 1  # of 100, less what sharp resampling undershoots
     assert (stage2.real_pairs(real)[..., :3][~views] == -1).all()
@@ -925,7 +912,7 @@ def test_the_generator_gets_normal_noise_that_is_a_function_of_the_seed():
     networks = stage2.Stage2(Generator(), tiny_stage2().discriminator, False, noise=True)
     for seed in ([7, 0], [7, 1], [8, 0], [7, 0]):
         stage2.translate(networks, np.ones([1, 64, 64, 1]), seed)
-    stack = tf.constant(RNG.uniform(-1, 1, [2, 64, 64, 6]), tf.float32)
+    stack = tf.constant(RNG.uniform(-1, 1, [2, 64, 64, 5]), tf.float32)
     idle = types.SimpleNamespace(apply_gradients=list)
     tf.config.run_functions_eagerly(True)
     try:
@@ -1001,7 +988,7 @@ def test_photographs_get_grain_inside_their_field_of_view_as_a_function_of_the_s
 
 
 def test_jittered_pairs_stay_pairs():
-    stack = np.tile(np.float32([0.5, 0.2, -0.3, 0.8, 0.9, 1.0]), [1, 8, 8, 1])
+    stack = np.tile(np.float32([0.5, 0.2, -0.3, 0.8, 1.0]), [1, 8, 8, 1])
     check_step(tiny_stage2(), STAGE2 | {"jitter": 64}, stack, stack[..., :3], np.ones([1, 8, 8]))
 
 
@@ -1090,7 +1077,8 @@ def test_a_step_of_small_datas_stage_2_in_both_precisions(policy):
     optimizers = [stage2.make_optimizer(settings, 2e-4, model) for model in (networks.generator, networks.discriminator)]
     pairs = stage2.real_pairs([crop_sample(phantom.fundus(index), (64, 80)) for index in range(2)])
     before = [weight.numpy() for weight in networks.generator.trainable_variables]
-    found = stage2.make_step(networks, optimizers, settings)(tf.constant(0, tf.int64), pairs)
+    stack = stage2.warped(pairs, [0, 0], 0.0)
+    found = stage2.make_step(networks, optimizers, settings)(tf.constant(0, tf.int64), stack)
     assert all(np.isfinite(loss) and loss.dtype == tf.float32 for loss in found.values())
     after = networks.generator.trainable_variables
     assert all(np.isfinite(weight).all() and weight.dtype == tf.float32 for weight in after)
@@ -1119,7 +1107,7 @@ sys.path.insert(0, {tests!r})
 import test_stages as t
 from pathlib import Path
 from synthmed_tf.training import loop
-stacks = {{"stage1": np.random.default_rng(1).uniform(-1, 1, [4, 6, 4, 2]), "stage2": np.random.default_rng(1).uniform(-1, 1, [4, 8, 8, 6])}}
+stacks = {{"stage1": np.random.default_rng(1).uniform(-1, 1, [4, 6, 4, 2]), "stage2": np.random.default_rng(1).uniform(-1, 1, [4, 8, 8, 5])}}
 stacks["flow"] = stacks["stage1"]
 for strategy, folder in ((tf.distribute.get_strategy(), "one"), (tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), "two")):
     for stage in ("stage1", "flow", "stage2"):

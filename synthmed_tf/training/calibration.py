@@ -36,14 +36,12 @@ def calibrate(networks, real, settings):
     view, described = common_view(real), [morphology.statistics(sample.mask, sample.field_of_view) for sample in real]
     tried = []
     for ridge in RIDGES:
-        low, high = -0.5, 0.5 + images.CENTRELINE_WEIGHT
-        walls = []
-        for _ in range(10):
-            networks.rule = {"wall": (low + high) / 2, "ridge": ridge}
-            excess = images.area_to_length(networks.masks(fields)) - thickness
-            walls.append((abs(excess), networks.rule["wall"]))
-            low, high = (networks.rule["wall"], high) if excess > 0 else (low, networks.rule["wall"])
-        networks.rule["wall"] = min(walls)[1]
+
+        def masks_at(wall, ridge=ridge):
+            networks.rule = {"wall": wall, "ridge": ridge}
+            return networks.masks(fields)
+
+        networks.rule = {"wall": images.wall_of(masks_at, thickness), "ridge": ridge}
         masks = networks.masks(fields)
         sizes = np.sort(np.concatenate([images.pieces_of(mask[..., 0])[1] for mask in masks]))[::-1]
         wanted = round(pieces * len(masks))

@@ -16,10 +16,7 @@ GRID = 8  # pairs in a picture of samples
 MEASURED = 32  # synthetic and real photographs
 CLOSE = 1.0  # of the least KID: of so few it wavers by half, and is least while vessels are faint; where the discriminator wins it is far more
 FIELD_SCALE = 2.0  # pixels
-# Where a warped mask is: wall + WEIGHT * (centreline + 1) / 2 > THRESHOLD, or wall > THICK. Masks of DRIVE at 256 pixels have 3
-# pieces, warped by this rule 5 to 14, and by the wall alone 75: what is interpolated between a thin vessel and its surround lies below
-# any wall. The walls of thick vessels are far from the centreline, and so out of the first rule's reach.
-WEIGHT, THRESHOLD, THICK = 0.8, 0.62, 0.03
+RIDGE = 0.5  # of a warped centreline
 NOISE_SCALES = (1, 4, 16)  # pixels
 
 
@@ -102,10 +99,11 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         networks.colours = known.mean(0), np.linalg.cholesky(spread + 1e-6 * np.eye(len(spread)))
     networks.has_view = real[0].field_of_view is not None
     step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
+    wall = wall_of_warped(spaced(pairs, MEASURED), seed) if settings["warp"] else None
 
     def batch(index):
         chosen = [records.batch_indices(len(pairs), 1, seed, index * batch_size + i)[0] for i in range(batch_size)]
-        return (pairs[chosen],)
+        return (warped(pairs[chosen], [seed, index], wall) if settings["warp"] else np.delete(pairs[chosen], -2, -1),)
 
     def grid():
         some = pairs[np.linspace(0, len(pairs) - 1, GRID).astype(int)]
@@ -198,6 +196,43 @@ def real_pairs(real, filled=False):
     return np.stack(pairs)
 
 
+def warped(pairs, seed, wall):
+    """Photographs and masks, bent alike at random, of pairs from `real_pairs`.
+
+    The rim is the camera's, and stays where it is. A mask is warped as its two fields, and is where the first lies above `wall` or the
+    second has a ridge: so the masks that the networks learn from are as thick, and in as many pieces, as those they will paint. (What is
+    interpolated between a thin vessel and its surround lies below any wall, so that by the wall alone a mask of DRIVE falls to 75 pieces.)
+
+    Args:
+      pairs: [batch, height, width, channels + 3] from `real_pairs`. seed: [2] ints; the warp is a function of it.
+      wall: see `wall_of_warped`.
+
+    Returns:
+      [batch, height, width, channels + 2] float32: photograph in [-1, 1], mask in {-1, 1}, field of view in {0, 1}.
+    """
+    inside = pairs[..., -1:]
+    moved = _warp(tf.constant(pairs[..., :-1]), tf.constant(seed, tf.int32)).numpy()
+    photograph = np.where(inside > 0, np.clip(moved[..., :-2], -1, 1), -1)
+    mask = np.where(inside > 0, _masks(moved[..., -2:], wall), 0) * 2.0 - 1
+    return np.concatenate([photograph, mask, inside], -1, dtype=np.float32)
+
+
+def wall_of_warped(pairs, seed):
+    """The wall by which warped masks are on average as thick as those of `pairs`, see `warped`."""
+    pairs = np.asarray(pairs)
+    moved = _warp(tf.constant(pairs[..., :-1]), tf.constant([seed, -1], tf.int32)).numpy()
+    return images.wall_of(lambda wall: _masks(moved[..., -2:], wall), images.area_to_length(pairs[..., -3:-2] > 0))
+
+
+@tf.function
+def _warp(stack, seed):
+    return augment.random_warp(stack, seed, rotation=20.0, zoom=1.05, elastic=0.008, flip=(True, True), enlarged=2)
+
+
+def _masks(fields, wall):
+    return np.stack([images.mask_from_wall_and_centreline(each, wall, RIDGE, weight=0.0) for each in fields])
+
+
 def translate(networks, masks, seed):
     """Photographs for masks, made as each preset's paper does at test time (networks/pix2pix.py).
 
@@ -273,7 +308,7 @@ def make_optimizer(settings, rate, model):
 
 
 def make_step(networks, optimizers, settings, replicas=1):
-    """The training step: (step number, [batch, height, width, channels + 3] from real_pairs) -> losses.
+    """The training step: (step number, [batch, height, width, channels + 2]: photograph, mask, field of view as from `warped`) -> losses.
 
     Isola et al. 2017 eq. 1-4: one update of D (cross entropy, halved as in their § 3.3) and one of G
     (non-saturating + l1 * L1), both on the same fake photographs.
@@ -286,18 +321,8 @@ def make_step(networks, optimizers, settings, replicas=1):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         key = tf.random.experimental.stateless_fold_in([seed, tf.cast(number, tf.int32)], replica)
         key_augment, key_dropout = tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
-        inside = stack[..., -1:]
-        if settings["warp"]:
-            stack = augment.random_warp(stack[..., :-1], key_augment, rotation=20.0, zoom=1.05, elastic=0.008, flip=(True, True), enlarged=2)
-            stack = tf.concat([stack, inside], -1)  # the rim is the camera's, and stays where it is
-            photograph = tf.where(inside > 0, tf.clip_by_value(stack[..., :-3], -1, 1), -1.0)
-            height = stack[..., -3:-2] + WEIGHT * (stack[..., -2:-1] + 1) / 2
-            is_vessel = (height > THRESHOLD) | (stack[..., -3:-2] > THICK)
-            mask = tf.where(is_vessel & (inside > 0), 1.0, -1.0)
-        else:
-            stack = augment.jitter_and_mirror(stack, key_augment, jitter)
-            photograph, mask = stack[..., :-3], tf.where(stack[..., -3:-2] > 0, 1.0, -1.0)
-
+        stack = augment.jitter_and_mirror(stack, key_augment, jitter)
+        photograph, mask, inside = stack[..., :-2], tf.where(stack[..., -2:-1] > 0, 1.0, -1.0), stack[..., -1:]
         condition = with_colours(mask, colours_of(photograph, inside)) if settings["colours"] else mask
         condition = with_noise(condition, key_dropout) if settings["noise"] else condition
         with tf.GradientTape(persistent=True) as tape:
