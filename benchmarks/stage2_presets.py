@@ -32,7 +32,7 @@ def steps_in(seconds, real, settings):
     rates = settings["learning_rate"], settings["discriminator_rate"]
     models = networks.generator, networks.discriminator
     step = stage2.make_step(networks, [stage2.make_optimizer(settings, *pair) for pair in zip(rates, models, strict=True)], settings)
-    batch, times = pairs[: settings["batch_size"]], []
+    batch, times = np.delete(pairs[: settings["batch_size"]], -2, -1), []  # photograph, mask, field of view
     for index in range(1 + TIMED):
         began = time.monotonic()
         step(np.int64(index), batch)

@@ -19,7 +19,7 @@ def main(preset, size, batch, precision, steps=10):
     networks = stage2.build(settings, channels=3)
     optimizers = [stage2.make_optimizer(settings, 2e-4, model) for model in (networks.generator, networks.discriminator)]
     step = stage2.make_step(networks, optimizers, settings)
-    pairs = tf.random.stateless_uniform([int(batch), int(size), int(size), 6], [0, 0], -1, 1)
+    pairs = tf.random.stateless_uniform([int(batch), int(size), int(size), 5], [0, 0], -1, 1)
     seconds = []
     for index in range(int(steps) + 2):
         began = time.monotonic()

@@ -781,7 +781,7 @@ def tiny_stage2():
     return stage2.Stage2(generator, discriminator, False)
 
 
-STAGE2 = {"seed": 4, "warp": False, "jitter": 0, "l1": 10.0, "colours": False, "noise": False, "grain": False}
+STAGE2 = {"seed": 4, "warp": False, "jitter": 0, "l1": 10.0, "most_accurate": 1.0, "colours": False, "noise": False, "grain": False}
 
 
 def by_hand(networks, photograph, mask, l1_weight):
@@ -815,6 +815,27 @@ def check_step(networks, settings, stack, photograph, mask):
 def test_a_step_of_stage_2_is_the_algorithm_by_hand(l1):
     stack = RNG.uniform(-1, 1, [2, 8, 8, 5]).astype(np.float32)
     check_step(tiny_stage2(), STAGE2 | {"l1": l1}, stack, stack[..., :3], np.where(stack[..., 3] > 0, 1.0, -1.0))
+
+
+@pytest.mark.parametrize(("wrong", "learns"), [(4, 1.0), (3, 0.0), (0, 0.0), (20, 1.0)])
+def test_a_discriminator_that_tells_four_fifths_of_all_patches_right_learns_no_more(wrong, learns):
+    right = np.concatenate([np.full(10, 0.3), np.full(10, -2.0)])
+    logits = np.where(np.random.default_rng(0).permutation(20) < wrong, -right, right)
+    real, fake = (tf.constant(part.reshape(2, 5, 1, 1), tf.float32) for part in (logits[:10], logits[10:]))
+    assert float(stage2.may_learn(real, fake, 0.8)) == learns
+
+
+@pytest.mark.parametrize("most_accurate", [0.8, 1.0])
+def test_where_the_discriminator_is_right_only_the_generator_learns(most_accurate):
+    networks = tiny_stage2()
+    networks.generator.set_weights([np.zeros([1, 1, 1, 3]), np.full(3, -0.5)])
+    networks.discriminator.set_weights([np.array([[[[0.0], [1.0], [1.0], [1.0]]]]), np.zeros(1)])
+    stack = np.tile(np.float32([0.5, 0.4, 0.6, 1.0, 1.0]), [2, 8, 8, 1])  # bright photographs, dark fakes
+    before = [model.get_weights() for model in (networks.generator, networks.discriminator)]
+    stage2.make_step(networks, [sgd(), sgd()], STAGE2 | {"most_accurate": most_accurate})(tf.constant(3, tf.int64), stack)
+    after = [model.get_weights() for model in (networks.generator, networks.discriminator)]
+    assert (before[0][1] != after[0][1]).all()
+    assert all((old == new).all() for old, new in zip(before[1], after[1], strict=True)) == (most_accurate < 1)
 
 
 @pytest.mark.parametrize("inside", [0.0, 1.0])
