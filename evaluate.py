@@ -49,7 +49,7 @@ def main(settings):
     baseline_folder = synthetic_set(Path(settings["baseline_dir"])) if settings["baseline_dir"] else None
     if folder != given and "out_dir" not in settings["given"]:
         settings["out_dir"] = str(given)
-    for name in ("data", "data_dir", "labels", "holdout", "skip_bad_files"):
+    for name in ("data", "data_dir", "labels", "chest_xrays", "holdout", "skip_bad_files"):
         if name not in settings["given"] and (given / "stage1" / "flags.json").exists():
             settings[name] = flags.read_settings(given / "stage1").get(name, settings[name])
 
@@ -60,10 +60,11 @@ def main(settings):
     described = manifest.get("real", {})
     settings["data"] = settings["data"] or described.get("name")
     settings["holdout"] = described.get("holdout", 0) if settings["holdout"] is None else settings["holdout"]
-    settings["labels"] = described.get("labels") if settings["labels"] is None else settings["labels"]
+    for name in ("labels", "chest_xrays"):
+        settings[name] = described.get(name) if settings[name] is None else settings[name]
     if settings["data"] is None:
         raise InputError(f"{folder}: does not say which real set it stands for; give --data")
-    datasets.check(settings["data"], settings["data_dir"], labels=settings["labels"])
+    datasets.check(settings["data"], settings["data_dir"], labels=settings["labels"], chest_xrays=settings["chest_xrays"])
     photographs = manifest.get("photographs") and [manifest["photographs"]["name"], settings["data_dir"]]
     if photographs and (given / "stage2" / "flags.json").exists():
         second = flags.read_settings(given / "stage2")
@@ -82,7 +83,7 @@ def main(settings):
     synthesis.require(synthetic, "image")
     baseline = comparison.open_baseline(baseline_folder, synthetic) if baseline_folder else None
     size = synthetic[0].image.shape[:2]
-    options = {name: settings[name] for name in ("labels", "holdout", "skip_bad_files")}
+    options = {name: settings[name] for name in ("labels", "chest_xrays", "holdout", "skip_bad_files")}
     prepared = prepare(settings["data"], settings["data_dir"], size, out_dir=Path(settings["out_dir"]), **options)
     real = records.Records(prepared, "train")
     has_masks = "mask" in synthetic.features
@@ -118,7 +119,8 @@ def main(settings):
             held_out = []
         against = {"real": real, "held_out": held_out, "benchmarks": benchmarks, "seed": settings["seed"]}
         if photographs:
-            other = prepare(*photographs, size, out_dir=Path(settings["out_dir"]), skip_bad_files=settings["skip_bad_files"])
+            options = {"skip_bad_files": settings["skip_bad_files"], "chest_xrays": settings["chest_xrays"]}
+            other = prepare(*photographs, size, out_dir=Path(settings["out_dir"]), **options)
             report["photographs"] = records.read_manifest(other)
             has_test = "test" in report["photographs"]["counts"]
             against["photographs"] = records.Records(other, "train"), records.Records(other, "test") if has_test else []

@@ -24,7 +24,7 @@ NUM_SAMPLES = 200  # of masks, and of photographs without labels
 
 
 def main(settings):
-    datasets.check(settings["data"], settings["data_dir"], labels=settings["labels"], needs_masks=settings["target"] != "image")
+    datasets.check(settings["data"], settings["data_dir"], labels=settings["labels"], chest_xrays=settings["chest_xrays"], needs_masks=settings["target"] != "image")
     settings["image_size"] = settings["image_size"] or (128, 128)
     out = Path(settings["out_dir"])
     folder = out / "stage1"
@@ -37,7 +37,7 @@ def main(settings):
 
     prepared = prepare(
         settings["data"], settings["data_dir"], settings["image_size"], out_dir=out, labels=settings["labels"],
-        holdout=settings["holdout"], skip_bad_files=settings["skip_bad_files"],
+        chest_xrays=settings["chest_xrays"], holdout=settings["holdout"], skip_bad_files=settings["skip_bad_files"],
     )  # fmt: skip
     real = records.Records(prepared, "train")
     channels = real.manifest["channels"]

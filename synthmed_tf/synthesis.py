@@ -412,7 +412,7 @@ def require(real, *features):
 def describe_real(manifest):
     """What a synthetic set's manifest says of the real set: nothing of a single image, no path, no file name."""
     keys = ("name", "counts", "image_size", "channels", "fields_of_view", "test_split", "holdout")
-    return {key: manifest[key] for key in keys} | {key: manifest[key] for key in ("labels", "class_counts") if key in manifest}
+    return {key: manifest[key] for key in keys} | {key: manifest[key] for key in ("labels", "chest_xrays", "class_counts") if key in manifest}
 
 
 def checkpoint_sha256(prefix):

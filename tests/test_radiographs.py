@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from synthmed_tf import datasets, images, radiographs, records
-from synthmed_tf.datasets import DATASETS, folder
 from synthmed_tf.datasets.prepare import prepare
+from synthmed_tf.sample import InputError
 
 
 def made_chest(height=200, width=180, dtype=np.uint8, seed=0):
@@ -92,34 +92,34 @@ def test_drawing():
     assert radiographs.hull_sheet([image] * 5).shape == (40, 120, 3)
 
 
-def test_a_set_of_radiographs(tmp_path, monkeypatch, capsys):
+def test_a_folder_of_chest_xrays(tmp_path, capsys):
     """16 bits are kept, the lungs are drawn beside the prepared folder, and what has none is counted."""
-
-    class Chests:
-        @staticmethod
-        def entries(data_dir):
-            return [entry._replace(is_radiograph=True, split="train") for entry in folder.entries(data_dir)]
-
+    chests = tmp_path / "chests"
     for name in ("images", "masks"):
-        (tmp_path / name).mkdir()
+        (chests / name).mkdir(parents=True)
     for i in range(4):
         chest = made_chest(dtype=np.uint16, seed=i)[0] if i else np.full((200, 180, 1), 9, np.uint16)
-        Image.fromarray(chest[..., 0]).save(tmp_path / "images" / f"{i}.png")
-        Image.fromarray(np.full((200, 180), 255 * (i % 2), np.uint8)).save(tmp_path / "masks" / f"{i}.png")
-    monkeypatch.setitem(DATASETS, "chests", Chests)
+        Image.fromarray(chest[..., 0]).save(chests / "images" / f"{i}.png")
+        Image.fromarray(np.full((200, 180), 255 * (i % 2), np.uint8)).save(chests / "masks" / f"{i}.png")
     with pytest.warns(UserWarning, match="1 of 4 images: lungs not found, normalised by the whole frame"):
-        loaded = {sample.id: sample.image for sample in datasets.load("chests", tmp_path)}
-    raw = images.read_image(tmp_path / "images" / "1.png")
+        loaded = {sample.id: sample.image for sample in datasets.load(chests, tmp_path, chest_xrays=True)}
+    raw = images.read_image(chests / "images" / "1.png")
     assert (loaded["1"] == radiographs.normalise(raw)[0]).all() and loaded["1"].dtype == np.uint16
     assert (loaded["0"] == 9).all()
     with pytest.warns(UserWarning, match="lungs not found"):
-        place = prepare("chests", tmp_path, (96, 96), out_dir=tmp_path / "out")
+        place = prepare(str(chests), tmp_path, (96, 96), out_dir=tmp_path / "out", chest_xrays=True)
+    assert records.read_manifest(place)["chest_xrays"] is True
     assert all(sample.image.dtype == np.uint16 for sample in records.Records(place))
     picture = place.with_name(f"{place.name}-lungs.png")
     assert str(picture) in capsys.readouterr().out and not (tmp_path / "out").exists()
     sheet = np.asarray(Image.open(picture))
     assert sheet.shape == (96, 4 * 96, 3) and (sheet == [255, 0, 0]).all(axis=-1).any()
     assert sorted(path.name for path in place.parent.iterdir()) == [".chests-files.json", place.name, picture.name]
+    plain = prepare(str(chests), tmp_path, (96, 96), out_dir=tmp_path / "out")  # another folder, brightness as it is
+    assert plain != place and not plain.with_name(f"{plain.name}-lungs.png").exists()
+    assert (records.Records(plain)[1].image != records.Records(place)[1].image).any()
+    with pytest.raises(InputError, match="--chest_xrays: nih is read as what it is"):
+        datasets.check("nih", tmp_path, chest_xrays=True)
 
 
 def test_real_chests(real_data):

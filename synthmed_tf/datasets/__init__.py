@@ -47,7 +47,7 @@ WITH_LABELS = ("nih", "shenzhen", "phantom_xray")  # whose entries() takes label
 TEST_SHARE = 0.2  # of each class, where a labelled set has no split
 
 
-def load(data, data_dir, *, labels=None, holdout=0, skip_bad_files=False, seed=0):
+def load(data, data_dir, *, labels=None, chest_xrays=False, holdout=0, skip_bad_files=False, seed=0):
     """Loads a data set, one Sample at a time, at native resolution.
 
     The split is the official one. Sets without (bubil, a folder without train/ and test/): every fifth group in sorted
@@ -63,6 +63,7 @@ def load(data, data_dir, *, labels=None, holdout=0, skip_bad_files=False, seed=0
       data_dir: the folder that holds the named sets.
       labels: what the classes are: for nih and shenzhen age bins (see `study_groups.parse_bins`), for a folder with a
         table its label column; None: the default bins, or the only such column. Other sets take none.
+      chest_xrays: whether the images of a folder are radiographs of the chest; those of nih and shenzhen always are.
       holdout: if not 0, this many groups of the training images are the test split in place of the official one. For
         DRIVE without test labels. In a labelled set they are drawn evenly from all classes.
       skip_bad_files: leave out unreadable files, counted in a warning at the end.
@@ -78,18 +79,22 @@ def load(data, data_dir, *, labels=None, holdout=0, skip_bad_files=False, seed=0
         different kinds, when it is their turn.
     """
     entries = split_entries(data, data_dir, holdout, seed, labels)
+    if chest_xrays:
+        entries = [entry._replace(is_radiograph=True) for entry in entries]
     if data in BUILT_IN:
         entries = sorted(entries, key=lambda entry: entry.split == "test")
         return (BUILT_IN[data].read_entry(entry, entry.split) for entry in entries)
     return _load(entries, data, skip_bad_files)
 
 
-def check(data, data_dir, *, labels=None, needs_masks=False):
+def check(data, data_dir, *, labels=None, chest_xrays=False, needs_masks=False):
     """Checks that a data set is there and has the right layout; decodes no image.
 
     Raises:
-      InputError: saying where to get it and what to put where; with needs_masks also a set that has none.
+      InputError: saying where to get it and what to put where; with chest_xrays also a named set, with needs_masks one without masks.
     """
+    if chest_xrays and data in DATASETS:
+        raise InputError(f"--chest_xrays: {data} is read as what it is; allowed is the flag with a folder of your own; leave it out")
     list_entries(data, data_dir, labels)
     if needs_masks and not has_masks(data, data_dir):
         raise InputError(

@@ -22,14 +22,14 @@ SHEET_IMAGES = 12  # radiographs whose lungs are drawn for a person to check
 VERSION = 1  # part of the folder's hash: raise it whenever the same raw files are prepared differently
 
 
-def prepare(data, data_dir, size, *, out_dir, labels=None, holdout=0, skip_bad_files=False, overwrite=False, seed=0):
+def prepare(data, data_dir, size, *, out_dir, labels=None, chest_xrays=False, holdout=0, skip_bad_files=False, overwrite=False, seed=0):
     """Prepares a data set, or finds that it has been prepared.
 
     The folder's name ends in a hash of the raw files and of the arguments that change the result: new files or another split give
     another folder. Beside it, .NAME-files.json says what was read of each raw file, so that it is not read again while it stays as it is.
 
     Args:
-      data, data_dir, labels, holdout, skip_bad_files, seed: as for `datasets.load`.
+      data, data_dir, labels, chest_xrays, holdout, skip_bad_files, seed: as for `datasets.load`.
       size: (height, width) in pixels.
       out_dir: the folder goes to out_dir/prepared if data_dir cannot be written.
       overwrite: prepare anew what is there.
@@ -38,7 +38,7 @@ def prepare(data, data_dir, size, *, out_dir, labels=None, holdout=0, skip_bad_f
       Path of the records: data_dir/prepared/NAME-HxW-HASH with the splits train and test. Its manifest has, beyond the
       usual, data, data_dir, fingerprint, holdout, fields_of_view ("as shipped", "estimated" or "none") and test_split
       (how it was made; a test split that lacks the masks of the training split is left out, and test_split says so),
-      and labels where they were given. Samples of sets without masks have none; class names are in sorted order,
+      and labels and chest_xrays where they were given. Samples of sets without masks have none; class names are in sorted order,
       numbers in them by size. Samples of labelled sets keep their group. Of radiographs PLACE-lungs.png shows the lungs
       that were found.
 
@@ -50,7 +50,7 @@ def prepare(data, data_dir, size, *, out_dir, labels=None, holdout=0, skip_bad_f
     memory = f".{name}-files.json"
     known = _files_read(bases[1] / memory) | _files_read(bases[0] / memory)
     fingerprint = datasets.fingerprint(data, data_dir, labels, known)
-    facts = [VERSION, *size, fingerprint, holdout, skip_bad_files, seed if holdout else 0]
+    facts = [VERSION, *size, fingerprint, holdout, skip_bad_files, seed if holdout else 0, *["chest_xrays"] * bool(chest_xrays)]
     folder = f"{name}-{size[0]}x{size[1]}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}"
     places = [base / folder for base in bases]
     if not overwrite:
@@ -66,8 +66,10 @@ def prepare(data, data_dir, size, *, out_dir, labels=None, holdout=0, skip_bad_f
     counts, class_names, keep_groups, extra = _describe(data, data_dir, holdout, seed, labels)
     extra |= {"data": str(data), "data_dir": str(data_dir), "fingerprint": fingerprint, "holdout": holdout}
     extra |= {} if labels is None else {"labels": labels}
+    extra |= {"chest_xrays": True} if chest_xrays else {}
     source = f"{data}; fields of view: {extra['fields_of_view']}; test split: {extra['test_split']}"
-    samples = datasets.load(data, data_dir, labels=labels, holdout=holdout, skip_bad_files=skip_bad_files, seed=seed)
+    options = {"labels": labels, "chest_xrays": chest_xrays, "holdout": holdout, "skip_bad_files": skip_bad_files, "seed": seed}
+    samples = datasets.load(data, data_dir, **options)
     progress = tqdm(samples, desc=f"preparing {name}", unit="image", total=sum(counts.values()))
     wanted = (sample for sample in progress if counts.get(sample.split))
     records.write(
@@ -80,7 +82,7 @@ def prepare(data, data_dir, size, *, out_dir, labels=None, holdout=0, skip_bad_f
         keep_groups=keep_groups,
     )
     _remember(place.with_name(memory), known)
-    if any(entry.is_radiograph for entry in datasets.list_entries(data, data_dir, labels)):
+    if chest_xrays or any(entry.is_radiograph for entry in datasets.list_entries(data, data_dir, labels)):
         _draw_lungs(place)
     return place
 
