@@ -28,7 +28,7 @@ setup(
         "matplotlib",
         "numpy<2",  # TensorFlow 2.15 was built for numpy 1
         "pillow",
-        "PyWavelets",  # scikit-image's estimate_sigma
+        "PyWavelets",
         "scikit-image",
         "scikit-learn",
         "scipy",

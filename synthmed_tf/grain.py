@@ -6,15 +6,17 @@ are well known from a few photographs, and hold nothing of any one of them (spec
 """
 
 import numpy as np
+import pywt
 import tensorflow as tf
 from scipy import ndimage
-from skimage.restoration import estimate_sigma
 
 PATCH = 32  # pixels; also the extent of the filter
 LOCAL = 4.0  # pixels; sigma of the local mean, which is no grain
 COVERED = 0.6  # least share of a patch that is background
 MARGIN = 2  # pixels around what a mask marks
 RIM = 4  # pixels along the edge of the field of view
+BRIGHTNESSES = 8  # steps from black to white that noise is measured at
+RARE = 64  # wavelet coefficients, too few to tell noise by
 ROUNDING = (2 / 255) ** 2 / 12  # variance of rounding to 8 bits; where there is less, a photograph is black or saturated
 
 
@@ -102,24 +104,41 @@ def draw(frequencies, spread, key):
     return tf.transpose(tf.math.real(tf.signal.ifft2d(mixed)), [1, 2, 0]) * level
 
 
-def noise_level(photographs):
-    """Standard deviation of the noise from pixel to pixel, white being 1: root mean square over photographs.
+def noise_levels(photographs):
+    """Standard deviation of the noise from pixel to pixel, white being 1, by brightness: glass has none where tissue has much.
 
-    Of each photograph it is the median of the finest wavelet coefficients, over 0.6745 (Donoho & Johnstone 1994, "Ideal Spatial Adaptation by
-    Wavelet Shrinkage", section 4.2; scikit-image's estimate_sigma), of the mean of the channels.
+    It is the median of the finest wavelet coefficients over 0.6745 (Donoho & Johnstone 1994, "Ideal Spatial Adaptation by Wavelet
+    Shrinkage", section 4.2), of the mean of the channels, over all places of about that brightness.
 
     Args:
       photographs: iterable of [height, width, c] uint8 or uint16, one at least.
+
+    Returns:
+      [BRIGHTNESSES] float, from black to white. A brightness that hardly occurs gets what those beside it have.
     """
-    levels = [estimate_sigma(photograph.mean(-1)) / np.iinfo(photograph.dtype).max for photograph in photographs]
-    return float(np.sqrt(np.mean(np.square(levels))))
+    brightness, detail = [], []
+    for photograph in photographs:
+        coarse, (_, _, finest) = pywt.dwt2(photograph.mean(-1) / np.iinfo(photograph.dtype).max, "db2")
+        brightness.append(coarse.ravel() / 2)
+        detail.append(np.abs(finest).ravel())
+    bins = np.clip(np.concatenate(brightness) * BRIGHTNESSES, 0, BRIGHTNESSES - 1).astype(int)
+    detail = np.concatenate(detail)
+    known = [index for index, count in enumerate(np.bincount(bins)) if count >= RARE]
+    return np.interp(range(BRIGHTNESSES), known, [np.median(detail[bins == index]) / 0.6745 for index in known])
 
 
-def with_noise(photograph, level, key):
-    """A photograph [height, width, c] uint8 or uint16 and white noise of `level`, white being 1, the same in all channels.
+def with_noise(photograph, levels, key):
+    """A photograph [height, width, c] uint8 or uint16 and white noise, the same in all channels.
 
-    The noise is a function of key [2] int32. Returns the photograph's type.
+    Args:
+      levels: [BRIGHTNESSES] of the noise, as from `noise_levels`; that of a pixel is the one of the brightness around it.
+      key: [2] int32; the noise is a function of it.
+
+    Returns:
+      The photograph's type.
     """
     white = np.iinfo(photograph.dtype).max
-    noise = tf.random.stateless_normal([*photograph.shape[:2], 1], key).numpy()
-    return np.clip(np.rint(photograph + level * white * noise), 0, white).astype(photograph.dtype)
+    around = ndimage.gaussian_filter(photograph.mean(-1) / white, 1.0)
+    level = np.interp(around, (np.arange(BRIGHTNESSES) + 0.5) / BRIGHTNESSES, levels)
+    noise = level * tf.random.stateless_normal(around.shape, key).numpy()
+    return np.clip(np.rint(photograph + white * noise[..., None]), 0, white).astype(photograph.dtype)

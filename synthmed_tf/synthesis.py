@@ -111,8 +111,8 @@ def noisy(streams, real, seed):
     """Photographs with the pixel noise that real ones have more of, where KID says that it makes the set more like the real one.
 
     A generator learns to leave out what cannot be foreseen, and patterns of neighbouring pixels tell its photographs by that (P2's LBP).
-    Where fine detail is lacking that is no noise, as ribs are in radiographs, noise makes them no better. The level is that of each class;
-    whether there is noise is decided for all of them at once, as else it would tell the classes apart. Measured are the first
+    Where fine detail is lacking that is no noise, as ribs are in radiographs, noise makes them no better. The levels, by brightness, are those of
+    each class; whether there is noise is decided for all of them at once, as else it would tell the classes apart. Measured are the first
     NOISE_MEASURED candidates of each class.
 
     Args:
@@ -127,8 +127,8 @@ def noisy(streams, real, seed):
     first = {name: list(itertools.islice(stream, NOISE_MEASURED)) for name, stream in streams.items()}
     levels = {}
     for name in streams:
-        wanted, found = (grain.noise_level(sample.image for sample in samples[name]) for samples in (some, first))
-        levels[name] = max(0.0, wanted**2 - found**2) ** 0.5
+        wanted, found = (grain.noise_levels(sample.image for sample in samples[name]) for samples in (some, first))
+        levels[name] = np.sqrt(np.maximum(0, wanted**2 - found**2))
 
     def add(name, samples):
         key = [seed, -2000 - list(streams).index(name)]

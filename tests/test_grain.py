@@ -115,20 +115,34 @@ def test_without_background_there_is_no_grain():
 
 
 @pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535)])
-def test_noise_level_is_the_deviation_of_noise_on_a_smooth_picture(dtype, white):
-    ramp = np.linspace(0.3, 0.7, 128)[:, None, None]
-    photographs = [np.rint((ramp + RNG.normal(0, level, [128, 128, 3])) * white).astype(dtype) for level in (0.02, 0.04)]
-    expected = np.sqrt((0.02**2 + 0.04**2) / 2 / 3)  # the mean of three channels has a third of the variance
-    assert grain.noise_level(photographs) == pytest.approx(expected, rel=0.05)
+def test_noise_levels_are_the_deviations_of_noise_on_a_smooth_picture_by_its_brightness(dtype, white):
+    """A ramp whose noise grows with brightness; the mean of three channels has a third of the variance."""
+    ramp = np.linspace(0.1, 0.9, 256)[:, None, None]
+    photographs = [np.rint((ramp * (1 + 0.08 * RNG.normal(size=[256, 256, 3]))).clip(0, 1) * white).astype(dtype) for _ in range(3)]
+    centres = (np.arange(grain.BRIGHTNESSES) + 0.5) / grain.BRIGHTNESSES
+    np.testing.assert_allclose(grain.noise_levels(photographs)[1:-1], 0.08 * centres[1:-1] / np.sqrt(3), rtol=0.08)
+
+
+def test_of_a_brightness_that_does_not_occur_the_nearest_is_known():
+    photograph = np.rint(255 * (0.3 + RNG.normal(0, 0.02, [128, 128, 1]))).astype(np.uint8)
+    np.testing.assert_allclose(grain.noise_levels([photograph]), 0.02, rtol=0.05)
+    assert grain.noise_levels([np.full([64, 64, 3], 7, np.uint8)]).max() < 1e-9
 
 
 def test_added_noise_is_white_and_grey_and_stays_in_range():
     photograph = np.full([128, 128, 3], 128, np.uint8)
-    noisy = grain.with_noise(photograph, 0.1, [1, 2])
+    levels = np.full(grain.BRIGHTNESSES, 0.1)
+    noisy = grain.with_noise(photograph, levels, [1, 2])
     assert noisy.dtype == np.uint8 and (noisy == noisy[..., :1]).all()
     assert noisy.std() / 255 == pytest.approx(0.1, rel=0.03)
     neighbours = np.corrcoef(noisy[1:, :, 0].ravel(), noisy[:-1, :, 0].ravel())[0, 1]
     assert abs(neighbours) < 0.03
-    assert (grain.with_noise(photograph, 0.1, [1, 2]) == noisy).all() and (grain.with_noise(photograph, 0.1, [1, 3]) != noisy).any()
-    bright = grain.with_noise(np.full([64, 64, 1], 65535, np.uint16), 0.1, [1, 2])
+    assert (grain.with_noise(photograph, levels, [1, 2]) == noisy).all() and (grain.with_noise(photograph, levels, [1, 3]) != noisy).any()
+    bright = grain.with_noise(np.full([64, 64, 1], 65535, np.uint16), levels, [1, 2])
     assert bright.max() == 65535 and bright.min() > 30000  # clipped, not wrapped round
+
+
+def test_added_noise_is_that_of_the_brightness_around():
+    photograph = np.repeat(np.uint8([60, 250]), 64)[:, None, None] * np.ones([1, 128, 1], np.uint8)
+    noise = grain.with_noise(photograph, np.linspace(0.1, 0.0, grain.BRIGHTNESSES), [1, 2]) / 255 - photograph / 255
+    assert noise[:60].std() == pytest.approx(0.1 * (1 - (60 / 255 * 8 - 0.5) / 7), rel=0.03) and not noise[68:].any()

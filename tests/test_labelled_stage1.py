@@ -328,7 +328,8 @@ def test_fine_detail_that_is_no_noise_is_not_replaced_by_noise():
             yield dataclasses.replace(sample, image=(sample.image + checks).astype(np.uint8))
 
     real, made = list(checked(60, 20)), list(checked(40, 70))
-    assert grain.noise_level(each.image for each in real) > 1.2 * grain.noise_level(each.image for each in made)
+    middle = slice(2, 6)
+    assert (grain.noise_levels(each.image for each in real)[middle] > 1.2 * grain.noise_levels(each.image for each in made)[middle]).all()
     assert list(noisy(made, real)) == made
 
 
