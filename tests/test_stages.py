@@ -626,11 +626,11 @@ def test_the_times_of_a_batch_are_spread_evenly_and_differ_from_step_to_step():
     assert len({round(float(offset), 4) for offset in offsets}) == 3
 
 
-def test_shifted_times_have_three_times_the_odds():
+def test_shifted_times_have_so_many_times_the_odds():
     times = np.linspace(0, 1, 101)[1:-1]
-    found = stage1.shifted(times)
-    np.testing.assert_allclose(found / (1 - found), stage1.FLOW_SHIFT * times / (1 - times), rtol=1e-9)
-    assert stage1.FLOW_SHIFT == 3 and (stage1.shifted(0.0), stage1.shifted(0.5), stage1.shifted(1.0)) == (0, 0.75, 1)
+    found = stage1.shifted(times, 3.0)
+    np.testing.assert_allclose(found / (1 - found), 3 * times / (1 - times), rtol=1e-9)
+    assert [stage1.shifted(time, 3.0) for time in (0.0, 0.5, 1.0)] == [0, 0.75, 1] and (stage1.shifted(times, 1.0) == times).all()
 
 
 def flow_with(function):

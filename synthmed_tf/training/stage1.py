@@ -27,7 +27,9 @@ WARM_UP = 200  # steps
 FLOW_STEPS = 24  # from noise to image
 FRESH = 0.7  # of the noise at each of these steps: without it vessels wind, and masks are less like real ones (docs/RESULTS.md)
 EARLIEST = 0.05  # time
-FLOW_SHIFT = 3.0  # towards noise, of the times that are learned and stepped through: Esser et al. 2024, equation 23
+# Towards noise, of the times that are learned and stepped through (Esser et al. 2024, equation 23): what makes a mask is its layout, which is decided
+# there, and what makes a photograph is its detail (docs/RESULTS.md).
+FLOW_SHIFT = {"mask": 3.0, "image": 1.0}
 SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # the first batch's share of the moving averages ends as 0.9^24 = 8 %
 
 
@@ -93,7 +95,7 @@ class Stage1:
     def _draw(self, noise, labels, fresh):
         if self.discriminator is not None:
             return self.sampler(together(noise, *labels), training=False)
-        fields, times = noise, shifted(tf.linspace(1.0, 0.0, FLOW_STEPS + 1))
+        fields, times = noise, shifted(tf.linspace(1.0, 0.0, FLOW_STEPS + 1), FLOW_SHIFT[self.target])
         keys = tf.bitcast(tf.reshape(noise, [tf.shape(noise)[0], -1])[:, :2], tf.int32)
         for index in tf.range(FLOW_STEPS):
             now, after = times[index], times[index + 1]
@@ -446,7 +448,7 @@ def make_flow_step(networks, optimizers, settings, replicas=1):
         batch = tf.shape(real)[0]
         noise = tf.random.stateless_normal(tf.shape(real), key_noise)
         times = tf.random.stateless_uniform([], key_noise + 1) + tf.range(tf.cast(batch, tf.float32)) / tf.cast(batch, tf.float32)
-        times = shifted(times % 1.0)
+        times = shifted(times % 1.0, FLOW_SHIFT[networks.target])
         mixed = tf.reshape(times, [-1, 1, 1, 1])
         with tf.GradientTape() as tape:
             found = network([(1 - mixed) * real + mixed * noise, times, *labels], training=True)
@@ -459,12 +461,12 @@ def make_flow_step(networks, optimizers, settings, replicas=1):
     return step
 
 
-def shifted(times):
-    """Times in [0, 1], 1 being noise, moved towards noise, where the layout of a large image is decided.
+def shifted(times, shift):
+    """Times in [0, 1], 1 being noise, moved towards noise by a factor of their odds.
 
     Esser et al. 2024, "Scaling Rectified Flow Transformers", equation 23.
     """
-    return FLOW_SHIFT * times / (1 + (FLOW_SHIFT - 1) * times)
+    return shift * times / (1 + (shift - 1) * times)
 
 
 def shown(stack, key, networks, settings):
