@@ -323,16 +323,6 @@ def test_the_ridge_is_the_one_between_true_and_false_centrelines(true, false, ri
     assert (networks.masks(networks.draw(tf.zeros([4, 3]))) == masks).all()
 
 
-@pytest.mark.parametrize("weight", calibration.WEIGHTS)
-def test_the_weight_is_the_one_by_which_true_walls_are_higher_than_false_ones(weight):
-    """Of two fields the first makes a height of 0.12 with the centreline's weight and 0 without, the second 0.1 with either."""
-    masks = ndimage.binary_dilation(combs(), np.ones([1, 1, 3, 1])).astype(np.uint8)
-    beside = ndimage.binary_dilation(masks, np.ones([1, 1, 5, 1]))
-    fields = {True: [0.0, -0.2], False: [0.1, -1.0]}  # no ridge in either
-    networks = calibrated(np.where(masks, fields[weight > 0], np.where(beside, fields[weight == 0], -1.0)), masks)
-    assert networks.rule["weight"] == weight and (networks.masks(networks.draw(tf.zeros([4, 3]))) == masks).all()
-
-
 def test_of_ridges_that_do_as_well_the_lowest_is_taken():
     masks = combs()
     assert calibrated(centrelines(masks, 0.9), masks).rule["ridge"] == min(calibration.RIDGES)

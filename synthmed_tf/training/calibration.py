@@ -1,7 +1,5 @@
 """How stage 1's samples are judged while it trains: by which rule fields become masks, and how far samples are from the training set."""
 
-import itertools
-
 import numpy as np
 import tensorflow as tf
 from scipy.spatial.distance import pdist
@@ -11,7 +9,6 @@ from synthmed_tf.metrics import copies, fidelity, morphology
 
 CALIBRATION_SAMPLES = 32
 RIDGES = (0.5, 0.25, 0.0)
-WEIGHTS = (images.CENTRELINE_WEIGHT, 0.0)  # of the centreline beside the wall
 KEPT_AREA = 0.9  # of generated masks
 MEASURED_SAMPLES = 64
 LOW_DIVERSITY = 0.6  # of the real set's; one picture for every z has 0, masks of DRIVE that vary had 0.9
@@ -23,7 +20,7 @@ def calibrate(networks, real, settings):
     Vessels are one or two pixels wide at usual sizes, so a field that is wrong by a tenth makes them twice as thick. The wall
     is where CALIBRATION_SAMPLES generated masks have, over all of them, the real training masks' ratio of area to length;
     the smallest piece is what leaves as many pieces a mask as real ones have, or KEPT_AREA of the area, whichever comes nearer to
-    the real masks; weight and ridge are those of WEIGHTS and RIDGES with the least mean distance of metrics.morphology.
+    the real masks; the ridge is that of RIDGES with the least mean distance of metrics.morphology.
 
     Args:
       networks: Stage1 that makes wall and centreline; with others, nothing is done.
@@ -38,13 +35,13 @@ def calibrate(networks, real, settings):
     pieces = np.mean([len(images.pieces_of(sample.mask[..., 0])[1]) for sample in real])
     view, described = common_view(real), [morphology.statistics(sample.mask, sample.field_of_view) for sample in real]
     tried = []
-    for weight, ridge in itertools.product(WEIGHTS, RIDGES):
+    for ridge in RIDGES:
 
-        def masks_at(wall, weight=weight, ridge=ridge):
-            networks.rule = {"wall": wall, "ridge": ridge, "weight": weight}
+        def masks_at(wall, ridge=ridge):
+            networks.rule = {"wall": wall, "ridge": ridge}
             return networks.masks(fields)
 
-        networks.rule = {"wall": images.wall_of(masks_at, thickness), "ridge": ridge, "weight": weight}
+        networks.rule = {"wall": images.wall_of(masks_at, thickness), "ridge": ridge}
         masks = networks.masks(fields)
         sizes = np.sort(np.concatenate([images.pieces_of(mask[..., 0])[1] for mask in masks]))[::-1]
         wanted = round(pieces * len(masks))

@@ -47,7 +47,7 @@ class Stage1:
       stride: fields are smooth, so small_data makes them at half the size (2) where they keep what a mask shows.
       channels: of a mask 1, positive inside (paper), or 2, as images.wall_and_centreline makes them (small_data); of a
         photograph its own.
-      rule: wall, ridge, weight and smallest of images.mask_from_wall_and_centreline; see calibration.calibrate.
+      rule: wall, ridge and smallest of images.mask_from_wall_and_centreline; see calibration.calibrate.
       typical: one-hot classes [n, classes] as they are distributed in the training set; None: not conditional.
       dtype: of photographs, "uint8" or "uint16".
       warp: options of augment.random_warp, see `warp_of`; {}: as for masks, and as for photographs of eyes.
