@@ -94,7 +94,7 @@ def check(data, data_dir, *, labels=None, chest_xrays=False, needs_masks=False):
       InputError: saying where to get it and what to put where; with chest_xrays also a named set, with needs_masks one without masks.
     """
     if chest_xrays and data in DATASETS:
-        raise InputError(f"--chest_xrays: {data} is read as what it is; allowed is the flag with a folder of your own; leave it out")
+        raise InputError(f"--chest_xrays: {data} is read as what it is; allowed is the flag with a folder of your own; leave it out, or give --nochest_xrays where a synthetic set brings it along")
     list_entries(data, data_dir, labels)
     if needs_masks and not has_masks(data, data_dir):
         raise InputError(
