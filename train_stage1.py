@@ -76,9 +76,11 @@ def main(settings):
             "sampled_step": {name: result["sampled_step"] for name, result in results.items()},
             "checkpoint_sha256": {name: synthesis.checkpoint_sha256(result["sampler"]) for name, result in results.items()},
         }
+        if settings["refined"]:
+            trained["refined_sha256"] = {name: synthesis.checkpoint_sha256(result["refined"]) for name, result in results.items()}
         if "" in parts:
             trained = {key: values[""] for key, values in trained.items()}
-        decides = {"checkpoint_sha256": trained["checkpoint_sha256"]}
+        decides = {key: value for key, value in trained.items() if key.endswith("_sha256")}
         if labelled:
             decides |= {name: settings[name] for name in ("label_distribution", "hash_filter")}
         count = settings["num_samples"]

@@ -365,14 +365,15 @@ def wall_and_centreline(mask, scale, width=1.5):
     return np.concatenate([signed_distance_field(mask, scale), centreline[..., None]], -1, dtype=np.float32)
 
 
-def mask_from_wall_and_centreline(fields, wall=CENTRELINE_WEIGHT / 2, ridge=0.0, smallest=1, weight=CENTRELINE_WEIGHT):
+def mask_from_wall_and_centreline(fields, wall=CENTRELINE_WEIGHT / 2, ridge=0.0, smallest=1, weight=CENTRELINE_WEIGHT, joining=False):
     """The mask of `wall_and_centreline`'s fields: what lies within the walls, and the centrelines, at least one pixel wide.
 
     Args:
-      fields: [height, width, 2] float.
+      fields: [height, width, 2] float; the first may be a probability of mask instead.
       wall: what the first field and `weight` of the second, taken to 0 to 1, together exceed within the walls.
       ridge: what the second field exceeds where there is a centreline.
       smallest: pixels; pieces (8-connected) of fewer are left out, but never the largest one.
+      joining: of the centrelines, only what joins two pieces; see `joined`.
 
     Returns:
       [height, width, 1] uint8 in {0, 1}.
@@ -380,12 +381,41 @@ def mask_from_wall_and_centreline(fields, wall=CENTRELINE_WEIGHT / 2, ridge=0.0,
     from skimage.morphology import skeletonize
 
     height = fields[..., 0] + weight * (fields[..., 1] + 1) / 2
-    mask = (height > wall) | skeletonize(fields[..., 1] > ridge)
+    walls, centreline = height > wall, skeletonize(fields[..., 1] > ridge)
+    mask = joined(walls, centreline) if joining else walls | centreline
     if smallest > 1:
         pieces, sizes = pieces_of(mask)
         kept = sizes >= min(smallest, sizes.max(initial=0))
         mask = np.concatenate([[False], kept])[pieces]
     return mask.astype(np.uint8)[..., None]
+
+
+def joined(mask, lines):
+    """A mask and those parts of the lines outside of it that join two of its pieces, the shortest first, and no two pieces twice.
+
+    So what is broken becomes whole, and no loop is closed (Kruskal 1956: a spanning forest).
+
+    Args:
+      mask: [height, width] bool. lines: [height, width] bool, a pixel wide; pieces of both are 8-connected.
+
+    Returns:
+      [height, width] bool.
+    """
+    from scipy import ndimage
+    from scipy.cluster.hierarchy import DisjointSet
+
+    found, neighbours = mask.copy(), np.ones((3, 3))
+    (pieces, sizes), (gaps, lengths) = pieces_of(mask), pieces_of(lines & ~mask)
+    boxes, together = ndimage.find_objects(gaps), DisjointSet(range(1, len(sizes) + 1))
+    for gap in np.argsort(lengths, kind="stable"):
+        box = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in boxes[gap])
+        part = gaps[box] == gap + 1
+        touched = np.unique(pieces[box][ndimage.binary_dilation(part, neighbours) & mask[box]])
+        if len({together[piece] for piece in touched}) > 1:
+            found[box] |= part
+            for piece in touched[1:]:
+                together.merge(touched[0], piece)
+    return found
 
 
 def pieces_of(mask):

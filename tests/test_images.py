@@ -219,6 +219,43 @@ def test_no_pieces_leave_an_empty_mask(smallest):
     assert not images.mask_from_wall_and_centreline(nothing, smallest=smallest).any()
 
 
+def row(length, *parts):
+    """[1, length] bool, True in these ranges."""
+    found = np.zeros([1, length], bool)
+    for first, last in parts:
+        found[0, first:last] = True
+    return found
+
+
+def test_lines_that_join_two_pieces_are_added_and_others_are_not():
+    mask, lines = row(40, (2, 8), (12, 18), (30, 34)), row(40, (4, 22), (28, 40))
+    assert (images.joined(mask, lines) == row(40, (2, 18), (30, 34))).all()  # of 18 to 22, 28 to 30 and 34 to 40 each touches one piece
+    assert (images.joined(mask, row(40)) == mask).all() and not images.joined(row(40), lines).any()
+    assert (images.joined(mask, row(40, (0, 40))) == row(40, (2, 34))).all()
+    diagonal = np.eye(9, dtype=bool)
+    ends = diagonal & (np.arange(9) % 8 == 0)
+    assert (images.joined(ends, diagonal) == diagonal).all()
+
+
+def test_joining_closes_no_loop_and_leaves_out_the_longest_of_a_ring():
+    ring = np.ones([12, 20], bool)
+    ring[1:-1, 1:-1] = False
+    gaps = np.zeros_like(ring)
+    gaps[0, 4:6] = gaps[0, 14:17] = gaps[11, 9:13] = True  # of 2, 3 and 4 pixels between three pieces
+    expected = ring.copy()
+    expected[11, 9:13] = False
+    assert (images.joined(ring & ~gaps, ring) == expected).all()
+
+
+def test_a_mask_is_joined_along_the_ridge_alone():
+    fields = np.full([9, 40, 2], -1.0)
+    fields[4, 2:12, 0] = fields[4, 16:30, 0] = 1.0
+    fields[4, 2:36, 1] = 0.6
+    found = {ridge: images.mask_from_wall_and_centreline(fields, 0.0, ridge, joining=True) for ridge in (0.5, 0.7)}
+    assert found[0.5][4, :, 0].tolist() == row(40, (2, 30))[0].tolist() and found[0.5].sum() == 28
+    assert found[0.7][4, :, 0].tolist() == row(40, (2, 12), (16, 30))[0].tolist()
+
+
 def test_area_to_length_of_bars_and_of_nothing():
     masks = np.zeros([2, 9, 40, 1], np.uint8)
     masks[0, 4, 4:36] = 1

@@ -17,7 +17,7 @@ from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.metrics import copies, morphology
 from synthmed_tf.networks import layers, selfmod
 from synthmed_tf.sample import Sample
-from synthmed_tf.training import calibration, loop, segmenter, stage1, stage2
+from synthmed_tf.training import calibration, decoder, loop, refiner, segmenter, stage1, stage2
 
 RNG = np.random.default_rng(0)
 
@@ -694,6 +694,189 @@ def test_the_fresh_noise_of_a_flows_sample_is_a_function_of_its_own_noise_alone(
     changed = noise + np.float32([[1e-3], [0], [0], [0]])[..., None, None]
     moved = np.abs(networks.draw(changed).numpy() - together).max((1, 2, 3))
     assert moved[0] > 0.1 and moved[1:].max() < 1e-5
+
+
+@pytest.mark.parametrize("left_out", [1 / 4, 3 / 4, 1])
+def test_fields_are_redrawn_from_the_time_after_the_steps_left_out(left_out):
+    even = np.linspace(1, 0, stage1.FLOW_STEPS + 1)
+    times = (3 * even / (1 + 2 * even))[round(left_out * stage1.FLOW_STEPS) :]
+    networks, fields = flow_with(lambda x, t: 0.7 * x - 0.4 * t + 0.2)
+    expected = (1 - times[0]) * fields + times[0] * tf.random.stateless_normal(fields.shape, [3, 1]).numpy().astype(np.float64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage1, "FRESH", 0.0)
+        found = networks.redraw(fields, [3, 1], left_out)
+    for now, then in zip(times, times[1:]):
+        expected += (then - now) * (0.7 * expected - 0.4 * now + 0.2)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_redrawn_fields_are_halved_and_enlarged_as_the_flow_needs_it():
+    networks, _ = flow_with(lambda x, t: 0 * x)
+    networks.stride = 2
+    fields = RNG.normal(size=[2, 6, 4, 1]).astype(np.float32)
+    expected = stage1.enlarge(stage1.reduce(fields, 2), 2)
+    np.testing.assert_allclose(networks.redraw(fields, [0, 0], 1), expected, atol=1e-5)
+
+
+# ---------------------------------------------------------------- refiner, decoder
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_a_refiner_does_the_last_steps_at_once(share, monkeypatch):
+    monkeypatch.setattr(stage1, "REFINED", share)
+    velocity = RNG.normal(size=[3, 2, 1]).astype(np.float32)
+    networks, noise = flow_with(lambda x, t: 0 * x + velocity)
+    networks.draw(noise)  # a graph without a refiner
+    seen = []
+
+    def refiner(inputs, training):
+        seen.append([np.asarray(each) for each in inputs])
+        return inputs[0] * 2
+
+    networks.refiner = refiner
+    time = 3 * share / (1 + 2 * share)
+    found = networks.draw(noise, fresh=0.0)
+    np.testing.assert_allclose(found, 2 * (noise - (1 - time) * velocity), atol=1e-5)
+    assert seen[0][1] == pytest.approx(np.full(4, time))
+
+
+def tiny_photograph_flow(classes):
+    """A flow of 64-pixel photographs that are white above and black below, or the reverse, by class if there are any; and its batches."""
+    settings = flags.apply_preset(
+        flags.parse("train_stage1", "", ["train_stage1.py", "--target=image", "--model=flow", "--image_size=64"]), flags.STAGE1_PRESETS
+    ) | {"image_size": (64, 64), "batch_size": 4, "warp": False}
+    tf.keras.utils.set_random_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage1.flow, "CHANNELS", (8, 8))
+        networks = stage1.build(settings, 1, classes)
+    tall = np.where(np.arange(64)[:, None, None] < 32, 1.0, -1.0) * np.ones([64, 64, 1])
+    stack = np.concatenate([np.stack([tall, -tall] * 2), np.ones([4, 64, 64, 1])], -1, dtype=np.float32)
+    if classes:
+        networks.typical = np.eye(2, dtype=np.float32)[[0, 1] * 2]
+
+    def batch(index):
+        noise = np.random.default_rng(index).normal(0, 0.1, stack.shape).astype(np.float32)
+        return (stack + noise * np.float32([1, 0]), *([networks.typical] if classes else []))
+
+    return networks, settings, batch
+
+
+def refined(folder, steps, classes=2):
+    networks, settings, batch = tiny_photograph_flow(classes)
+    before = networks.sampler.get_weights()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage1.flow, "CHANNELS", (8, 8))
+        shown = lambda stack, key: stack[..., :-1]  # noqa: E731
+        model, result = refiner.train(folder, networks, 0.5, batch, shown, settings, steps)
+    assert all((a == b).all() for a, b in zip(networks.sampler.get_weights(), before, strict=True))
+    return networks, model, result, batch
+
+
+def test_the_refiner_makes_of_noisy_photographs_clean_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(refiner, "LEARNING_RATE", 4e-3)
+    monkeypatch.setattr(refiner, "AVERAGE", 0.8)
+    _, model, result, batch = refined(tmp_path, 60)
+    assert result["step"] == 60
+    clean, *labels = batch(10_000)
+    clean = clean[..., :1]
+    noisy = 0.5 * clean + 0.5 * RNG.normal(size=clean.shape).astype(np.float32)
+    found = model([noisy, np.full(4, 0.5, np.float32), *labels]).numpy()
+    assert np.abs(found - clean).mean() < 0.4 * np.abs(noisy - clean).mean()
+
+
+def test_a_refiner_trained_in_two_parts_has_the_bits_of_one_trained_at_once(tmp_path):
+    _, at_once, *_ = refined(tmp_path / "a", 6, classes=0)
+    refined(tmp_path / "b", 2, classes=0)
+    _, in_parts, result, _ = refined(tmp_path / "b", 6, classes=0)
+    for found, expected in zip(in_parts.get_weights(), at_once.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert result["step"] == 6 and len(in_parts.inputs) == 2
+
+
+
+class Blurring:
+    """In the place of a flow: redraws fields as a blur of them, and notes what it was asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def redraw(self, fields, seed, left_out):
+        self.asked.append((len(fields), tuple(seed), left_out))
+        return ndimage.gaussian_filter(fields, (0, 1.0, 1.0, 0))
+
+
+def eyes_as_fields(first, count):
+    """As stage1.real_fields makes them, with the right fifth outside the field of view and full of vessels in the mask."""
+    masks = np.stack([crop_sample(phantom.fundus(index), (64, 64)).mask for index in range(first, first + count)])
+    fields = np.stack([images.wall_and_centreline(mask, 3.0) for mask in masks])
+    inside = np.ones_like(fields[..., :1])
+    inside[:, :, 52:] = 0
+    return np.concatenate([np.where(inside > 0, fields, 1), inside], -1)
+
+
+def dice(found, wanted):
+    return 2 * (found & wanted).sum() / (found.sum() + wanted.sum())
+
+
+def test_the_decoder_undoes_what_the_flow_does_to_fields(tmp_path):
+    known, new = eyes_as_fields(0, 4), eyes_as_fields(4, 3)
+    flow = Blurring()
+    model, result = decoder.train(tmp_path, flow, known, {"seed": 1}, 200)
+    assert result["step"] == 200 and len(flow.asked) == decoder.BATCHES
+    assert {left_out for _, _, left_out in flow.asked} == set(decoder.LEFT_OUT)
+    assert len({seed for _, seed, _ in flow.asked}) == decoder.BATCHES and {count for count, _, _ in flow.asked} == {decoder.BATCH_SIZE}
+    blurred = Blurring().redraw(np.where(new[..., 2:] > 0, new[..., :2], -1), [0, 0], 0)
+    wanted = (new[..., :1] > 0)[:, :, :50]
+    found = (model(blurred).numpy() > 0)[:, :, :50]
+    at_best = max(dice((blurred[..., :1] > wall)[:, :, :50], wanted) for wall in np.linspace(-0.9, 0.9, 37))
+    assert dice(found, wanted) > at_best + 0.1
+
+
+def test_a_decoder_trained_in_two_parts_has_the_bits_of_one_trained_at_once(tmp_path):
+    fields = eyes_as_fields(0, 2)
+    whole, _ = decoder.train(tmp_path / "a", Blurring(), fields, {"seed": 1}, 20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoder.tf.keras.optimizers.schedules, "CosineDecay", lambda rate, _: rate)  # whose end is that of the steps
+        at_once, _ = decoder.train(tmp_path / "b", Blurring(), fields, {"seed": 1}, 20)
+        decoder.train(tmp_path / "c", Blurring(), fields, {"seed": 1}, 7)
+        in_parts, _ = decoder.train(tmp_path / "c", Blurring(), fields, {"seed": 1}, 20)
+    for found, expected in zip(in_parts.get_weights(), at_once.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    again, result = decoder.train(tmp_path / "a", Blurring(), fields, {"seed": 1}, 20)
+    assert result["step"] == 20 and all((a == b).all() for a, b in zip(again.get_weights(), whole.get_weights(), strict=True))
+
+
+def test_a_decoder_has_no_more_steps_than_its_own_or_the_flows(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoder, "STEPS", 3)
+    for steps, expected in ((2, 2), (5, 3)):
+        assert decoder.train(tmp_path / str(steps), Blurring(), eyes_as_fields(0, 1), {"seed": 0}, steps)[1]["step"] == expected
+
+
+def test_the_receptive_field_of_the_decoder_is_19_pixels():
+    model = decoder.network()
+    for kernel in model.trainable_variables[::2]:
+        kernel.assign(tf.abs(kernel))  # so that nothing cancels out
+    fields = tf.Variable(tf.ones([1, 41, 41, 2]))
+    with tf.GradientTape() as tape:
+        centre = model(fields)[0, 20, 20, 0]
+    rows, columns = np.nonzero(tape.gradient(centre, fields).numpy().any(-1)[0])
+    assert rows.min() == columns.min() == 11 and rows.max() == columns.max() == 29
+
+
+def test_masks_are_made_of_the_decoders_probability_and_joined_along_centrelines():
+    fields = np.full([1, 16, 24, 2], -1.0, np.float32)
+    fields[0, 8, 2:9, 0] = fields[0, 8, 12:20, 0] = 2.0  # a vessel with a gap
+    fields[0, 8, 2:20, 1] = 1.0
+    networks = gan_of(fields)
+    networks.decoder = tf.keras.Sequential([tf.keras.layers.Lambda(lambda x: x[..., :1])])
+    decoded = networks.decoded(fields)
+    np.testing.assert_allclose(decoded[..., 0], sigmoid(fields[..., 0]), atol=1e-6)
+    assert (decoded[..., 1] == fields[..., 1]).all()
+    whole = np.zeros([16, 24, 1], np.uint8)
+    whole[8, 2:20] = 1
+    calibration.calibrate(networks, [Sample("a", mask=whole)], {"seed": 0})
+    assert networks.rule["joining"] and networks.rule["weight"] == 0
+    assert (networks.masks(fields)[0] == whole).all()
 
 
 def test_samples_are_drawn_with_the_averaged_weights_as_they_are_at_the_time():

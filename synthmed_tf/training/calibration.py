@@ -30,7 +30,8 @@ def calibrate(networks, real, settings):
     if networks.target != "mask" or networks.channels == 1:
         return
     noise = tf.random.stateless_normal([CALIBRATION_SAMPLES, *networks.noise_shape], [settings["seed"], -3])
-    fields = networks.draw(noise)
+    decoded = networks.decoded(networks.draw(noise))
+    fixed = {"weight": 0.0, "joining": True} if networks.decoder is not None else {}
     thickness = images.area_to_length([sample.mask for sample in real])
     pieces = np.mean([len(images.pieces_of(sample.mask[..., 0])[1]) for sample in real])
     view, described = common_view(real), [morphology.statistics(sample.mask, sample.field_of_view) for sample in real]
@@ -38,16 +39,15 @@ def calibrate(networks, real, settings):
     for ridge in RIDGES:
 
         def masks_at(wall, ridge=ridge):
-            networks.rule = {"wall": wall, "ridge": ridge}
-            return networks.masks(fields)
+            networks.rule = {"wall": wall, "ridge": ridge} | fixed
+            return networks.masks_of(decoded)
 
-        networks.rule = {"wall": images.wall_of(masks_at, thickness), "ridge": ridge}
-        masks = networks.masks(fields)
+        masks = masks_at(images.wall_of(masks_at, thickness))
         sizes = np.sort(np.concatenate([images.pieces_of(mask[..., 0])[1] for mask in masks]))[::-1]
         wanted = round(pieces * len(masks))
         for kept in {wanted, max(wanted, np.searchsorted(np.cumsum(sizes), KEPT_AREA * sizes.sum()) + 1)}:
             networks.rule = networks.rule | {"smallest": int(sizes[kept - 1]) if 0 < kept < len(sizes) else 1}
-            found = [morphology.statistics(mask, view) for mask in networks.masks(fields)]
+            found = [morphology.statistics(mask, view) for mask in networks.masks_of(decoded)]
             tried.append((mean_distance(described, found), ridge, networks.rule))
     networks.rule = min(tried, key=lambda entry: (*entry[:2], entry[2]["smallest"]))[2]
 

@@ -413,6 +413,13 @@ class _Log:
         self.events.flush()
 
 
+def keys(seed, number):
+    """Two keys, [2] int32 each, that are a function of seed, step number and replica."""
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    key = tf.random.experimental.stateless_fold_in([seed, tf.cast(number, tf.int32)], replica)
+    return tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
+
+
 def picture_grid(images, columns=8):
     """[count, height, width, channels] uint8 -> one picture with `columns` images a row and 2 pixels between them."""
     count, height, width, channels = images.shape

@@ -16,7 +16,7 @@ import tensorflow as tf
 from synthmed_tf import augment, images, losses, records
 from synthmed_tf.networks import dcgan, flow, pggan, selfmod
 from synthmed_tf.sample import spaced
-from synthmed_tf.training import calibration, loop
+from synthmed_tf.training import calibration, decoder, loop, refiner
 from synthmed_tf.training.growth import growth_of
 
 R1_EVERY = 8  # steps between two R1 penalties, each weighted as much more (lazy regularisation: Karras et al. 2020 § 3.1)
@@ -26,10 +26,12 @@ R1_SIDE = 64  # pixels, up to which r1 is what the preset says; beyond in propor
 WARM_UP = 200  # steps
 FLOW_STEPS = 24  # from noise to image
 FRESH = 0.7  # of the noise at each of these steps: without it vessels wind, and masks are less like real ones (docs/RESULTS.md)
+REFINED = 0.5  # of these steps, which a refiner does
 EARLIEST = 0.05  # time
 # Towards noise, of the times that are learned and stepped through (Esser et al. 2024, equation 23): what makes a mask is its layout, which is decided
 # there, and what makes a photograph is its detail (docs/RESULTS.md).
 FLOW_SHIFT = {"mask": 3.0, "image": 1.0}
+DECODED_AT_ONCE = 8
 SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # the first batch's share of the moving averages ends as 0.9^24 = 8 %
 
 
@@ -47,7 +49,9 @@ class Stage1:
       stride: fields are smooth, so small_data makes them at half the size (2) where they keep what a mask shows.
       channels: of a mask 1, positive inside (paper), or 2, as images.wall_and_centreline makes them (small_data); of a
         photograph its own.
-      rule: wall, ridge and smallest of images.mask_from_wall_and_centreline; see calibration.calibrate.
+      rule: arguments of images.mask_from_wall_and_centreline; see calibration.calibrate.
+      decoder: fields -> logits of a mask, see training/decoder.py; None: masks are made of the fields themselves.
+      refiner: of a flow of photographs, does the last REFINED of its steps at once, see training/refiner.py; None: the flow does them.
       typical: one-hot classes [n, classes] as they are distributed in the training set; None: not conditional.
       dtype: of photographs, "uint8" or "uint16".
       warp: options of augment.random_warp, see `warp_of`; {}: as for masks, and as for photographs of eyes.
@@ -62,6 +66,8 @@ class Stage1:
     stride: int
     channels: int
     rule: dict = dataclasses.field(default_factory=dict)
+    decoder: tf.keras.Model | None = None
+    refiner: tf.keras.Model | None = None
     typical: np.ndarray | None = None
     dtype: str = "uint8"
     warp: dict = dataclasses.field(default_factory=dict)
@@ -90,14 +96,31 @@ class Stage1:
             level, alpha = self.stage
             made = self.sampler(together(noise, *labels), level=level, alpha=alpha, training=False)
             return pggan.upscale(made, 2 ** (self.sampler.last_level - level))
-        return self._drawn(noise, labels, FRESH if fresh is None else fresh)
+        fresh = FRESH if fresh is None else fresh
+        if self.refiner is None:
+            return self._drawn(noise, labels, fresh, tf.zeros_like(noise), tf.constant(0), tf.constant(FLOW_STEPS))
+        last = FLOW_STEPS - round(REFINED * FLOW_STEPS)
+        fields = self._drawn(noise, labels, fresh, tf.zeros_like(noise), tf.constant(0), tf.constant(last))
+        return self.refiner([fields, tf.fill(noise.shape[:1], self.time_after(last)), *labels], training=False)
 
-    def _draw(self, noise, labels, fresh):
+    def time_after(self, steps):
+        """Of a flow, after so many of FLOW_STEPS: 1 after none, 0 after all."""
+        return shifted(1 - steps / FLOW_STEPS, FLOW_SHIFT[self.target])
+
+    def redraw(self, fields, seed, left_out):
+        """Fields at full size [batch, height, width, channels], mixed with as much noise as there is after a share `left_out` of a flow's steps, and drawn anew by the others."""
+        fields = reduce(tf.convert_to_tensor(fields, tf.float32), self.stride)
+        noise = tf.random.stateless_normal(fields.shape, seed)
+        first = tf.constant(round(left_out * FLOW_STEPS))
+        return enlarge(self._drawn(noise, (), FRESH, fields, first, tf.constant(FLOW_STEPS)), self.stride).numpy()
+
+    def _draw(self, noise, labels, fresh, known, first, last):
         if self.discriminator is not None:
             return self.sampler(together(noise, *labels), training=False)
-        fields, times = noise, shifted(tf.linspace(1.0, 0.0, FLOW_STEPS + 1), FLOW_SHIFT[self.target])
+        times = self.time_after(tf.range(0.0, FLOW_STEPS + 1))
+        fields = (1 - times[first]) * known + times[first] * noise
         keys = tf.bitcast(tf.reshape(noise, [tf.shape(noise)[0], -1])[:, :2], tf.int32)
-        for index in tf.range(FLOW_STEPS):
+        for index in tf.range(first, last):
             now, after = times[index], times[index + 1]
             clean = self.sampler([fields, tf.fill(tf.shape(noise)[:1], now), *labels], training=False)
             old = (fields - (1 - now) * clean) / now
@@ -126,10 +149,22 @@ class Stage1:
 
     def masks(self, fields):
         """Fields as the generator makes them -> masks [batch, height, width, 1] uint8 in {0, 1}."""
+        return self.masks_of(self.decoded(fields))
+
+    def decoded(self, fields):
+        """Fields as the generator makes them -> at full size; with a decoder the first one is the probability of mask instead."""
         fields = enlarge(fields, self.stride).numpy()
+        if self.decoder is not None:
+            parts = np.array_split(fields, range(DECODED_AT_ONCE, len(fields), DECODED_AT_ONCE))
+            logits = np.concatenate([self.decoder(part, training=False).numpy() for part in parts])
+            fields[..., :1] = 1 / (1 + np.exp(-logits))
+        return fields
+
+    def masks_of(self, decoded):
+        """What `decoded` returns -> masks [batch, height, width, 1] uint8 in {0, 1}, by the rule."""
         if self.channels == 1:
-            return images.mask_from_field(fields)
-        return np.stack([images.mask_from_wall_and_centreline(field, **self.rule) for field in fields])
+            return images.mask_from_field(decoded)
+        return np.stack([images.mask_from_wall_and_centreline(each, **self.rule) for each in decoded])
 
     def settle(self, seed):
         """Gives the averaged generator's batch norms the statistics that its own weights have.
@@ -209,8 +244,8 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
       name: shown in the progress line.
 
     Returns:
-      (Stage1 whose sampler has the weights that settings["checkpoint"] names, loop.fit's dict with two more entries:
-      "sampled_step", the step of those weights, and "sampler", the prefix of their checkpoint).
+      (Stage1 whose sampler has the weights that settings["checkpoint"] names, loop.fit's dict with more entries:
+      "sampled_step", the step of those weights, "sampler", the prefix of their checkpoint, and with a decoder or refiner "refined", that of its).
 
     Raises:
       InputError: what loop.fit raises.
@@ -283,6 +318,15 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
     if growth:
         networks.stage = growth.at(result["sampled_step"] - 1)
         growth.save_picture(folder, grid(8))
+    if settings["refined"] and settings["target"] == "image":
+        place, time = folder / f"refiner-{result['sampled_step']}", networks.time_after(FLOW_STEPS - round(REFINED * FLOW_STEPS))
+        show = functools.partial(shown, networks=networks, settings=settings)
+        networks.refiner, trained = refiner.train(place, networks, time, batch, show, settings, steps)
+        result["refined"] = trained["checkpoint"]
+    elif settings["refined"] and networks.channels == 2:
+        place, known = folder / f"decoder-{result['sampled_step']}", real_fields(some, settings)
+        networks.decoder, trained = decoder.train(place, networks, known, settings, steps)
+        result["refined"] = trained["checkpoint"]
     calibration.calibrate(networks, some, settings)
     return networks, result
 
@@ -380,7 +424,7 @@ def make_gan_step(networks, optimizers, settings, replicas=1, level=None, alpha=
 
     @tf.function
     def step(number, stack, *labels):
-        key_z, key_warp = _keys(settings["seed"], number)
+        key_z, key_warp = loop.keys(settings["seed"], number)
         real = shown(stack, key_warp, networks, settings)
         z = tf.random.stateless_normal([tf.shape(real)[0], *networks.noise_shape], key_z)
         at = {}
@@ -443,7 +487,7 @@ def make_flow_step(networks, optimizers, settings, replicas=1):
 
     @tf.function
     def step(number, stack, *labels):
-        key_noise, key_warp = _keys(settings["seed"], number)
+        key_noise, key_warp = loop.keys(settings["seed"], number)
         real = shown(stack, key_warp, networks, settings)
         batch = tf.shape(real)[0]
         noise = tf.random.stateless_normal(tf.shape(real), key_noise)
@@ -492,10 +536,3 @@ def warp_of(sample):
         return {"rotation": 4.0, "aspect": 0.04, "elastic": 0.006, "flip": (False, False), "enlarged": 2}
     square = sample.image.shape[0] == sample.image.shape[1]
     return {"rotation": 0.0, "zoom": 1.0, "aspect": 0.0, "elastic": 0.0, "flip": (True, True), "quarter_turns": square}
-
-
-def _keys(seed, number):
-    """Two keys, [2] int32 each, that are a function of seed, step and replica."""
-    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-    key = tf.random.experimental.stateless_fold_in([seed, tf.cast(number, tf.int32)], replica)
-    return tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)

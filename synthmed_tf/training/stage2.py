@@ -318,9 +318,7 @@ def make_step(networks, optimizers, settings, replicas=1):
 
     @tf.function
     def step(number, stack):
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        key = tf.random.experimental.stateless_fold_in([seed, tf.cast(number, tf.int32)], replica)
-        key_augment, key_dropout = tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
+        key_augment, key_dropout = loop.keys(seed, number)
         stack = augment.jitter_and_mirror(stack, key_augment, jitter)
         photograph, mask, inside = stack[..., :-2], tf.where(stack[..., -2:-1] > 0, 1.0, -1.0), stack[..., -1:]
         condition = with_colours(mask, colours_of(photograph, inside)) if settings["colours"] else mask

@@ -1,0 +1,84 @@
+"""How a flow's fields become masks: a small network that knows real masks and what the flow makes of their fields.
+
+A flow leaves out of a field what it cannot foresee, so that by any one threshold vessels come out smooth, loops close and thin branches are as wide
+as thick ones. What it leaves out is seen where it draws real fields anew from halfway to noise (SDEdit: Meng et al. 2022): there the
+mask that should come out is known. Receptive field: 19 pixels, so that the network knows walls and not eyes.
+"""
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.keras import layers
+
+from synthmed_tf import losses
+from synthmed_tf.training import loop
+
+STEPS = 1500  # at most, and no more than the flow has
+BATCH_SIZE = 8
+CROP = 80  # pixels
+LEARNING_RATE = 3e-3  # Adam's, falling to 0 along half a cosine
+CHANNELS, DILATIONS = 24, (1, 1, 2, 2, 1, 1)
+LEFT_OUT = (3 / 4, 5 / 6, 11 / 12)  # of the flow's steps where fields are redrawn: they begin at times 0.5, 0.375 and 0.214
+BATCHES = 15  # of redrawn fields, an equal number from each of these
+
+
+def network(channels=2):
+    """Fields [batch, height, width, channels] -> logits [batch, height, width, 1] float32, mask > 0. Fully convolutional."""
+    x = fields = tf.keras.Input([None, None, channels])
+    for dilation in DILATIONS:
+        x = layers.Conv2D(CHANNELS, 3, padding="same", dilation_rate=dilation, kernel_initializer="he_normal")(x)
+        x = layers.ReLU()(x)
+    return tf.keras.Model(fields, layers.Conv2D(1, 3, padding="same", dtype="float32")(x), name="decoder")
+
+
+def train(folder, networks, fields, settings, steps):
+    """Trains the decoder of a flow, or goes on where it stopped.
+
+    Args:
+      folder: pathlib.Path of this training alone.
+      networks: stage1.Stage1 of a flow of masks, trained.
+      fields: [count, height, width, 3] from stage1.real_fields, of training masks.
+      settings: of the flow; seed.
+      steps: of the flow; the decoder has as many, at most STEPS.
+
+    Returns:
+      (the trained network, loop.fit's dict).
+    """
+    seed, steps = settings["seed"], min(steps, STEPS)
+    tf.keras.utils.set_random_seed(seed)
+    model = network(fields.shape[-1] - 1)
+    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    crop = min(CROP, *fields.shape[1:3])
+    known = {}
+
+    def redrawn(number):
+        """Redrawn fields, masks and fields of view [BATCH_SIZE, height, width, 4] of one of BATCHES batches; every second time upside down."""
+        places = number // len(LEFT_OUT) * BATCH_SIZE + np.arange(BATCH_SIZE)
+        turned = places // len(fields) % 2 == 1
+        stack = np.where(turned[:, None, None, None], fields[:, ::-1][places % len(fields)], fields[places % len(fields)])
+        real, inside = stack[..., :-1], stack[..., -1:]
+        made = networks.redraw(np.where(inside > 0, real, -1), [seed, -40 - number], LEFT_OUT[number % len(LEFT_OUT)])
+        return np.concatenate([made, real[..., :1] > 0, inside], -1, dtype=np.float32)
+
+    def batch(index):
+        number = index % BATCHES
+        if number not in known:
+            known[number] = redrawn(number)
+        random = np.random.default_rng([seed, 2, index])
+        crops = []
+        for stack in known[number]:
+            top, left = (random.integers(side - crop + 1) for side in stack.shape[:2])
+            part = np.rot90(stack[top : top + crop, left : left + crop], random.integers(4))
+            crops.append(part[::-1] if random.integers(2) else part)
+        return (np.stack(crops),)
+
+    @tf.function
+    def step(number, stack):  # noqa: ARG001 (the order of the data is all the randomness there is)
+        with tf.GradientTape() as tape:
+            loss = losses.segmentation_cross_entropy(model(stack[..., :-2], training=True), stack[..., -2:-1], stack[..., -1:])
+        variables = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return {"loss": loss}
+
+    state = {"decoder": model, "optimizer": optimizer}
+    return model, loop.fit(folder, step, batch, state, steps, images_per_step=BATCH_SIZE, name="decoder")
