@@ -14,7 +14,7 @@ from synthmed_tf.training import loop, stage2
 STEPS = 1000  # at most, and no more than the flow has
 LEARNING_RATE, DISCRIMINATOR_RATE = 4e-4, 2e-4  # these and the rest as stage 2's in small_data
 BETA1, AVERAGE, MOST_ACCURATE = 0.5, 0.99, 0.8
-L1 = 10.0  # beside the discriminator
+L1 = 5.0  # beside the discriminator
 
 
 def train(folder, networks, time, batch, shown, settings, steps):

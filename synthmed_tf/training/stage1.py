@@ -26,7 +26,7 @@ R1_SIDE = 64  # pixels, up to which r1 is what the preset says; beyond in propor
 WARM_UP = 200  # steps
 FLOW_STEPS = 24  # from noise to image
 FRESH = 0.7  # of the noise at each of these steps: without it vessels wind, and masks are less like real ones (docs/RESULTS.md)
-REFINED = 0.5  # of these steps, which a refiner does
+REFINED = 0.7  # of these steps, which a refiner does
 EARLIEST = 0.05  # time
 # Towards noise, of the times that are learned and stepped through (Esser et al. 2024, equation 23): what makes a mask is its layout, which is decided
 # there, and what makes a photograph is its detail (docs/RESULTS.md).
