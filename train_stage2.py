@@ -79,7 +79,8 @@ def main(settings):
         networks, result = stage2.train(folder, real, settings, steps, strategy, masks)
         synthetic = out / "synthetic"
         digest = synthesis.checkpoint_sha256(result["sampler"])
-        stage1 = {key: masks.manifest[key] for key in ("flags", "steps", "sampled_step", "checkpoint_sha256")}
+        keys = "flags", "steps", "sampled_step", "checkpoint_sha256", "refined_sha256"
+        stage1 = {key: masks.manifest[key] for key in keys if key in masks.manifest}
         counted = ("candidates", "rejected", "too_near", "too_alike")  # the threshold is measured on real masks, and stays here
         stage1["filter"] = {key: masks.manifest["filter"][key] for key in counted}
         if (

@@ -242,7 +242,9 @@ def test_a_baseline_is_measured_as_the_set_that_it_stands_beside(trained, tmp_pa
     single = tmp_path / "single"
     command = [*trained.stage1[:2], f"--out_dir={single}", *trained.stage1[3:], "--target=image"]
     succeeded("train_stage1", *command)
-    assert records.read_manifest(single / "synthetic")["flags"]["model"] == "flow"  # as the photographs have colours
+    manifest, refiner = records.read_manifest(single / "synthetic"), single / "stage1" / "refiner-2" / "checkpoints" / "ckpt-2"
+    assert manifest["flags"]["model"] == "flow"  # as the photographs have colours
+    assert manifest["refined_sha256"] == synthesis.checkpoint_sha256(refiner)
     words = [f"--synthetic_dir={trained.out}", "--benchmarks=distribution,fidelity,morphology,copies"]
     before = contents(single)
 
@@ -327,6 +329,8 @@ def test_the_manifest_of_the_synthetic_set_says_what_made_it(original):
         and len(manifest["checkpoint_sha256"]) == len(manifest["stage1"]["checkpoint_sha256"]) == 64
     )
     assert manifest["sampled_step"] == manifest["stage1"]["sampled_step"] == 2
+    decoder = original.out / "stage1" / "decoder-2-2" / "checkpoints" / "ckpt-2"
+    assert manifest["stage1"]["refined_sha256"] == synthesis.checkpoint_sha256(decoder)
 
 
 def test_what_the_filter_did_is_printed_and_in_both_manifests(original):

@@ -846,12 +846,6 @@ def test_a_decoder_trained_in_two_parts_has_the_bits_of_one_trained_at_once(tmp_
     assert result["step"] == 20 and all((a == b).all() for a, b in zip(again.get_weights(), whole.get_weights(), strict=True))
 
 
-def test_a_decoder_has_no_more_steps_than_its_own_or_the_flows(tmp_path, monkeypatch):
-    monkeypatch.setattr(decoder, "STEPS", 3)
-    for steps, expected in ((2, 2), (5, 3)):
-        assert decoder.train(tmp_path / str(steps), Blurring(), eyes_as_fields(0, 1), {"seed": 0}, steps)[1]["step"] == expected
-
-
 def test_the_receptive_field_of_the_decoder_is_19_pixels():
     model = decoder.network()
     for kernel in model.trainable_variables[::2]:

@@ -18,7 +18,7 @@ def calibrate(networks, real, settings):
     """Sets `networks.rule`, by which fields become masks, so that generated masks are like real ones.
 
     Vessels are one or two pixels wide at usual sizes, so a field that is wrong by a tenth makes them twice as thick. The wall
-    is where CALIBRATION_SAMPLES generated masks have, over all of them, the real training masks' ratio of area to length;
+    (with a decoder, its probability of mask) is where CALIBRATION_SAMPLES generated masks have, over all of them, the real training masks' ratio of area to length;
     the smallest piece is what leaves as many pieces a mask as real ones have, or KEPT_AREA of the area, whichever comes nearer to
     the real masks; the ridge is that of RIDGES with the least mean distance of metrics.morphology.
 

@@ -12,7 +12,7 @@ from tensorflow.keras import layers
 from synthmed_tf import losses
 from synthmed_tf.training import loop
 
-STEPS = 1500  # at most, and no more than the flow has
+STEPS = 1500  # no more than the flow has
 BATCH_SIZE = 8
 CROP = 80  # pixels
 LEARNING_RATE = 3e-3  # Adam's, falling to 0 along half a cosine
@@ -38,12 +38,12 @@ def train(folder, networks, fields, settings, steps):
       networks: stage1.Stage1 of a flow of masks, trained.
       fields: [count, height, width, 3] from stage1.real_fields, of training masks.
       settings: of the flow; seed.
-      steps: of the flow; the decoder has as many, at most STEPS.
+      steps: steps in all, over which the rate falls to 0.
 
     Returns:
       (the trained network, loop.fit's dict).
     """
-    seed, steps = settings["seed"], min(steps, STEPS)
+    seed = settings["seed"]
     tf.keras.utils.set_random_seed(seed)
     model = network(fields.shape[-1] - 1)
     optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), jit_compile=False)

@@ -11,7 +11,7 @@ from synthmed_tf import losses
 from synthmed_tf.networks import flow, pix2pix
 from synthmed_tf.training import loop, stage2
 
-STEPS = 1000  # at most, and no more than the flow has
+STEPS = 1000  # no more than the flow has
 LEARNING_RATE, DISCRIMINATOR_RATE = 4e-4, 2e-4  # these and the rest as stage 2's in small_data
 BETA1, AVERAGE, MOST_ACCURATE = 0.5, 0.99, 0.8
 L1 = 5.0  # beside the discriminator
@@ -27,7 +27,7 @@ def train(folder, networks, time, batch, shown, settings, steps):
       batch: function step number -> (real photographs, one-hot classes if any), as the flow's.
       shown: function (photographs as from `batch`, key [2] int32) -> [batch, height, width, channels] in [-1, 1], warped at random.
       settings: of the flow; seed, batch_size.
-      steps: of the flow; the refiner has as many, at most STEPS.
+      steps: steps in all.
 
     Returns:
       (the averaged network, with the inputs and the output of the flow's, loop.fit's dict).
@@ -66,5 +66,6 @@ def train(folder, networks, time, batch, shown, settings, steps):
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
     average = refiner, averaged, AVERAGE
-    steps, images_per_step = min(steps, STEPS), settings["batch_size"]
-    return averaged, loop.fit(folder, step, batch, state, steps, images_per_step=images_per_step, average=average, name="refiner")
+    return averaged, loop.fit(
+        folder, step, batch, state, steps, images_per_step=settings["batch_size"], average=average, name="refiner"
+    )

@@ -321,10 +321,11 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
     if settings["refined"] and settings["target"] == "image":
         place, time = folder / f"refiner-{result['sampled_step']}", networks.time_after(FLOW_STEPS - round(REFINED * FLOW_STEPS))
         show = functools.partial(shown, networks=networks, settings=settings)
-        networks.refiner, trained = refiner.train(place, networks, time, batch, show, settings, steps)
+        networks.refiner, trained = refiner.train(place, networks, time, batch, show, settings, min(steps, refiner.STEPS))
         result["refined"] = trained["checkpoint"]
     elif settings["refined"] and networks.channels == 2:
-        place, known = folder / f"decoder-{result['sampled_step']}", real_fields(some, settings)
+        steps, known = min(steps, decoder.STEPS), real_fields(some, settings)
+        place = folder / f"decoder-{result['sampled_step']}-{steps}"  # whose rate is a function of the steps
         networks.decoder, trained = decoder.train(place, networks, known, settings, steps)
         result["refined"] = trained["checkpoint"]
     calibration.calibrate(networks, some, settings)
