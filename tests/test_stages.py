@@ -766,16 +766,15 @@ def refined(folder, steps, classes=2):
     before = networks.sampler.get_weights()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage1.flow, "CHANNELS", (8, 8))
-        shown = lambda stack, key: stack[..., :-1]  # noqa: E731
-        model, result = refiner.train(folder, networks, 0.5, batch, shown, settings, steps)
+        model, result = refiner.train(folder, networks, 0.5, batch, lambda stack, key: stack[..., :-1], settings, steps)
     assert all((a == b).all() for a, b in zip(networks.sampler.get_weights(), before, strict=True))
-    return networks, model, result, batch
+    return model, result, batch
 
 
 def test_the_refiner_makes_of_noisy_photographs_clean_ones(tmp_path, monkeypatch):
     monkeypatch.setattr(refiner, "LEARNING_RATE", 4e-3)
     monkeypatch.setattr(refiner, "AVERAGE", 0.8)
-    _, model, result, batch = refined(tmp_path, 60)
+    model, result, batch = refined(tmp_path, 60)
     assert result["step"] == 60
     clean, *labels = batch(10_000)
     clean = clean[..., :1]
@@ -785,9 +784,9 @@ def test_the_refiner_makes_of_noisy_photographs_clean_ones(tmp_path, monkeypatch
 
 
 def test_a_refiner_trained_in_two_parts_has_the_bits_of_one_trained_at_once(tmp_path):
-    _, at_once, *_ = refined(tmp_path / "a", 6, classes=0)
+    at_once, *_ = refined(tmp_path / "a", 6, classes=0)
     refined(tmp_path / "b", 2, classes=0)
-    _, in_parts, result, _ = refined(tmp_path / "b", 6, classes=0)
+    in_parts, result, _ = refined(tmp_path / "b", 6, classes=0)
     for found, expected in zip(in_parts.get_weights(), at_once.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
     assert result["step"] == 6 and len(in_parts.inputs) == 2

@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.keras import layers
 
-from synthmed_tf import losses
-from synthmed_tf.training import loop
+from synthmed_tf.training import loop, segmenter
 
 STEPS = 1500  # no more than the flow has
 BATCH_SIZE = 8
@@ -65,20 +64,7 @@ def train(folder, networks, fields, settings, steps):
         if number not in known:
             known[number] = redrawn(number)
         random = np.random.default_rng([seed, 2, index])
-        crops = []
-        for stack in known[number]:
-            top, left = (random.integers(side - crop + 1) for side in stack.shape[:2])
-            part = np.rot90(stack[top : top + crop, left : left + crop], random.integers(4))
-            crops.append(part[::-1] if random.integers(2) else part)
-        return (np.stack(crops),)
+        return (np.stack([segmenter.random_crop(stack, crop, random) for stack in known[number]]),)
 
-    @tf.function
-    def step(number, stack):  # noqa: ARG001 (the order of the data is all the randomness there is)
-        with tf.GradientTape() as tape:
-            loss = losses.segmentation_cross_entropy(model(stack[..., :-2], training=True), stack[..., -2:-1], stack[..., -1:])
-        variables = model.trainable_variables
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return {"loss": loss}
-
-    state = {"decoder": model, "optimizer": optimizer}
+    state, step = {"decoder": model, "optimizer": optimizer}, segmenter.make_step(model, optimizer)
     return model, loop.fit(folder, step, batch, state, steps, images_per_step=BATCH_SIZE, name="decoder")

@@ -63,10 +63,23 @@ def train(folder, sets, steps, seed, name="U-Net", levels=3, width=16):
         crops = []
         for pairs, position in itertools.product(sets, range(index * BATCH_SIZE, (index + 1) * BATCH_SIZE)):
             pair = pairs[records.batch_indices(len(pairs), 1, seed, position)[0]]
-            top, left = (random.integers(side - crop + 1) for side in pair.shape[:2])
-            part = np.rot90(pair[top : top + crop, left : left + crop], random.integers(4))
-            crops.append(part[::-1] if random.integers(2) else part)
+            crops.append(random_crop(pair, crop, random))
         return (np.stack(crops),)
+
+    state = {"unet": model, "optimizer": optimizer}
+    result = loop.fit(folder, make_step(model, optimizer), batch, state, steps, images_per_step=BATCH_SIZE * len(sets), name=name)
+    return model, result
+
+
+def random_crop(pair, crop, random):
+    """A square of `crop` pixels of [height, width, channels], in one of its eight orientations; `random` is a numpy Generator."""
+    top, left = (random.integers(side - crop + 1) for side in pair.shape[:2])
+    part = np.rot90(pair[top : top + crop, left : left + crop], random.integers(4))
+    return part[::-1] if random.integers(2) else part
+
+
+def make_step(model, optimizer):
+    """The training step: (step number, [batch, height, width, channels + 2]: images, mask, field of view) -> losses."""
 
     @tf.function
     def step(number, stack):  # noqa: ARG001 (the order of the data is all the randomness there is)
@@ -77,9 +90,7 @@ def train(folder, sets, steps, seed, name="U-Net", levels=3, width=16):
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return {"loss": loss}
 
-    state = {"unet": model, "optimizer": optimizer}
-    result = loop.fit(folder, step, batch, state, steps, images_per_step=BATCH_SIZE * len(sets), name=name)
-    return model, result
+    return step
 
 
 def _pair(sample):

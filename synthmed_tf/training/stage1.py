@@ -99,7 +99,7 @@ class Stage1:
         fresh = FRESH if fresh is None else fresh
         if self.refiner is None:
             return self._drawn(noise, labels, fresh, tf.zeros_like(noise), tf.constant(0), tf.constant(FLOW_STEPS))
-        last = FLOW_STEPS - round(REFINED * FLOW_STEPS)
+        last = first_refined()
         fields = self._drawn(noise, labels, fresh, tf.zeros_like(noise), tf.constant(0), tf.constant(last))
         return self.refiner([fields, tf.fill(noise.shape[:1], self.time_after(last)), *labels], training=False)
 
@@ -319,7 +319,7 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
         networks.stage = growth.at(result["sampled_step"] - 1)
         growth.save_picture(folder, grid(8))
     if settings["refined"] and settings["target"] == "image":
-        place, time = folder / f"refiner-{result['sampled_step']}", networks.time_after(FLOW_STEPS - round(REFINED * FLOW_STEPS))
+        place, time = folder / f"refiner-{result['sampled_step']}", networks.time_after(first_refined())
         show = functools.partial(shown, networks=networks, settings=settings)
         networks.refiner, trained = refiner.train(place, networks, time, batch, show, settings, min(steps, refiner.STEPS))
         result["refined"] = trained["checkpoint"]
@@ -504,6 +504,11 @@ def make_flow_step(networks, optimizers, settings, replicas=1):
         return {"velocity": loss * replicas}
 
     return step
+
+
+def first_refined():
+    """How many of FLOW_STEPS a flow does itself where there is a refiner."""
+    return FLOW_STEPS - round(REFINED * FLOW_STEPS)
 
 
 def shifted(times, shift):
