@@ -205,11 +205,11 @@ def test_numbers_of_the_papers_presets():
 
 
 def test_presets_set_the_same_flags():
-    growth = {"level_images", "level_epochs", "width"}  # of a pggan alone
+    growth = {"level_images", "level_epochs"}  # of a pggan alone
     shared = flags.STAGE1_PRESETS["small_data"] | {"model": None}
     small = [shared | {key: preset[key] for key in preset.keys() - growth} for preset in flags.SMALL_DATA_MODELS.values()]
     for presets in ([flags.STAGE1_PRESETS["paper"], *small], flags.STAGE2_PRESETS.values()):
-        first, *others = ({*preset} - {"steps", "epochs"} for preset in presets)
+        first, *others = ({*preset} - {"steps", "epochs", "width"} for preset in presets)  # width: of a dcgan and a pggan
         assert all(other == first for other in others)
 
 
@@ -240,8 +240,10 @@ def test_fewer_images_than_a_batch(script, preset, capsys):
         flags.steps_and_epochs(resolved(f"--preset={preset}", "--steps=5", "--batch_size=32", script=script), 31)
 
 
-def test_dcgan_in_the_small_data_preset_has_the_papers_latent_size():
-    assert resolved("--model=dcgan")["latent"] == resolved("--preset=paper")["latent"] == 100
+def test_dcgan_in_the_small_data_preset_has_the_papers_latent_size_and_a_quarter_of_its_width():
+    small, paper = resolved("--model=dcgan"), resolved("--preset=paper")
+    assert small["latent"] == paper["latent"] == 100
+    assert (small["width"], paper["width"], resolved("--preset=paper", "--model=pggan")["width"]) == (0.25, 1.0, 1.0)
 
 
 # ---------------------------------------------------------------- what is kept, and what may leave the house

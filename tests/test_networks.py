@@ -75,6 +75,13 @@ def test_dcgan_at_64_pixels_is_radfords_figure_1():
     assert generator.count_params() == expected + 4 * sum(channels)
 
 
+def test_a_dcgan_of_a_quarter_of_the_width_has_a_quarter_of_the_channels():
+    generator, discriminator = (network((64, 64), 3, width=0.25) for network in (dcgan.generator, dcgan.discriminator))
+    assert _layers(generator, tf.keras.layers.Reshape)[0].output_shape == (None, 4, 4, 256)
+    assert [layer.filters for layer in _layers(generator, CONVOLUTIONS)] == [128, 64, 32, 3]
+    assert [layer.filters for layer in _layers(discriminator, CONVOLUTIONS)] == [32, 64, 128, 256]
+
+
 @pytest.mark.parametrize(
     ("size", "depth", "base"), [((64, 64), 4, (4, 4)), ((128, 128), 5, (4, 4)), ((256, 256), 6, (4, 4)), ((96, 80), 4, (6, 5)),
                                 ((64, 160), 4, (4, 10)), ((288, 288), 5, (9, 9))]

@@ -24,12 +24,12 @@ def depth(image_size):
     return max(k for k in range(4, 32) if height % 2**k == 0 == width % 2**k and min(height, width) >= 4 * 2**k)
 
 
-def _channels(image_size):
-    """Channels of the generator from the base up, without the image: 1024, 512, 256, 128 at 64 pixels."""
-    return [min(64 * 2**k, MAX_CHANNELS) for k in range(depth(image_size), 0, -1)]  # Radford et al. 2016, fig. 1: 4x4x(64 2^k)
+def _channels(image_size, width):
+    """Channels of the generator from the base up, without the image: `width` times 1024, 512, 256, 128 at 64 pixels."""
+    return [round(width * min(64 * 2**k, MAX_CHANNELS)) for k in range(depth(image_size), 0, -1)]  # Radford et al. 2016, fig. 1: 4x4x(64 2^k)
 
 
-def generator(image_size, channels=1, latent=100, classes=0, name="generator"):
+def generator(image_size, channels=1, latent=100, classes=0, width=1.0, name="generator"):
     """Noise -> image.
 
     Args:
@@ -37,19 +37,20 @@ def generator(image_size, channels=1, latent=100, classes=0, name="generator"):
       channels: of the image.
       latent: length of the noise vector; 100 in P1's source, Radford et al. 2016.
       classes: if not 0, the inputs are [z, one-hot class [batch, classes]].
+      width: times Radford's channels.
 
     Returns:
       Model: z [batch, latent] float32 -> [batch, height, width, channels] float32 in (-1, 1). Call with training=False at
       test time: batch norm then uses its moving averages, so an image depends on its z alone.
     """
-    widths = _channels(image_size)
-    height, width = (side // 2 ** depth(image_size) for side in image_size)
+    channels_of_maps = _channels(image_size, width)
+    rows, columns = (side // 2 ** depth(image_size) for side in image_size)
     z = tf.keras.Input([latent], name="z")
     inputs, x = joined_with_class(z, classes)
-    x = tf.keras.layers.Dense(height * width * widths[0], use_bias=False, kernel_initializer=normal_002())(x)
-    x = tf.keras.layers.Reshape([height, width, widths[0]])(x)
+    x = tf.keras.layers.Dense(rows * columns * channels_of_maps[0], use_bias=False, kernel_initializer=normal_002())(x)
+    x = tf.keras.layers.Reshape([rows, columns, channels_of_maps[0]])(x)
     x = tf.keras.layers.ReLU()(batch_norm(SCALE_SD)(x))
-    for filters in widths[1:]:
+    for filters in channels_of_maps[1:]:
         x = tf.keras.layers.Conv2DTranspose(
             filters, KERNEL, 2, "same", use_bias=False, kernel_initializer=normal_002()
         )(x)
@@ -58,18 +59,18 @@ def generator(image_size, channels=1, latent=100, classes=0, name="generator"):
     return tf.keras.Model(inputs, tf.keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 
-def discriminator(image_size, channels=1, classes=0, name="discriminator"):
+def discriminator(image_size, channels=1, classes=0, width=1.0, name="discriminator"):
     """Image -> logit, the generator's mirror: LeakyReLU 0.2, no batch norm on the first layer (Radford et al. 2016, section 3).
 
     Args:
-      image_size, channels, classes: as for `generator`.
+      image_size, channels, classes, width: as for `generator`.
 
     Returns:
       Model: [batch, height, width, channels] float32 in [-1, 1] -> [batch, 1] float32 logits, real > 0.
     """
     image = tf.keras.Input([*image_size, channels], name="image")
     x = image
-    for index, filters in enumerate(reversed(_channels(image_size))):
+    for index, filters in enumerate(reversed(_channels(image_size, width))):
         x = tf.keras.layers.Conv2D(
             filters, KERNEL, 2, "same", use_bias=index == 0, kernel_initializer=normal_002()
         )(x)

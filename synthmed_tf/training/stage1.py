@@ -186,7 +186,7 @@ def together(*parts):
 
 
 def build(settings, photograph_channels=3, classes=0):
-    """Builds the networks that `settings` ask for: target, model, image_size, half_size, latent, average, of a pggan width.
+    """Builds the networks that `settings` ask for: target, model, image_size, half_size, latent, average, of a dcgan or pggan width.
 
     Args:
       photograph_channels: 1 or 3.
@@ -203,10 +203,13 @@ def build(settings, photograph_channels=3, classes=0):
         width = settings["width"]
         generator = functools.partial(pggan.Generator, size, channels, settings["latent"], classes, width)
         discriminator = pggan.Discriminator(size, channels, classes, width)
+    elif settings["model"] == "dcgan":
+        width = settings["width"]
+        generator = functools.partial(dcgan.generator, size, channels, settings["latent"], classes, width)
+        discriminator = dcgan.discriminator(size, channels, classes, width)
     else:
-        network = {"dcgan": dcgan, "selfmod": selfmod}[settings["model"]]
-        generator = functools.partial(network.generator, size, channels, settings["latent"], classes)
-        discriminator = network.discriminator(size, channels, classes)
+        generator = functools.partial(selfmod.generator, size, channels, settings["latent"], classes)
+        discriminator = selfmod.discriminator(size, channels, classes)
     averaged = generator() if settings["average"] else None
     return Stage1(settings["target"], generator(), averaged, discriminator, noise_shape, stride, channels)
 
