@@ -23,7 +23,7 @@ from synthmed_tf.training import loop, segmenter, stage2
 
 ANNOTATION_STEPS = 2000  # of the U-Net that makes masks for photographs without
 RIM = 0.02  # of the longer side
-MOST_TRIES = 10  # candidates for one mask
+MOST_TRIES = 10  # candidates for one sample; for one mask on average
 MOST_COMPARED = 2000  # training masks that a candidate is compared with
 HASH_SIDE = 16  # P2 § 3.2
 REAL_SHARE = 0.95  # of real images that the hash filter would let pass
@@ -233,9 +233,9 @@ def no_copies(candidates, real, count, tally):
 
     A candidate is rejected where it lies nearer to a training mask, or to a mask passed on before, than the two nearest training
     masks lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves) with the distance of
-    metrics/copies.py, which suits masks. For each one wanted MOST_TRIES candidates are looked at. If all are rejected, one is
-    passed on all the same, so that a generator that makes nothing else ends, and is told of: the first that copies no training
-    mask, or else the one that lies farthest from them.
+    metrics/copies.py, which suits masks. Of MOST_TRIES candidates for each one wanted, those that were not needed are left for
+    later ones. If all are rejected, one is passed on all the same, so that a generator that makes nothing else ends, and is told of: the
+    first that copies no training mask, or else the one that lies farthest from them.
 
     Args:
       candidates: iterator of Samples with a mask; see `from_noise`.
@@ -253,7 +253,7 @@ def no_copies(candidates, real, count, tally):
     threshold = pair[2] if pair else 0.0
     tally |= {"threshold": threshold, "candidates": 0, "rejected": 0, "too_near": 0, "too_alike": 0}
     passed = deque(maxlen=MOST_COMPARED)
-    done, tries, best = 0, 0, None
+    done, best = 0, None
     while True:
         chunk = list(itertools.islice(candidates, CHUNK))
         masks = [sample.mask for sample in chunk]
@@ -263,20 +263,19 @@ def no_copies(candidates, real, count, tally):
             if done == count:
                 return
             tally["candidates"] += 1
-            tries += 1
             is_copy, is_repeat = (bool(distances[index] < threshold) for distances in (to_training, to_passed))
             rank = not is_copy, not (is_copy or is_repeat), to_training[index] if is_copy else 0.0
             if best is None or rank > best[0]:
                 best = rank, sample
-            if (is_copy or is_repeat) and tries < MOST_TRIES:
+            if (is_copy or is_repeat) and tally["candidates"] < MOST_TRIES * (done + 1):
                 continue
-            tally["rejected"] += tries - 1
+            tally["rejected"] = tally["candidates"] - (done + 1)
             tally["too_near"] += not best[0][0]
             tally["too_alike"] += best[0][0] and not best[0][1]
             yield dataclasses.replace(best[1], id=f"synthetic-{done:06d}")
             passed.append(best[1].mask)
             to_passed = np.minimum(to_passed, copies.distances(masks, [best[1].mask])[:, 0])
-            done, tries, best = done + 1, 0, None
+            done, best = done + 1, None
 
 
 def pairs(networks, mask_samples, settings, with_field_of_view):

@@ -147,6 +147,15 @@ def test_a_repeat_is_kept_before_a_copy_of_a_training_mask():
     assert (tally["too_near"], tally["too_alike"]) == (0, 1)
 
 
+def test_tries_that_were_not_needed_are_left_for_later_masks():
+    tally = {}
+    found = passed([*FRESH, *[COPY] * 36, dots((15, 15))], REAL, 4, tally)  # of 4 x 10 candidates the last one
+    assert (found[3].mask == dots((15, 15))).all()
+    assert tally == {"threshold": 0.5, "candidates": 40, "rejected": 36, "too_near": 0, "too_alike": 0}
+    passed([*FRESH, *[COPY] * 37, dots((15, 15))], REAL, 4, tally)
+    assert (tally["candidates"], tally["too_near"]) == (40, 1)
+
+
 def test_filter_ends_with_a_generator_that_makes_one_mask_only():
     tally = {}
     found = passed([NEAR], REAL, 4, tally)
