@@ -404,7 +404,7 @@ def require(real, *features):
     for feature in features:
         if feature not in real.features:
             raise InputError(
-                f"{real.folder}: the samples have no {feature}, which this stage learns from; give --data another set"
+                f"{real.folder}: the samples have no {feature}, which is needed here; give another set"
             )
 
 
