@@ -7,6 +7,7 @@ global generator: call tf.keras.utils.set_random_seed before building a network 
 import tensorflow as tf
 
 SCALE_SD = 0.02  # of the first scales of batch norm: published code of Radford et al. 2016 and Isola et al. 2017
+CLASS_LENGTH = 0.1  # of a generator's class vector, times that of z: by one as long DCGAN drew one picture a class (docs/RESULTS.md)
 LEAK = 0.2  # slope of every LeakyReLU: Radford et al. 2016, section 3; Isola et al. 2017, section 6.1
 
 
@@ -136,8 +137,8 @@ def upsampled_convolution(inputs, kernel):
 def joined_with_class(z, classes):
     """Where a generator begins: (the inputs of its model, z with the class beside it).
 
-    The class is given as a one-hot vector and becomes a learned vector as long as z, drawn from N(0, 1) as z is (Mirza & Osindero
-    2014, section 3.2, leave the encoding open).
+    The class is given as a one-hot vector and becomes a learned vector of as many numbers as z, which begins CLASS_LENGTH times as long
+    (Mirza & Osindero 2014, section 3.2, leave the encoding open).
 
     Args:
       z: Keras input [batch, latent].
@@ -146,7 +147,7 @@ def joined_with_class(z, classes):
     if not classes:
         return z, z
     label = tf.keras.Input([classes], name="label")
-    return [z, label], tf.keras.layers.Concatenate()([z, class_vector(label, z.shape[-1], 1.0)])
+    return [z, label], tf.keras.layers.Concatenate()([z, class_vector(label, z.shape[-1], CLASS_LENGTH)])
 
 
 def class_vector(label, size, deviation):

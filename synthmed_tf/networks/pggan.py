@@ -10,7 +10,7 @@ As in the published code, pooling comes before the bias and the activation of th
 import tensorflow as tf
 
 from synthmed_tf.images import halvings
-from synthmed_tf.networks.layers import MinibatchStandardDeviation, leaky_relu, upsampled_convolution
+from synthmed_tf.networks.layers import CLASS_LENGTH, MinibatchStandardDeviation, leaky_relu, upsampled_convolution
 
 MOST_FEATURES, FEATURE_BASE = 512, 8192  # Karras et al. 2018, table 2; published code: fmap_max, fmap_base
 GAIN = 2**0.5  # He et al. 2015, equation 10; Karras et al. 2018, section 4.1
@@ -102,7 +102,7 @@ class EqualizedConv2D(tf.keras.layers.Layer):
 class Generator(tf.keras.Model):
     """z, or [z, one-hot class], of N(0, 1) [batch, latent] -> images of a level [batch, height, width, channels] float32, linear.
 
-    z is normalised; the class becomes a learned vector as long, normalised too, beside it.
+    z is normalised; the class becomes a learned vector, normalised to layers.CLASS_LENGTH times the length of z, beside it.
 
     Args:
       image_size: (height, width) of the last level, multiples of 8 from 16 up.
@@ -133,7 +133,7 @@ class Generator(tf.keras.Model):
         level = self.last_level if level is None else level
         z = pixel_norm(z)
         if label:
-            z = tf.concat([z, pixel_norm(self.class_vector(label[0]))], -1)
+            z = tf.concat([z, CLASS_LENGTH * pixel_norm(self.class_vector(label[0]))], -1)
         x = pixel_norm(self.activation(self.first(z)))
         x = tf.reshape(x, [-1, *self.base, x.shape[-1] // (self.base[0] * self.base[1])])
         for block in self.blocks[: level + 1]:
