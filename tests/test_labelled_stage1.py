@@ -54,6 +54,16 @@ def test_a_gans_images_and_logits_depend_on_the_class(model, monkeypatch):
     np.testing.assert_allclose(discriminator([x, 2 * labels], training=False) - without, 2 * (logits - without), atol=1e-5)
 
 
+@pytest.mark.parametrize("model", NETWORKS)
+def test_a_new_gans_images_depend_more_on_z_than_on_the_class(model, monkeypatch):
+    monkeypatch.setattr(dcgan, "MAX_CHANNELS", 8)
+    monkeypatch.setattr(selfmod, "MOST_CHANNELS", 8)
+    network, size = NETWORKS[model]
+    z, labels = np.repeat(RNG.normal(size=[8, 64]), 3, 0), np.tile(np.eye(3), [8, 1])
+    made = network.generator(size, 1, 64, classes=3)([z, labels], training=True).numpy().reshape(8, 3, -1)
+    assert made.std(0).mean() > 4 * made.std(1).mean() > 0
+
+
 def test_a_flows_images_depend_on_the_class():
     network, plain = (flow.denoiser((32, 32), 1, classes) for classes in (2, 0))
     assert network.count_params() - plain.count_params() == 2 * 128 and len(plain.inputs) == 2
