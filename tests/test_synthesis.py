@@ -287,7 +287,7 @@ def test_require_names_what_is_missing(tmp_path):
     records.write(tmp_path / "set", "set", some_masks(2), source="test")
     real = records.Records(tmp_path / "set")
     synthesis.require(real, "mask")
-    with pytest.raises(InputError, match="set: the samples have no image"):
+    with pytest.raises(InputError, match="set: the samples have no image.*give another set"):
         synthesis.require(real, "mask", "image")
 
 

@@ -199,17 +199,15 @@ def build(settings, photograph_channels=3, classes=0):
     if settings["model"] == "flow":
         generator, discriminator = functools.partial(flow.denoiser, size, channels, classes), None
         noise_shape = (*size, channels)
-    elif settings["model"] == "pggan":
-        width = settings["width"]
-        generator = functools.partial(pggan.Generator, size, channels, settings["latent"], classes, width)
-        discriminator = pggan.Discriminator(size, channels, classes, width)
-    elif settings["model"] == "dcgan":
-        width = settings["width"]
-        generator = functools.partial(dcgan.generator, size, channels, settings["latent"], classes, width)
-        discriminator = dcgan.discriminator(size, channels, classes, width)
     else:
-        generator = functools.partial(selfmod.generator, size, channels, settings["latent"], classes)
-        discriminator = selfmod.discriminator(size, channels, classes)
+        make_generator, make_discriminator = {
+            "dcgan": (dcgan.generator, dcgan.discriminator),
+            "selfmod": (selfmod.generator, selfmod.discriminator),
+            "pggan": (pggan.Generator, pggan.Discriminator),
+        }[settings["model"]]
+        width = {} if settings["model"] == "selfmod" else {"width": settings["width"]}
+        generator = functools.partial(make_generator, size, channels, settings["latent"], classes, **width)
+        discriminator = make_discriminator(size, channels, classes, **width)
     averaged = generator() if settings["average"] else None
     return Stage1(settings["target"], generator(), averaged, discriminator, noise_shape, stride, channels)
 
