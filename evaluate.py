@@ -49,19 +49,21 @@ def main(settings):
     baseline_folder = synthetic_set(Path(settings["baseline_dir"])) if settings["baseline_dir"] else None
     if folder != given and "out_dir" not in settings["given"]:
         settings["out_dir"] = str(given)
-    for name in ("data", "data_dir", "labels", "chest_xrays", "holdout", "skip_bad_files"):
-        if name not in settings["given"] and (given / "stage1" / "flags.json").exists():
-            settings[name] = flags.read_settings(given / "stage1").get(name, settings[name])
+    first = flags.read_settings(given / "stage1") if (given / "stage1" / "flags.json").exists() else {}
+    if "data_dir" not in settings["given"]:
+        settings["data_dir"] = first.get("data_dir", settings["data_dir"])
 
     from synthmed_tf import records
 
     is_foreign = (folder / "features.json").exists() and not (folder / "manifest.json").exists()
     manifest = {} if is_foreign else records.read_manifest(folder)
     described = manifest.get("real", {})
-    settings["data"] = settings["data"] or described.get("name")
-    settings["holdout"] = described.get("holdout", 0) if settings["holdout"] is None else settings["holdout"]
-    for name in ("labels", "chest_xrays"):
-        settings[name] = described.get(name) if settings[name] is None else settings[name]
+    is_same = settings["data"] is None or datasets.name_of(settings["data"]) == described.get("name")
+    described = {"data": described.get("name")} | described | first
+    for name in ("data", "holdout", "skip_bad_files", *("labels", "chest_xrays") * is_same):  # another set has labels of its own
+        if name not in settings["given"]:
+            settings[name] = described.get(name, settings[name])
+    settings["holdout"] = settings["holdout"] or 0
     if settings["data"] is None:
         raise InputError(f"{folder}: does not say which real set it stands for; give --data")
     datasets.check(settings["data"], settings["data_dir"], labels=settings["labels"], chest_xrays=settings["chest_xrays"])

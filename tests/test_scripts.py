@@ -720,6 +720,15 @@ def test_unlabelled_test_images_are_said_and_holdout_mends_it(original, tmp_path
     assert mended["real"]["test_split"] == "2 groups held out of the training images"
 
 
+def test_evaluate_against_another_set_leaves_the_labels_of_its_own(trained, tmp_path):
+    path = trained.out / "stage1" / "flags.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"labels": "gone.csv"}))
+    words = [f"--synthetic_dir={trained.out}", "--dry_run"]
+    refused("evaluate", *words, says="gone.csv")
+    make_set(tmp_path / "other")
+    assert "training samples" in succeeded("evaluate", *words, f"--data={tmp_path / 'other'}")
+
+
 def test_evaluate_the_shared_folder_alone_holds_out_what_its_manifest_says(original, clinic, tmp_path):
     shutil.copytree(original.out / "synthetic", tmp_path / "set")
     path = tmp_path / "set" / "manifest.json"

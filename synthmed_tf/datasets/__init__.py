@@ -26,7 +26,7 @@ from synthmed_tf.datasets import (
     shenzhen,
     slides,
 )
-from synthmed_tf.datasets.files import read_entry
+from synthmed_tf.datasets.files import read_entry, sample_id
 from synthmed_tf.images import UnreadableImage
 from synthmed_tf.radiographs import normalise
 from synthmed_tf.sample import InputError
@@ -101,6 +101,11 @@ def check(data, data_dir, *, labels=None, chest_xrays=False, needs_masks=False):
             f"--data={data}: its images have no masks, which this stage learns from; allowed are sets with masks, such "
             "as drive, chase_db1 or a folder with images/ and masks/; give one of them, or --target=image"
         )
+
+
+def name_of(data):
+    """What prepared records and manifests call the set: itself, or the folder's name."""
+    return data if data in DATASETS else sample_id(Path(data).resolve().name)
 
 
 def has_masks(data, data_dir):

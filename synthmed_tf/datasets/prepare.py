@@ -13,7 +13,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from synthmed_tf import datasets, records
-from synthmed_tf.datasets.files import sample_id
 from synthmed_tf.images import crop_resize, crop_resize_mask, frame_box
 from synthmed_tf.radiographs import hull_sheet
 from synthmed_tf.sample import InputError
@@ -45,7 +44,7 @@ def prepare(data, data_dir, size, *, out_dir, labels=None, chest_xrays=False, ho
     Raises:
       InputError: what `datasets.load` raises, no training image, or neither folder can be written.
     """
-    name = data if data in datasets.DATASETS else sample_id(Path(data).resolve().name)
+    name = datasets.name_of(data)
     bases = [Path(base, "prepared") for base in (data_dir, out_dir)]
     memory = f".{name}-files.json"
     known = _files_read(bases[1] / memory) | _files_read(bases[0] / memory)
