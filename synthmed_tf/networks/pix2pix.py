@@ -31,7 +31,7 @@ from synthmed_tf.networks.layers import (
 
 TRAINING_AT_TEST_TIME = {"pix2pix": True, "vess2ret": False, "authors2017": False, "small_data": False}
 DETAIL, DETAIL_WINDOW = 8.0, 5  # small_data's discriminator also sees tanh(DETAIL * what differs from the mean over so many pixels)
-LARGE = 192  # pixels of the shorter side, from which on small_data's discriminator sees patches of 70 pixels
+LARGE = 192  # pixels of the shorter side, from which on small_data's discriminator sees patches of 70 pixels and its generator is twice as wide
 DROPOUT = 0.5  # on the first three decoder layers: Isola et al. 2017, section 6.1.1
 
 
@@ -122,8 +122,9 @@ def _small_data_generator(mask, seed, out_channels, preset):
     pixels showed through.
     """
     depth = math.floor(math.log2(min(mask.shape[1:3]) / 4))  # down to 4 to 7 pixels
-    widths = [min(32 * 2**level, 256) for level in range(depth)]
-    decoder = [*(width * 3 // 4 for width in reversed(widths[1:-1])), 48, 32]
+    width = 64 if min(mask.shape[1:3]) >= LARGE else 32
+    widths = [min(width * 2**level, 8 * width) for level in range(depth)]
+    decoder = [*(filters * 3 // 4 for filters in reversed(widths[1:-1])), width * 3 // 2, width]
     x = mask
     skips = [mask]
     for level, filters in enumerate(widths):
