@@ -720,13 +720,12 @@ def test_unlabelled_test_images_are_said_and_holdout_mends_it(original, tmp_path
     assert mended["real"]["test_split"] == "2 groups held out of the training images"
 
 
-def test_stage_2_of_large_images_is_shorter_and_wider(trained, tmp_path, monkeypatch):
+def test_stage_2_of_large_images_is_shorter_and_wider(trained, monkeypatch):
     words = [*(word for word in trained.stage2 if "steps" not in word), "--dry_run"]
     shutil.rmtree(trained.out / "stage2")
 
     def plan(*more):
-        lines = [line.split(maxsplit=1) for line in succeeded("train_stage2", *words, *more).splitlines()]
-        return {name: value for name, value in lines}
+        return dict(line.split(maxsplit=1) for line in succeeded("train_stage2", *words, *more).splitlines())
 
     small = plan()
     monkeypatch.setattr("synthmed_tf.networks.pix2pix.LARGE", 64)

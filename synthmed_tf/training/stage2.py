@@ -15,7 +15,7 @@ from synthmed_tf.training import loop
 GRID = 8  # pairs in a picture of samples
 MEASURED = 32  # synthetic and real photographs
 CLOSE = 1.0  # of the least KID: of so few it wavers by half, and is least while vessels are faint; where the discriminator wins it is far more
-LARGE_STEPS = 2500  # of small_data from pix2pix.LARGE on: the wider generator learns sooner, and after 3,000 steps D made it tear the rim of DRIVE's photographs
+LARGE_STEPS = 2500  # of small_data from pix2pix.LARGE on: the wider generator learns sooner, and from step 3,000 on D made it tear the rim of DRIVE's photographs
 FIELD_SCALE = 2.0  # pixels
 RIDGE = 0.5  # of a warped centreline
 NOISE_SCALES = (1, 4, 16)  # pixels
