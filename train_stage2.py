@@ -26,7 +26,6 @@ def main(settings):
 
     from synthmed_tf import records, synthesis
     from synthmed_tf.datasets.prepare import prepare
-    from synthmed_tf.networks import pix2pix
     from synthmed_tf.training import loop, stage2
 
     first = flags.read_settings(out / "stage1")
@@ -46,8 +45,6 @@ def main(settings):
             f"{masks.folder}: made from --data={first['data']}, now --data={settings['data']}; give the same to both stages"
         )
     settings["image_size"], settings["holdout"] = tuple(first["image_size"]), first["holdout"]
-    if settings["preset"] == "small_data" and min(settings["image_size"]) >= pix2pix.LARGE and not {"steps", "epochs"} & settings["given"]:
-        settings["steps"] = stage2.LARGE_STEPS
     options = {"out_dir": out, "skip_bad_files": first["skip_bad_files"], "chest_xrays": first.get("chest_xrays")}
     drawn = prepare(first["data"], settings["data_dir"], settings["image_size"], holdout=first["holdout"], **options)
     if drawn.name != first["prepared"]:

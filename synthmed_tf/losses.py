@@ -31,6 +31,16 @@ def l1(images, targets):
     return tf.reduce_mean(tf.abs(tf.cast(targets, tf.float32) - tf.cast(images, tf.float32)))
 
 
+def feature_matching(features, targets):
+    """Mean of L1 over the layers of a discriminator; the targets get no gradient. Wang et al. 2018, "High-Resolution Image
+    Synthesis and Semantic Manipulation with Conditional GANs", eq. 4 (there with a sum over layers).
+
+    Args:
+      features, targets: lists of what each layer makes of fake and of real images, of the same shapes.
+    """
+    return tf.add_n([l1(own, tf.stop_gradient(target)) for own, target in zip(features, targets, strict=True)]) / len(features)
+
+
 def squared_error(values, targets):
     """Mean (target - value)^2 over batch, pixels and channels. Liu et al. 2023, "Flow Straight and Fast", eq. 1."""
     return tf.reduce_mean(tf.square(tf.cast(targets, tf.float32) - tf.cast(values, tf.float32)))

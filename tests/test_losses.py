@@ -48,6 +48,15 @@ def test_l1_is_the_mean_absolute_difference():
     np.testing.assert_allclose(losses.l1(images, targets), np.abs(images - targets).mean(), rtol=1e-6)
 
 
+def test_feature_matching_is_the_mean_of_l1_over_layers_and_moves_no_target():
+    own, target = ([tf.Variable(tf.cast(_logits(2, size, size, 3, seed=seed), tf.float32)) for size in (4, 2)] for seed in (0, 1))
+    with tf.GradientTape() as tape:
+        loss = losses.feature_matching(own, target)
+    expected = np.mean([np.abs(a.numpy() - b.numpy()).mean() for a, b in zip(own, target, strict=True)])
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    assert [gradient is None for gradient in tape.gradient(loss, [*own, *target])] == [False, False, True, True]
+
+
 def test_squared_error_is_the_mean_square_of_the_difference():
     values, targets = _logits(2, 5, 4, 3), _logits(2, 5, 4, 3, seed=1)
     variable = tf.Variable(values, dtype=tf.float32)

@@ -285,6 +285,15 @@ def test_patches_that_the_discriminator_sees(preset, size, patch, monkeypatch):
     assert np.ptp(np.flatnonzero(reached.any(0))) + 1 == patch + around
 
 
+def test_features_of_the_discriminator_are_what_its_activations_give():
+    model = pix2pix.discriminator((64, 80), preset="small_data")
+    pair = _noise(2, 64, 80, 4)
+    logits, features = pix2pix.with_features(model)(pair)
+    np.testing.assert_array_equal(logits, model(pair))
+    assert [feature.shape for feature in features] == [(2, 32, 40, 32), (2, 16, 20, 64), (2, 15, 19, 128)]
+    np.testing.assert_allclose(model.layers[-1](model.layers[-2](model.layers[-3](features[-1]))), logits, atol=1e-5)
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("size", [(80, 112), (144, 64)])
 def test_generator_and_discriminator_of_any_size(preset, size):

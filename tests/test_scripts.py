@@ -720,19 +720,17 @@ def test_unlabelled_test_images_are_said_and_holdout_mends_it(original, tmp_path
     assert mended["real"]["test_split"] == "2 groups held out of the training images"
 
 
-def test_stage_2_of_large_images_is_shorter_and_wider(trained, monkeypatch):
+def test_stage_2_of_large_images_is_wider(trained, monkeypatch):
     words = [*(word for word in trained.stage2 if "steps" not in word), "--dry_run"]
     shutil.rmtree(trained.out / "stage2")
 
-    def plan(*more):
-        return dict(line.split(maxsplit=1) for line in succeeded("train_stage2", *words, *more).splitlines())
+    def parameters():
+        plan = dict(line.split(maxsplit=1) for line in succeeded("train_stage2", *words).splitlines())
+        return int(plan["generator"].split()[0].replace(",", ""))
 
-    small = plan()
+    small = parameters()
     monkeypatch.setattr("synthmed_tf.networks.pix2pix.LARGE", 64)
-    large = plan()
-    parameters = [int(each["generator"].split()[0].replace(",", "")) for each in (small, large)]
-    assert (small["steps"], large["steps"]) == ("4000", "2500") and parameters[1] > 3 * parameters[0]
-    assert plan("--steps=7")["steps"] == "7" and plan("--preset=pix2pix", "--epochs=1")["epochs"] == "1"
+    assert parameters() > 3 * small
 
 
 def test_evaluate_against_another_set_leaves_the_labels_of_its_own(trained, tmp_path):

@@ -957,7 +957,7 @@ def tiny_stage2():
     return stage2.Stage2(generator, discriminator, False)
 
 
-STAGE2 = {"seed": 4, "warp": False, "jitter": 0, "l1": 10.0, "most_accurate": 1.0, "colours": False, "noise": False, "grain": False}
+STAGE2 = {"seed": 4, "warp": False, "jitter": 0, "l1": 10.0, "feature_matching": 0.0, "most_accurate": 1.0, "colours": False, "noise": False, "grain": False}
 
 
 def by_hand(networks, photograph, mask, l1_weight):
@@ -991,6 +991,44 @@ def check_step(networks, settings, stack, photograph, mask):
 def test_a_step_of_stage_2_is_the_algorithm_by_hand(l1):
     stack = RNG.uniform(-1, 1, [2, 8, 8, 5]).astype(np.float32)
     check_step(tiny_stage2(), STAGE2 | {"l1": l1}, stack, stack[..., :3], np.where(stack[..., 3] > 0, 1.0, -1.0))
+
+
+def test_feature_matching_pulls_fakes_to_what_the_discriminator_makes_of_real_photographs():
+    networks = tiny_stage2()
+    pair = networks.discriminator.input
+    features = tf.keras.layers.LeakyReLU(0.2)(tf.keras.layers.Conv2D(2, 1)(pair))
+    networks.discriminator = tf.keras.Model(pair, tf.keras.layers.Conv2D(1, 1, kernel_initializer="zeros")(features))
+    w = np.random.default_rng(5).normal(size=[4, 2])
+    networks.discriminator.set_weights([w[None, None], np.zeros(2), np.zeros([1, 1, 2, 1]), np.zeros(1)])  # each logit is 0
+    stack = np.random.default_rng(6).uniform(-1, 1, [2, 8, 8, 5]).astype(np.float32)
+    photograph, mask = stack[..., :3].reshape(-1, 3), np.where(stack[..., 3] > 0, 1.0, -1.0).reshape(-1, 1)
+    a, c = (value.copy() for value in networks.generator.get_weights())
+
+    stage2.make_step(networks, [sgd(), sgd()], STAGE2 | {"l1": 0.0, "feature_matching": 7.0})(tf.constant(3, tf.int64), stack)
+
+    own, real = (np.concatenate([mask, shown], -1) @ w for shown in (mask @ a[0, 0] + c, photograph))
+    own_slope = np.where(own > 0, 1, 0.2)
+    by_feature = np.sign(own * own_slope - np.where(real > 0, real, 0.2 * real)) * own_slope / own.size
+    to_fake = 7.0 * by_feature @ w[1:].T
+    new_a, new_c = networks.generator.get_weights()
+    np.testing.assert_allclose(new_a[0, 0], a[0, 0] - mask.T @ to_fake, atol=1e-5)
+    np.testing.assert_allclose(new_c, c - to_fake.sum(0), atol=1e-5)
+
+
+def test_of_warped_pairs_the_discriminator_sees_fakes_inside_the_field_of_view_alone():
+    stack = np.random.default_rng(7).uniform(-1, 1, [2, 8, 8, 5]).astype(np.float32)
+    stack[..., 4] = np.arange(8) < 5
+    stack[:, :, 5:, :3] = -1
+    by_g = {}
+    for warp in (True, False):
+        networks = tiny_stage2()
+        networks.discriminator.set_weights([np.ones([1, 1, 4, 1]), np.zeros(1)])
+        found = stage2.make_step(networks, [sgd(), sgd()], STAGE2 | {"warp": warp})(tf.constant(3, tf.int64), stack)
+        by_g[warp] = float(found["adversarial"])
+    mask, (a, c) = np.where(stack[..., 3:4] > 0, 1.0, -1.0), tiny_stage2().generator.get_weights()
+    fake = mask @ a[0, 0] + c
+    for warp, shown in ((True, np.where(stack[..., 4:] > 0, fake, -1)), (False, fake)):
+        np.testing.assert_allclose(by_g[warp], softplus(-(mask[..., 0] + shown.sum(-1))).mean(), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("wrong", "learns"), [(4, 1.0), (3, 0.0), (0, 0.0), (20, 1.0)])

@@ -177,6 +177,12 @@ def discriminator(image_size, in_channels=1, out_channels=3, preset="pix2pix"):
     return tf.keras.Model(pair, logits, name="discriminator")
 
 
+def with_features(discriminator):
+    """The same discriminator, which returns (logits, [what each of its activations gives, ...])."""
+    layers = [layer.output for layer in discriminator.layers if isinstance(layer, tf.keras.layers.LeakyReLU)]
+    return tf.keras.Model(discriminator.input, (discriminator.output, layers))
+
+
 def _patch_convolution(x, filters, kernel, stride, preset, dtype=None):
     """Zero padding of 1 on every side for stride 1 too, as in the published code: 30 x 30 logits at 256 pixels."""
     x = tf.keras.layers.ZeroPadding2D(1)(x) if stride == 1 else x

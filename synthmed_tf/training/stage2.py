@@ -15,7 +15,6 @@ from synthmed_tf.training import loop
 GRID = 8  # pairs in a picture of samples
 MEASURED = 32  # synthetic and real photographs
 CLOSE = 1.0  # of the least KID: of so few it wavers by half, and is least while vessels are faint; where the discriminator wins it is far more
-LARGE_STEPS = 2500  # of small_data from pix2pix.LARGE on: the wider generator learns sooner, and from step 3,000 on D made it tear the rim of DRIVE's photographs
 FIELD_SCALE = 2.0  # pixels
 RIDGE = 0.5  # of a warped centreline
 NOISE_SCALES = (1, 4, 16)  # pixels
@@ -312,9 +311,12 @@ def make_step(networks, optimizers, settings, replicas=1):
     """The training step: (step number, [batch, height, width, channels + 2]: photograph, mask, field of view as from `warped`) -> losses.
 
     Isola et al. 2017 eq. 1-4: one update of D (cross entropy, halved as in their § 3.3) and one of G
-    (non-saturating + l1 * L1), both on the same fake photographs.
+    (non-saturating + l1 * L1), both on the same fake photographs. Small_data adds the feature matching of Wang et al. 2018,
+    so that a fake photograph looks to D like the real one of its mask, and D, which soon tells 20 photographs from fakes by
+    something, goes on teaching. Where pairs are warped D sees fakes inside the field of view alone: its rim is the same in
+    all warps, which G cannot know.
     """
-    generator, discriminator = networks.generator, networks.discriminator
+    generator, discriminator = networks.generator, pix2pix.with_features(networks.discriminator)
     seed, jitter = settings["seed"], settings["jitter"]
 
     @tf.function
@@ -326,14 +328,18 @@ def make_step(networks, optimizers, settings, replicas=1):
         condition = with_noise(condition, key_dropout) if settings["noise"] else condition
         with tf.GradientTape(persistent=True) as tape:
             fake = generator([condition, key_dropout[None]], training=True)
-            real_logits = discriminator(tf.concat([mask, photograph], -1), training=True)
-            fake_logits = discriminator(tf.concat([mask, fake], -1), training=True)
+            shown = inside * (fake + 1) - 1 if settings["warp"] else fake
+            real_logits, real_features = discriminator(tf.concat([mask, photograph], -1), training=True)
+            fake_logits, fake_features = discriminator(tf.concat([mask, shown], -1), training=True)
             d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / 2
             adversarial = losses.generator_non_saturating(fake_logits)
             l1 = losses.l1(photograph, fake)
             learning = may_learn(real_logits, fake_logits, settings["most_accurate"])
-            scaled = learning * d_loss / replicas, (adversarial + settings["l1"] * l1) / replicas
-        for optimizer, loss, model in zip(optimizers[::-1], scaled, (discriminator, generator), strict=True):
+            g_loss = adversarial + settings["l1"] * l1
+            if settings["feature_matching"]:
+                g_loss += settings["feature_matching"] * losses.feature_matching(fake_features, real_features)
+            scaled = learning * d_loss / replicas, g_loss / replicas
+        for optimizer, loss, model in zip(optimizers[::-1], scaled, (networks.discriminator, generator), strict=True):
             gradients = tape.gradient(loss, model.trainable_variables)
             optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return {"discriminator": d_loss, "adversarial": adversarial, "l1": l1}
