@@ -45,6 +45,7 @@ def main(settings):
             f"{masks.folder}: made from --data={first['data']}, now --data={settings['data']}; give the same to both stages"
         )
     settings["image_size"], settings["holdout"] = tuple(first["image_size"]), first["holdout"]
+    settings |= stage2.for_size(settings)
     options = {"out_dir": out, "skip_bad_files": first["skip_bad_files"], "chest_xrays": first.get("chest_xrays")}
     drawn = prepare(first["data"], settings["data_dir"], settings["image_size"], holdout=first["holdout"], **options)
     if drawn.name != first["prepared"]:

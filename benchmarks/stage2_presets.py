@@ -67,6 +67,7 @@ def main(data_dir, out_dir, masks, minutes="6", *presets):
     for preset in presets or flags.STAGE2_PRESETS:
         settings = flags.apply_preset(dict.fromkeys(("steps", "epochs")) | {"preset": preset}, flags.STAGE2_PRESETS)
         settings |= {"image_size": size, "seed": 0, "batch_size": min(settings["batch_size"], len(real))}
+        settings = stage2.for_size(settings)
         folder = out / f"{preset}-{minutes}min"
         steps = flags.read_settings(folder)["steps"] if (folder / "flags.json").exists() else steps_in(60 * float(minutes), real, settings)
         settings |= {"steps": steps, "given": set(), "data": "drive"}

@@ -1001,6 +1001,7 @@ def test_feature_matching_pulls_fakes_to_what_the_discriminator_makes_of_real_ph
     w = np.random.default_rng(5).normal(size=[4, 2])
     networks.discriminator.set_weights([w[None, None], np.zeros(2), np.zeros([1, 1, 2, 1]), np.zeros(1)])  # each logit is 0
     stack = np.random.default_rng(6).uniform(-1, 1, [2, 8, 8, 5]).astype(np.float32)
+    stack[..., 4] = 1  # the field of view is everywhere
     photograph, mask = stack[..., :3].reshape(-1, 3), np.where(stack[..., 3] > 0, 1.0, -1.0).reshape(-1, 1)
     a, c = (value.copy() for value in networks.generator.get_weights())
 
@@ -1015,20 +1016,29 @@ def test_feature_matching_pulls_fakes_to_what_the_discriminator_makes_of_real_ph
     np.testing.assert_allclose(new_c, c - to_fake.sum(0), atol=1e-5)
 
 
-def test_of_warped_pairs_the_discriminator_sees_fakes_inside_the_field_of_view_alone():
+@pytest.mark.parametrize("matching", [1.0, 0.0])
+def test_with_feature_matching_the_discriminator_sees_fakes_inside_the_field_of_view_alone(matching):
     stack = np.random.default_rng(7).uniform(-1, 1, [2, 8, 8, 5]).astype(np.float32)
     stack[..., 4] = np.arange(8) < 5
     stack[:, :, 5:, :3] = -1
-    by_g = {}
-    for warp in (True, False):
-        networks = tiny_stage2()
-        networks.discriminator.set_weights([np.ones([1, 1, 4, 1]), np.zeros(1)])
-        found = stage2.make_step(networks, [sgd(), sgd()], STAGE2 | {"warp": warp})(tf.constant(3, tf.int64), stack)
-        by_g[warp] = float(found["adversarial"])
-    mask, (a, c) = np.where(stack[..., 3:4] > 0, 1.0, -1.0), tiny_stage2().generator.get_weights()
+    networks = tiny_stage2()
+    pair = networks.discriminator.input
+    networks.discriminator = tf.keras.Model(pair, tf.keras.layers.LeakyReLU(1.0)(tf.keras.layers.Conv2D(1, 1)(pair)))
+    networks.discriminator.set_weights([np.ones([1, 1, 4, 1]), np.zeros(1)])
+    mask, (a, c) = np.where(stack[..., 3:4] > 0, 1.0, -1.0), networks.generator.get_weights()
     fake = mask @ a[0, 0] + c
-    for warp, shown in ((True, np.where(stack[..., 4:] > 0, fake, -1)), (False, fake)):
-        np.testing.assert_allclose(by_g[warp], softplus(-(mask[..., 0] + shown.sum(-1))).mean(), rtol=1e-5)
+    shown = np.where(stack[..., 4:] > 0, fake, -1) if matching else fake
+    found = stage2.make_step(networks, [sgd(), sgd()], STAGE2 | {"feature_matching": matching})(tf.constant(3, tf.int64), stack)
+    np.testing.assert_allclose(found["adversarial"], softplus(-(mask[..., 0] + shown.sum(-1))).mean(), rtol=1e-5)
+
+
+def test_small_data_matches_features_of_large_images_alone():
+    preset = flags.STAGE2_PRESETS["small_data"] | {"preset": "small_data"}
+    found = {size: stage2.for_size(preset | {"image_size": size}) for size in ((192, 208), (176, 256))}
+    assert [settings["feature_matching"] > 0 for settings in found.values()] == [True, False]
+    assert found[192, 208] == preset | {"image_size": (192, 208)} and found[176, 256]["l1"] < preset["l1"]
+    other = flags.STAGE2_PRESETS["pix2pix"] | {"preset": "pix2pix", "image_size": (64, 64)}
+    assert stage2.for_size(other) == other
 
 
 @pytest.mark.parametrize(("wrong", "learns"), [(4, 1.0), (3, 0.0), (0, 0.0), (20, 1.0)])

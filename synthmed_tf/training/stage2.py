@@ -15,6 +15,7 @@ from synthmed_tf.training import loop
 GRID = 8  # pairs in a picture of samples
 MEASURED = 32  # synthetic and real photographs
 CLOSE = 1.0  # of the least KID: of so few it wavers by half, and is least while vessels are faint; where the discriminator wins it is far more
+SMALL_IMAGES = {"l1": 50.0, "feature_matching": 0.0}
 FIELD_SCALE = 2.0  # pixels
 RIDGE = 0.5  # of a warped centreline
 NOISE_SCALES = (1, 4, 16)  # pixels
@@ -297,6 +298,12 @@ def with_noise(condition, key):
     return tf.concat([condition, *planes], -1)
 
 
+def for_size(settings):
+    """`settings` with what small_data does otherwise below pix2pix.LARGE: SMALL_IMAGES. There cells of BU-BIL came out faint."""
+    small = settings["preset"] == "small_data" and min(settings["image_size"]) < pix2pix.LARGE
+    return settings | SMALL_IMAGES if small else settings
+
+
 def make_optimizer(settings, rate, model):
     """The preset's optimiser with this learning rate, built for the variables of `model`."""
     if settings["optimizer"] == "rmsprop":
@@ -313,8 +320,8 @@ def make_step(networks, optimizers, settings, replicas=1):
     Isola et al. 2017 eq. 1-4: one update of D (cross entropy, halved as in their § 3.3) and one of G
     (non-saturating + l1 * L1), both on the same fake photographs. Small_data adds the feature matching of Wang et al. 2018,
     so that a fake photograph looks to D like the real one of its mask, and D, which soon tells 20 photographs from fakes by
-    something, goes on teaching. Where pairs are warped D sees fakes inside the field of view alone: its rim is the same in
-    all warps, which G cannot know.
+    something, goes on teaching. D then sees fakes inside the field of view alone: its rim is the same in all warps, which G
+    cannot know.
     """
     generator, discriminator = networks.generator, pix2pix.with_features(networks.discriminator)
     seed, jitter = settings["seed"], settings["jitter"]
@@ -328,7 +335,7 @@ def make_step(networks, optimizers, settings, replicas=1):
         condition = with_noise(condition, key_dropout) if settings["noise"] else condition
         with tf.GradientTape(persistent=True) as tape:
             fake = generator([condition, key_dropout[None]], training=True)
-            shown = inside * (fake + 1) - 1 if settings["warp"] else fake
+            shown = inside * (fake + 1) - 1 if settings["feature_matching"] else fake
             real_logits, real_features = discriminator(tf.concat([mask, photograph], -1), training=True)
             fake_logits, fake_features = discriminator(tf.concat([mask, shown], -1), training=True)
             d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / 2
