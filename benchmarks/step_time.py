@@ -15,7 +15,7 @@ from synthmed_tf.training import loop, stage2
 
 def main(preset, size, batch, precision, steps=10):
     _, policy = loop.set_up(precision)
-    settings = {**flags.STAGE2_PRESETS[preset], "preset": preset, "seed": 0, "image_size": (int(size), int(size))}
+    settings = stage2.for_size({**flags.STAGE2_PRESETS[preset], "preset": preset, "seed": 0, "image_size": (int(size), int(size))})
     networks = stage2.build(settings, channels=3)
     optimizers = [stage2.make_optimizer(settings, 2e-4, model) for model in (networks.generator, networks.discriminator)]
     step = stage2.make_step(networks, optimizers, settings)
