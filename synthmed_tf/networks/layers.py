@@ -7,7 +7,7 @@ global generator: call tf.keras.utils.set_random_seed before building a network 
 import tensorflow as tf
 
 SCALE_SD = 0.02  # of the first scales of batch norm: published code of Radford et al. 2016 and Isola et al. 2017
-CLASS_LENGTH = 0.1  # of a generator's class vector, times that of z: by one as long DCGAN drew one picture a class (docs/RESULTS.md)
+CLASS_LENGTH = 0.1  # of a generator's class vector, times that of z: by one as long DCGAN drew one picture a class (docs/TRIALS.md)
 LEAK = 0.2  # slope of every LeakyReLU: Radford et al. 2016, section 3; Isola et al. 2017, section 6.1
 
 

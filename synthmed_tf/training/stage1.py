@@ -25,11 +25,11 @@ DRIFT = 0.001  # Karras et al. 2018, appendix A.1
 R1_SIDE = 64  # pixels, up to which r1 is what the preset says; beyond in proportion
 WARM_UP = 200  # steps
 FLOW_STEPS = 24  # from noise to image
-FRESH = 0.7  # of the noise at each of these steps: without it vessels wind, and masks are less like real ones (docs/RESULTS.md)
+FRESH = 0.7  # of the noise at each of these steps: without it vessels wind, and masks are less like real ones (docs/TRIALS.md)
 REFINED = 0.7  # of these steps, which a refiner does
 EARLIEST = 0.05  # time
 # Towards noise, of the times that are learned and stepped through (Esser et al. 2024, equation 23): what makes a mask is its layout, which is decided
-# there, and what makes a photograph is its detail (docs/RESULTS.md).
+# there, and what makes a photograph is its detail (docs/TRIALS.md).
 FLOW_SHIFT = {"mask": 3.0, "image": 1.0}
 DECODED_AT_ONCE = 8
 SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # the first batch's share of the moving averages ends as 0.9^24 = 8 %
