@@ -20,7 +20,7 @@ NOTHING_TO_TEST_ON = (
     "The test images of {} have no masks, so there is nothing to test on. Hold out training images in their place: run "
     "train_stage1.py with --holdout=5 and another --out_dir, and then the other two scripts with that --out_dir."
 )
-BENCHMARKS = ("segmentation", "distribution", "fidelity", "morphology", "copies", "classification")
+BENCHMARKS = ("segmentation", "distribution", "fidelity", "morphology", "copies", "privacy", "classification")
 MODELS = ("vgg16", "knn", "svm", "random_forest")
 
 

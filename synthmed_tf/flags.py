@@ -138,7 +138,7 @@ def define(script, values):
         text = "a second synthetic set to put beside it: the OUT_DIR of train_stage1.py --target=image, or the set itself"
         add(word, "baseline_dir", None, text)
         add(word, "report_dir", None, "where the report goes; default OUT_DIR/report")
-        text = "which to run, comma separated: segmentation, distribution, fidelity, morphology, copies, classification; default: all that the set allows"
+        text = "which to run, comma separated: segmentation, distribution, fidelity, morphology, copies (of masks), privacy, classification; default: all that the set allows"
         add(flags.DEFINE_list, "benchmarks", None, text)
         add(number, "unet_steps", 600, "training steps of each U-Net", lower_bound=1)
         add(number, "repeats", 3, "U-Nets or classifiers trained for each arm, each from its own seed", lower_bound=1)

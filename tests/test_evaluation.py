@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, recall_score
 
-from synthmed_tf.evaluation import comparison, distribution, morphology, segmentation
+from synthmed_tf.evaluation import comparison, distribution, morphology, privacy, segmentation
 from synthmed_tf.metrics.morphology import statistics
 from synthmed_tf.sample import Sample
 from synthmed_tf.training import segmenter
@@ -93,9 +93,10 @@ def test_shapes_are_measured_in_the_fields_of_view_where_all_have_them():
 def test_a_set_is_measured_by_what_it_has():
     training, synthetic, test = made("r", 5), made("s", 6), made("t", 4)
     against = {"real": training, "held_out": test, "seed": 3}
-    everything = ("segmentation", "distribution", "fidelity", "morphology", "copies")
+    everything = ("segmentation", "distribution", "fidelity", "morphology", "copies", "privacy")
     found = comparison.measure(synthetic, benchmarks=everything, **against)
-    assert list(found) == ["distribution", "fidelity", "morphology", "copies"]
+    assert list(found) == ["distribution", "fidelity", "privacy", "morphology", "copies"]
+    assert found["privacy"] == privacy.images(training, synthetic, test, 3)
     assert found["distribution"] == distribution.intensity(training, synthetic, 3)
     assert found["fidelity"] == distribution.fidelity_and_diversity(training, synthetic, test, 3)
     assert found["morphology"] == morphology.shapes(training, synthetic, test)
@@ -105,7 +106,7 @@ def test_a_set_is_measured_by_what_it_has():
         return [Sample(sample.id, sample.image, None, sample.field_of_view) for sample in samples]
 
     bare = comparison.measure(blind(synthetic), benchmarks=everything, **against)
-    assert list(bare) == ["distribution", "fidelity"] and bare["distribution"] == found["distribution"]
+    assert list(bare) == ["distribution", "fidelity", "privacy"] and bare["privacy"] == found["privacy"] and bare["distribution"] == found["distribution"]
     assert bare["fidelity"] == {"photographs": found["fidelity"]["photographs"]}
     against |= {"held_out": blind(test)}  # beside a set without masks, one that has them
     assert comparison.measure(synthetic, benchmarks=["fidelity"], **against) == {"fidelity": bare["fidelity"]}

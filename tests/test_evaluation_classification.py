@@ -333,10 +333,10 @@ def test_evaluate_of_classes_without_test_images(labelled, tmp_path):
 @pytest.mark.parametrize(
     "asked, has, runs, not_run",
     [
-        (None, "label", {"distribution", "fidelity", "classification"}, set()),
-        (None, "mask", {"distribution", "fidelity", "segmentation", "morphology", "copies"}, set()),
-        (None, "", {"distribution", "fidelity"}, {"segmentation", "morphology", "copies"}),
-        (None, "mask label", {"distribution", "fidelity", "classification", "segmentation", "morphology", "copies"}, set()),
+        (None, "label", {"distribution", "fidelity", "privacy", "classification"}, set()),
+        (None, "mask", {"distribution", "fidelity", "privacy", "segmentation", "morphology", "copies"}, set()),
+        (None, "", {"distribution", "fidelity", "privacy"}, {"segmentation", "morphology", "copies"}),
+        (None, "mask label", {"distribution", "fidelity", "privacy", "classification", "segmentation", "morphology", "copies"}, set()),
         (["copies", "classification"], "label", {"classification"}, {"copies"}),
         (["copies", "classification"], "mask", {"copies"}, {"classification"}),
     ],

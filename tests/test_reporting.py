@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from synthmed_tf import records
-from synthmed_tf.evaluation import comparison
+from synthmed_tf.evaluation import comparison, privacy
 from synthmed_tf.metrics import copies, distribution, fidelity, morphology, segmentation
 from synthmed_tf.reporting import figures, html, table, words
 from synthmed_tf.sample import InputError, Sample
@@ -115,6 +115,7 @@ def made_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
                 if (found := copies.closest_pair([s.mask for s in samples]))
             },
         },
+        "privacy": privacy.images(train, synthetic, test),
         "wall_seconds": 754.2,
         "real_images_shown": True,
     }  # fmt: skip
@@ -188,7 +189,7 @@ def test_every_tag_is_closed_and_every_picture_described(page_of_made):
 
     checker = Checker()
     checker.feed(page_of_made[0])
-    assert checker.open == [] and len(checker.described) == len(page_of_made[2]) == 4 and all(checker.described)
+    assert checker.open == [] and len(checker.described) == len(page_of_made[2]) == 5 and all(checker.described)
 
 
 def test_without_real_images_no_picture_and_no_id_of_one_is_left(made, page_of_made):
@@ -228,10 +229,10 @@ def test_what_is_missing_is_said_in_words(made):
     assert "one run, spread unknown" in lines and "not defined" in lines and "none to measure" in lines
 
     report["segmentation"] = {"unavailable": "The test images have no labels; give --holdout=5."}
-    del report["distribution"], report["copies"]
+    del report["distribution"], report["copies"], report["privacy"]
     page, text = written(report, *where)
     assert text.count("The test images have no labels; give --holdout=5.") == 2
-    assert "run evaluate.py with --benchmarks=copies" in text and len(pictures(page)) == 1
+    assert "run evaluate.py with --benchmarks=copies" in text and "--benchmarks=privacy" in text and len(pictures(page)) == 1
     lines = table.text(report)
     assert "--holdout=5" in lines and "--benchmarks=distribution" in lines
 
@@ -315,7 +316,7 @@ def test_a_baseline_stands_beside_the_set_and_leaves_no_picture_behind(made, tmp
     for shown in (True, False):
         page, text = written(report | {"real_images_shown": shown}, folder, real if shown else None, synthetic, tmp_path / "single")
         picture = (folder / "figures" / "baseline.png").read_bytes()
-        assert picture in pictures(page) and len(pictures(page)) == 4 + shown
+        assert picture in pictures(page) and len(pictures(page)) == 4 + 2 * shown
         assert "Beside the baseline" in text and "train_stage1.py --target=image" in text
         assert re.search(r"better than the baseline on \d of the 9 numbers", text)
         assert "KL of intensities, red lower" in text and "recall of photographs higher" in text
@@ -346,8 +347,25 @@ def test_grey_and_non_square_sets_of_other_names(tmp_path, size, channels, name)
     report, *where = made_report(tmp_path, size=size, channels=channels, name=name)
     page, text = written(report, *where)
     assert ("finds cells in" if name == "bubil" else "finds structures in") in text
-    assert "IterNet" not in text and len(pictures(page)) == 4
+    assert "IterNet" not in text and len(pictures(page)) == 5
     assert (text.count("red") > 0) == (channels == 3) or "grey" in text
+
+
+def test_the_audit_of_images_says_what_it_found_and_what_it_can_find(made, page_of_made):
+    report, _, text = made[0], *page_of_made[:2]
+    near = [report["privacy"][view]["near_copies"] for view in ("structure", "shading")]
+    assert f"Of 12 synthetic images {near[0]} by structure and {near[1]} by shading are more like a training image than every held-out image is" in text
+    lines = {line.split("  ")[1]: line for line in table.text(report).splitlines() if line.startswith("  ")}
+    assert f"{near[0]} (1.3)" in lines["near copies of 12 (by chance)"]
+    auc = report["privacy"]["shading"]["membership"]
+    assert lines["AUC of guessing who was learned from"].endswith(f"{auc['mean']:.2f} [{auc['interval'][0]:.2f}, {auc['interval'][1]:.2f}]")
+    assert f"{100 * report['privacy']['structure']['caught']['noisy']:.1f} %" in lines["planted copies found: noisy"]
+    alone = copy.deepcopy(report)
+    for view in ("structure", "shading"):
+        alone["privacy"][view] |= {"closer_to_training": None, "membership": None}
+    alone["privacy"]["protocol"]["held_out"] = 0
+    assert "than training images of different patients are like one another" in words.private(alone["privacy"])
+    assert "none to measure" in table.text(alone) and "AUC" not in words.private(alone["privacy"])
 
 
 def test_the_copies_figure_shows_the_training_mask_turned(made):

@@ -245,7 +245,7 @@ def test_a_baseline_is_measured_as_the_set_that_it_stands_beside(trained, tmp_pa
     manifest, refiner = records.read_manifest(single / "synthetic"), single / "stage1" / "refiner-2" / "checkpoints" / "ckpt-2"
     assert manifest["flags"]["model"] == "flow"  # as the photographs have colours
     assert manifest["refined_sha256"] == synthesis.checkpoint_sha256(refiner)
-    words = [f"--synthetic_dir={trained.out}", "--benchmarks=distribution,fidelity,morphology,copies"]
+    words = [f"--synthetic_dir={trained.out}", "--benchmarks=distribution,fidelity,morphology,copies,privacy"]
     before = contents(single)
 
     def report(*more):
@@ -256,9 +256,9 @@ def test_a_baseline_is_measured_as_the_set_that_it_stands_beside(trained, tmp_pa
     assert "baseline" not in alone and "Baseline" not in printed
     beside, printed = report(f"--baseline_dir={single}", "--noreal_images")
     assert beside["baseline"]["synthetic"] == records.read_manifest(single / "synthetic")
-    assert beside["baseline"].keys() == {"synthetic", "distribution", "fidelity"} and contents(single) == before
+    assert beside["baseline"].keys() == {"synthetic", "distribution", "fidelity", "privacy"} and contents(single) == before
     assert beside["command"].startswith("evaluate.py --benchmarks=") and "single" not in beside["command"]
-    assert all(beside[name] == alone[name] for name in ("distribution", "fidelity", "morphology", "copies"))
+    assert all(beside[name] == alone[name] for name in ("distribution", "fidelity", "morphology", "copies", "privacy"))
     kl = [part["distribution"]["kl_intensity"] for part in (beside, beside["baseline"])]
     assert kl[0]["real_vs_real"] == kl[1]["real_vs_real"] and kl[0]["synthetic_vs_real"] != kl[1]["synthetic_vs_real"]
     nearer = sum(value < kl[1]["synthetic_vs_real"][channel] for channel, value in kl[0]["synthetic_vs_real"].items())
@@ -268,7 +268,7 @@ def test_a_baseline_is_measured_as_the_set_that_it_stands_beside(trained, tmp_pa
     assert "Beside the baseline" in page and STEM not in page and str(single) not in page
 
     same, printed = report(f"--baseline_dir={trained.out / 'synthetic'}")
-    for name in ("synthetic", "distribution", "fidelity", "morphology", "copies"):
+    for name in ("synthetic", "distribution", "fidelity", "morphology", "copies", "privacy"):
         assert same["baseline"][name] == same[name]
     assert "better on 0 of" in printed
 

@@ -22,7 +22,7 @@ def applicable(asked, real, synthetic):
     has_masks, has_classes = "mask" in synthetic.features, bool(synthetic.class_names)
     if asked is None:
         classification = ["classification"] if has_classes and real.class_names else []
-        asked = ["distribution", "fidelity", *classification, *(OF_MASKS if has_masks or not classification else [])]
+        asked = ["distribution", "fidelity", "privacy", *classification, *(OF_MASKS if has_masks or not classification else [])]
     reasons = {} if has_masks else dict.fromkeys(OF_MASKS, NO_MASKS)
     reasons |= {} if has_classes else {"classification": NO_CLASSES}
     return set(asked) - reasons.keys(), {name: {"unavailable": reasons[name]} for name in asked if name in reasons}
@@ -35,14 +35,15 @@ def measure(synthetic, *, real, held_out, benchmarks, seed, photographs=None):
       synthetic: sequence of Samples with an image. Without masks, what compares masks is left out.
       real: sequence of Samples, those that the generator was trained on; with masks if the synthetic ones have them.
       held_out: sequence of real Samples that it was not trained on, the same; may be empty.
-      benchmarks: names among "distribution", "fidelity", "morphology", "copies"; others are left out.
-      seed: of the random halves and subsets.
+      benchmarks: names among "distribution", "fidelity", "morphology", "copies", "privacy"; others are left out.
+      seed: of all that is random.
       photographs: (real, held_out) to compare the photographs with, where stage 2 learned from another set than stage 1.
     """
     photographs = photographs or (real, held_out)
     functions = {
         "distribution": lambda: distribution.intensity(photographs[0], synthetic, seed),
         "fidelity": lambda: distribution.fidelity_and_diversity(real, synthetic, held_out, seed, photographs),
+        "privacy": lambda: privacy.images(photographs[0], synthetic, photographs[1], seed),
     }
     if synthetic[0].mask is not None:
         functions["morphology"] = lambda: morphology.shapes(real, synthetic, held_out)

@@ -64,6 +64,24 @@ def nearest_masks(triples):
     return figure
 
 
+def nearest_images(triples):
+    """Synthetic images above the training images that they are most like.
+
+    Args:
+      triples: [(synthetic image, training image, caption)], images [height, width, channels] uint8 or uint16, the training image turned as
+        it is likest.
+    """
+    height, width = triples[0][0].shape[:2]
+    figure = _figure(WIDTH / len(triples) * height / width * 2 + 0.3)
+    axes = figure.subplots(2, len(triples), squeeze=False)
+    for column, (synthetic, training, caption) in enumerate(triples):
+        _show(axes[0, column], synthetic, caption)
+        _show(axes[1, column], training)
+    for axis, label in zip(axes[:, 0], ("synthetic", "likest in training")):
+        axis.set_ylabel(label)
+    return figure
+
+
 def examples(sets):
     """P1 figures 5 and 7: the images of each set with their masks, one set above the other.
 

@@ -17,7 +17,7 @@ from synthmed_tf.sample import InputError
 
 SCHEMA_VERSION = 1  # of report.json
 EXAMPLES = 5  # real and synthetic pairs shown
-FIGURE_FILES = ("scores.png", "accuracies.png", "classes.png", "intensity.png", "nearest_masks.png", "examples.png", "baseline.png")
+FIGURE_FILES = ("scores.png", "accuracies.png", "classes.png", "intensity.png", "nearest_masks.png", "nearest_images.png", "examples.png", "baseline.png")
 PICTURE_FILES = ("rejected.png", "growth.png")  # that stage 1 left beside the synthetic set: P2's figures 1b and 2
 MOST_PIXELS = 2**25  # of such a picture
 
@@ -110,6 +110,20 @@ def _figures(report, real_dir, synthetic_dir, baseline_dir):
                     f"{letter}: {table.number(row['distance'])}",
                 )
                 for letter, row in zip("ABCDEF", rows)
+            ]
+        )
+    privacy = table.section(report, "privacy")
+    if shown and "photographs" not in report and (rows := privacy.get("structure", {}).get("likest")):
+        ours = _by_id(synthetic, {row["synthetic_id"] for row in rows})
+        theirs = _by_id(real, {row["training_id"] for row in rows})
+        drawn["nearest_images.png"] = figures.nearest_images(
+            [
+                (
+                    ours[row["synthetic_id"]].image,
+                    mask_copies.transform(theirs[row["training_id"]].image, row["symmetry"]),
+                    table.number(row["likeness"], ".2f"),
+                )
+                for row in rows
             ]
         )
     ours = _spread(synthetic, EXAMPLES)
@@ -243,6 +257,8 @@ def _context(report, drawn):
         "shape_rows": words.shape_rows(table.section(report, "morphology")),
         "shapes": words.shapes(table.section(report, "morphology")),
         "copies": copied,
+        "privacy": table.section(report, "privacy"),
+        "privacy_rows": table.privacy_rows(table.section(report, "privacy")),
         "filtered": table.filtered(report),
         "copy_rows": words.copy_rows(copied),
         "baseline": words.beside(report),

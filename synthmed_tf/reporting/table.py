@@ -3,6 +3,7 @@
 import math
 
 from synthmed_tf.metrics.fidelity import METRICS
+from synthmed_tf.metrics.privacy import VIEWS
 
 ARMS = {"real": "real", "synthetic_50": "50 synthetic", "synthetic": "synthetic", "real_and_synthetic": "both"}
 WIDTH = 100  # columns of the terminal table
@@ -35,6 +36,7 @@ def text(report):
     if shows(report, "copies"):
         lines += ["", *_copied(section(report, "copies"))]
     lines += [f"  {line}" for line in filtered(report)]
+    lines += ["", *_private(section(report, "privacy"))]
     lines += _baseline(report)
     return "\n".join(part for line in lines for part in _wrap(_printable(line)))
 
@@ -257,6 +259,44 @@ def _copied(copies):
     ]
     alike = ", ".join(f"{label} {number(pair['distance']) if pair else 'fewer than two'}" for label, pair in pairs)
     return lines + [f"  {'two most alike':<20}{alike}"]
+
+
+def _private(privacy):
+    if "unavailable" in privacy:
+        return ["Private?   " + privacy["unavailable"]]
+    row = "  {:<44}" + "{:>26}" * len(VIEWS)
+    lines = ["Private?   likeness of images to the likest training image, 1 = the same picture", row.format("", *VIEWS)]
+    return lines + [row.format(*cells) for cells in privacy_rows(privacy)]
+
+
+def privacy_rows(privacy):
+    """[(what, one cell for each of metrics.privacy.VIEWS)] of the audit of images."""
+    if "unavailable" in privacy:
+        return []
+    found = [privacy[view] for view in VIEWS]
+
+    def cells(key, text):
+        return ["none to measure" if each[key] is None else text(each[key]) for each in found]
+
+    def likeness(entry):
+        return f"{number(entry['max'])}, {number(entry['median'])}"
+
+    def share(entry):
+        return f"{number(entry['share'], '.2f')} ({' to '.join(number(each, '.2f') for each in entry['chance'])})"
+
+    def auc(entry):
+        return f"{number(entry['mean'], '.2f')} {extent(entry['interval'], '.2f')}"
+
+    control = "held-out images" if privacy["protocol"]["held_out"] else "training images of other patients"
+    near = [f"{each['near_copies']} ({number(each['by_chance'], '.1f')})" for each in found]
+    return [
+        ("synthetic images: likest, median", *cells("synthetic_to_training", likeness)),
+        (f"{control}: likest, median", *cells("control_to_training", likeness)),
+        (f"near copies of {privacy['protocol']['synthetic']} (by chance)", *near),
+        ("nearer to training than held-out (by chance)", *cells("closer_to_training", share)),
+        ("AUC of guessing who was learned from", *cells("membership", auc)),
+        *((f"planted copies found: {name}", *(percent(each["caught"][name]) for each in found)) for name in found[0]["caught"]),
+    ]
 
 
 def shared(report):

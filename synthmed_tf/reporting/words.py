@@ -29,7 +29,7 @@ CONVENTION_NAMES = {
 }
 P2_SETS = {"class": "lymph node tiles, normal or tumour", "gender": "chest X-rays", "age group": "chest X-rays"}
 ARM_NAMES = {"real": "real", "synthetic": "synthetic", "real_and_synthetic": "both"}
-NOT_COMPARED = "Whether images are copied from the training images was not measured, so nothing here says that the set is private."
+NOT_COMPARED = "Whether images are copied from the training images was not measured."
 LITERATURE = (  # on DRIVE at native resolution, inside the field of view, pooled: who, F1, AUC-ROC
     ("U-Net (Alom et al. 2018; orobix/retina-unet)", "0.814 to 0.816", "0.9755 to 0.979"),
     ("IterNet (Li et al. 2020)", "0.8205", "0.9816"),
@@ -37,15 +37,15 @@ LITERATURE = (  # on DRIVE at native resolution, inside the field of view, poole
 
 
 def summary(report, structure):
-    """Three sentences: useful, faithful, private; `structure` is what a mask marks, in the singular."""
-    segmentation, classification, distribution, morphology, copies = (
-        table.section(report, key) for key in ("segmentation", "classification", "distribution", "morphology", "copies")
+    """What the report says of useful, faithful and private; `structure` is what a mask marks, in the singular."""
+    segmentation, classification, distribution, morphology, copies, privacy = (
+        table.section(report, key) for key in ("segmentation", "classification", "distribution", "morphology", "copies", "privacy")
     )
     painted_after = (report.get("photographs") or {}).get("name")
     return [
         useful(segmentation, structure) if table.shows(report, "segmentation") else told_apart(classification),
         faithful(distribution, morphology, painted_after),
-        copied(copies) if table.shows(report, "copies") else NOT_COMPARED,
+        f"{copied(copies) + ' ' if table.shows(report, 'copies') else ''}{private(privacy)}",
     ]
 
 
@@ -278,6 +278,24 @@ def copied(copies):
     return (
         f"{nearer} of the {len(rows)} synthetic masks {'lies' if nearer == 1 else 'lie'} nearer to a training "
         f"mask ({closest}) than the nearest real test mask does ({table.number(controls['min'])}), {verdict}."
+    )
+
+
+def private(privacy):
+    """Whether images are near copies, whether an attacker can tell what was learned from, and what the audit would find."""
+    if "unavailable" in privacy:
+        return NOT_COMPARED
+    structure, shading, protocol = privacy["structure"], privacy["shading"], privacy["protocol"]
+    control = "every held-out image is" if protocol["held_out"] else "training images of different patients are like one another"
+    guess = ""
+    if structure["membership"]:
+        aucs = [f"{table.number(each['membership']['mean'], '.2f')} by {name}" for name, each in (("structure", structure), ("shading", shading))]
+        guess = f"Whoever guesses by likeness which images were learned from is right with AUC {' and '.join(aucs)}, where 0.5 is chance. "
+    shares = [share for each in (structure, shading) for share in each["caught"].values()]
+    found = " to ".join(dict.fromkeys(f"{100 * share:.0f}" for share in (min(shares), max(shares))))
+    return (
+        f"Of {protocol['synthetic']} synthetic images {structure['near_copies']} by structure and {shading['near_copies']} by shading are more like a training "
+        f"image than {control} ({table.number(structure['by_chance'], '.1f')} would be by chance). {guess}The audit finds {found} % of the copies planted to test it."
     )
 
 

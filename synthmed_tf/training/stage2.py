@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 import tensorflow as tf
-from scipy import ndimage
+from scipy import ndimage, stats
+from scipy.stats import qmc
 
 from synthmed_tf import augment, grain, images, losses, records
 from synthmed_tf.metrics import fidelity
@@ -15,7 +16,8 @@ from synthmed_tf.training import loop
 GRID = 8  # pairs in a picture of samples
 MEASURED = 32  # synthetic and real photographs
 CLOSE = 1.0  # of the least KID: of so few it wavers by half, and is least while vessels are faint; where the discriminator wins it is far more
-SMALL_IMAGES = {"l1": 50.0, "feature_matching": 0.0}
+MATCHED = 128  # pixels of the shorter side, from which on small_data matches features: BU-BIL's cells at 64 came out faint by it
+SMALL_IMAGES = {"l1": 50.0, "feature_matching": 0.0}  # what it does below
 FIELD_SCALE = 2.0  # pixels
 RIDGE = 0.5  # of a warped centreline
 NOISE_SCALES = (1, 4, 16)  # pixels
@@ -247,9 +249,7 @@ def translate(networks, masks, seed):
     """
     condition = np.where(masks, np.float32(1), np.float32(-1))
     if networks.colours is not None:
-        mean, factor = networks.colours
-        normal = np.clip(tf.random.stateless_normal([len(mean)], seed).numpy(), -2, 2)  # no colours far from all real ones
-        condition = with_colours(condition, (mean + factor @ normal).astype(np.float32)[None, None, None])
+        condition = with_colours(condition, drawn_colours(*networks.colours, *seed))
     if networks.noise:
         condition = with_noise(condition, tf.random.experimental.stateless_fold_in(seed, 1))
     photograph = networks.sampler([condition, tf.constant([seed], tf.int32)], training=networks.training_at_test_time).numpy()
@@ -265,7 +265,7 @@ def colours_of(photographs, inside):
 
     Small_data's generator is told them: a mask does not say how bright an eye is, and while the brightness is wrong by more than
     the vessels' contrast, the sign of every pixel's error, which is L1's gradient, says nothing about vessels. When sampling,
-    colours are drawn from the normal distribution fitted to the real ones, so the set varies in colour too.
+    colours are drawn from the normal distribution fitted to the real ones (`drawn_colours`), so the set varies in colour too.
 
     Args:
       photographs: [batch, height, width, c] float32. inside: [batch, height, width, 1] in {0, 1}.
@@ -277,6 +277,27 @@ def colours_of(photographs, inside):
     mean = tf.math.divide_no_nan(tf.reduce_sum(photographs * inside, [1, 2], keepdims=True), count)
     squares = tf.reduce_sum(tf.square(photographs - mean) * inside, [1, 2], keepdims=True)
     return tf.concat([mean, tf.sqrt(tf.math.divide_no_nan(squares, count))], -1)
+
+
+def drawn_colours(mean, factor, seed, index):
+    """Colours number `index` of those that are drawn from the normal distribution of mean [2c] and covariance factor @ factor.T.
+
+    The draws are a scrambled Sobol sequence (Owen 1998), so that a set of some hundred has the mean and the spread of the distribution, where
+    independent ones stray from both. None is more than 2 standard deviations out, as no real colours are near there.
+
+    Args:
+      mean: [2c]. factor: [2c, 2c].
+      seed: of the scrambling.
+      index: of the draw; those below 0, which nobody samples with, are another sequence.
+
+    Returns:
+      [1, 1, 1, 2c] float32.
+    """
+    sequence = qmc.Sobol(len(mean), rng=np.random.default_rng([seed, index < 0]))
+    if before := index if index >= 0 else -1 - index:
+        sequence.fast_forward(before)
+    normal = np.clip(stats.norm.ppf(sequence.random(1)[0]), -2, 2)
+    return (mean + factor @ normal).astype(np.float32)[None, None, None]
 
 
 def with_colours(masks, colours):
@@ -299,8 +320,8 @@ def with_noise(condition, key):
 
 
 def for_size(settings):
-    """`settings`, with SMALL_IMAGES in small_data below pix2pix.LARGE: BU-BIL's cells at 64 pixels came out faint without them."""
-    small = settings["preset"] == "small_data" and min(settings["image_size"]) < pix2pix.LARGE
+    """`settings`, with SMALL_IMAGES in small_data below MATCHED."""
+    small = settings["preset"] == "small_data" and min(settings["image_size"]) < MATCHED
     return settings | SMALL_IMAGES if small else settings
 
 
