@@ -31,17 +31,17 @@ def images(training, synthetic, test, seed=0):
       seed: of subsets, relabellings, bootstrap and the noise on planted copies.
     """
     training, synthetic, test = (spaced(samples, MOST) for samples in (training, synthetic, test))
-    square = len(set(training[0].image.shape[:2])) == 1
     some = spaced(training, PLANTED)
-    originals = np.array([training.index(sample) for sample in some])
+    originals = [training.index(sample) for sample in some]
     disguised = privacy.planted([sample.image for sample in some], [sample.field_of_view for sample in some], seed)
     groups = np.array([f"{sample.split} {sample.group or sample.id}" for sample in (*training, *test)])
-    queries = 2 * len(synthetic) + len(test or training) + len(some) * len(disguised)
+    square = len(set(training[0].image.shape[:2])) == 1
+    total = len(test or training) + len(some) * len(disguised) + len(synthetic) * (2 if test else 1)
     report = {}
-    with tqdm(total=queries * len(privacy.VIEWS), desc="near copies", unit="image") as bar:
+    with tqdm(total=total * len(privacy.VIEWS), desc="near copies", unit="image") as bar:
 
         def compared(ours, theirs):
-            """Likeness and symmetry of [n, ...] thumbnails to [m, ...] others, in chunks."""
+            """privacy.likeness in chunks."""
             found = []
             for start in range(0, len(ours), CHUNK):
                 found.append(privacy.likeness(ours[start : start + CHUNK], theirs, square))
@@ -49,38 +49,30 @@ def images(training, synthetic, test, seed=0):
             return [np.concatenate(each) for each in zip(*found, strict=True)]
 
         for view, surround in privacy.VIEWS.items():
-            learned, made, held_out = (
-                privacy.thumbnails([s.image for s in samples], [s.field_of_view for s in samples], surround) if samples else []
-                for samples in (training, synthetic, test)
-            )
+            learned, made, held_out = (_thumbnails(samples, surround) for samples in (training, synthetic, test))
             to_training, symmetry = compared(made, learned)
             control = compared(held_out if test else learned, learned)[0]
             if not test:
                 control[np.equal.outer(groups, groups)] = -1
-            likest, threshold = to_training.max(1), control.max()
+            threshold = control.max()
             caught = {}
             for name, (pictures, views) in disguised.items():
                 found = compared(privacy.thumbnails(pictures, views, surround), learned)[0]
                 caught[name] = float(np.mean((found.max(1) > threshold) & (found.argmax(1) == originals)))
-            to_held_out = compared(made, held_out)[0] if test else None
             report[view] = {
-                "synthetic_to_training": _most_and_median(likest),
+                "synthetic_to_training": _most_and_median(to_training.max(1)),
                 "control_to_training": _most_and_median(control.max(1)),
-                "near_copies": int((likest > threshold).sum()),
+                "near_copies": int((to_training.max(1) > threshold).sum()),
                 "by_chance": len(made) / (len(control) + 1),
-                "closer_to_training": privacy.closer_to_training(to_training, to_held_out, seed) if test else None,
-                "membership": privacy.membership(to_training, to_held_out, groups, seed) if test else None,
+                "closer_to_training": None,
+                "membership": None,
                 "caught": caught,
-                "likest": [
-                    {
-                        "synthetic_id": synthetic[row].id,
-                        "training_id": training[(column := int(to_training[row].argmax()))].id,
-                        "likeness": float(likest[row]),
-                        "symmetry": int(symmetry[row, column]),
-                    }
-                    for row in np.argsort(-likest, kind="stable")[:SHOWN]
-                ],
+                "likest": _likest(synthetic, training, to_training, symmetry),
             }
+            if test:
+                to_held_out = compared(made, held_out)[0]
+                report[view]["closer_to_training"] = privacy.closer_to_training(to_training, to_held_out, seed)
+                report[view]["membership"] = privacy.membership(to_training, to_held_out, groups, seed)
     protocol = {
         "control": "held-out images" if test else "training images beside those of other patients",
         "synthetic": len(synthetic),
@@ -92,6 +84,20 @@ def images(training, synthetic, test, seed=0):
         "seed": seed,
     }
     return report | {"protocol": protocol}
+
+
+def _thumbnails(samples, surround):
+    images, views = [sample.image for sample in samples], [sample.field_of_view for sample in samples]
+    return privacy.thumbnails(images, views, surround) if samples else None
+
+
+def _likest(synthetic, training, likeness, symmetry):
+    rows = []
+    for row in np.argsort(-likeness.max(1), kind="stable")[:SHOWN]:
+        column = int(likeness[row].argmax())
+        alike = {"likeness": float(likeness[row, column]), "symmetry": int(symmetry[row, column])}
+        rows.append({"synthetic_id": synthetic[row].id, "training_id": training[column].id, **alike})
+    return rows
 
 
 def _most_and_median(values):
