@@ -34,7 +34,7 @@ demo: $(VENV)/.installed
 		--batch_size=$(DEMO_STAGE1_BATCH) --num_samples=$(DEMO_SAMPLES)
 	$(BIN)/python train_stage2.py --data=phantom --out_dir=$(DEMO) --steps=$(DEMO_STAGE2_STEPS)
 	$(BIN)/python evaluate.py --synthetic_dir=$(DEMO) --unet_steps=$(DEMO_UNET_STEPS) --repeats=$(DEMO_REPEATS)
-	$(BIN)/python train_stage1.py --data=phantom_xray --target=image --out_dir=$(DEMO_XRAY) --image_size=$(DEMO_SIZE) --steps=$(DEMO_XRAY_STEPS)
+	$(BIN)/python train_stage1.py --data=phantom_xray --target=image --model=selfmod --out_dir=$(DEMO_XRAY) --image_size=$(DEMO_SIZE) --steps=$(DEMO_XRAY_STEPS)
 	$(BIN)/python evaluate.py --synthetic_dir=$(DEMO_XRAY) --models=knn,svm,random_forest --repeats=$(DEMO_REPEATS)
 
 # TensorFlow uses all cores by itself; a second process fills them where a test does not.

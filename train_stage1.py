@@ -2,7 +2,7 @@
 """Stage 1: noise -> geometry. Trains a generator on the masks of a real set and makes synthetic masks.
 
 With --target=image, noise -> photograph at once, and OUT_DIR/synthetic is written here: for labelled images, and as the single-GAN
-baseline (--model=selfmod: a colour set's default is no GAN).
+baseline (--model=selfmod: the default is no GAN).
 
     train_stage1.py --data=drive                     the real set in data/drive; results in out/stage1
     train_stage1.py --data=/my/set --image_size=256  any folder with images/ and masks/
@@ -41,7 +41,7 @@ def main(settings):
     )  # fmt: skip
     real = records.Records(prepared, "train")
     channels = real.manifest["channels"]
-    settings = flags.apply_preset(settings, flags.STAGE1_PRESETS, channels)
+    settings = flags.apply_preset(settings, flags.STAGE1_PRESETS)
     target = settings["target"]
     synthesis.require(real, target)
     flags.apply_classes(settings, real.class_names, channels)

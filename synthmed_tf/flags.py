@@ -96,7 +96,7 @@ def define(script, values):
         text = "mask (default): geometry, which stage 2 paints; image: a single network makes photographs at once, without stage 2"
         add(choice, "target", None, text, enum_values=["mask", "image"])
         text = (
-            "flow: a rectified flow (small_data's choice for masks and colour photographs); selfmod: a GAN with z at every layer (its choice for grey ones); "
+            "flow: a rectified flow (small_data's choice); selfmod: a GAN with z at every layer; "
             "dcgan: Radford et al. 2016 (paper's choice); pggan: Karras et al. 2018, which grows from 4 x 4 pixels"
         )
         add(choice, "model", None, text, enum_values=[*SMALL_DATA_MODELS])
@@ -246,14 +246,11 @@ def years(name, text):
     return int(match[1]), int(match[2])
 
 
-def apply_preset(settings, presets, channels=1):
-    """Fills in the preset's values where the user gave none; adds the preset's own settings beside the flags.
-
-    channels: of the real set's images, which small_data chooses stage 1's model by where it makes photographs.
-    """
+def apply_preset(settings, presets):
+    """Fills in the preset's values where the user gave none; adds the preset's own settings beside the flags."""
     preset = dict(presets[settings["preset"]])
     if "target" in preset and settings["preset"] == "small_data":
-        preset["model"] = settings["model"] or ("selfmod" if settings["target"] == "image" and channels == 1 else "flow")
+        preset["model"] = settings["model"] or "flow"
         preset |= SMALL_DATA_MODELS[preset["model"]]
     elif "target" in preset and settings["model"] in PAPER_MODELS:
         preset |= PAPER_MODELS[settings["model"]]

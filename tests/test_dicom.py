@@ -198,7 +198,7 @@ def test_a_synthetic_set_of_dicom_files_has_16_bits_and_no_trace_of_a_patient(tm
     spec = importlib.util.spec_from_file_location("script", Path(__file__).parent.parent / "train_stage1.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    words = [f"--data={tmp_path / 'own'}", f"--data_dir={tmp_path / 'data'}", f"--out_dir={tmp_path / 'out'}", "--target=image", "--batch_size=4"]
+    words = [f"--data={tmp_path / 'own'}", f"--data_dir={tmp_path / 'data'}", f"--out_dir={tmp_path / 'out'}", "--target=image", "--model=selfmod", "--batch_size=4"]
     script.main(flags.parse("train_stage1", "", ["train_stage1.py", *words]) | {"image_size": (16, 16)})
     made = records.Records(tmp_path / "out" / "synthetic")
     assert len(made) >= 12 and {sample.label for sample in made} == {"sick", "well"}

@@ -146,8 +146,7 @@ def test_a_preset_fills_in_what_was_not_given_and_nothing_else(script):
     [
         ([], "flow"),
         (["--target=mask"], "flow"),
-        (["--target=image"], "selfmod"),
-        (["--target=image", "--model=flow"], "flow"),
+        (["--target=image"], "flow"),
         (["--model=selfmod"], "selfmod"),
         (["--model=dcgan"], "dcgan"),
         (["--target=image", "--model=pggan"], "pggan"),
@@ -160,20 +159,6 @@ def test_small_data_has_settings_of_its_own_for_each_model(words, model):
     given = resolved(*words, "--steps=7")
     assert given["steps"] == 7 and given["learning_rate"] == settings["learning_rate"]
     assert resolved(*words, "--epochs=2")["steps"] is None
-
-
-@pytest.mark.parametrize(
-    ("words", "grey", "colour"),
-    [
-        (["--target=image"], "selfmod", "flow"),
-        (["--target=mask"], "flow", "flow"),
-        (["--target=image", "--model=pggan"], "pggan", "pggan"),
-        (["--target=image", "--preset=paper"], "dcgan", "dcgan"),
-    ],
-)
-def test_small_data_takes_the_flow_for_colour_photographs(words, grey, colour):
-    chosen = [flags.apply_preset(parse(*words), flags.STAGE1_PRESETS, channels)["model"] for channels in (1, 3)]
-    assert chosen == [grey, colour]
 
 
 @pytest.mark.parametrize("model", sorted(flags.SMALL_DATA_MODELS.keys() - flags.PAPER_MODELS.keys()))

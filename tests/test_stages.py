@@ -413,11 +413,11 @@ def test_fields_are_of_half_the_size_where_the_model_allows_it(model, size, expe
     [
         (["--image_size=64"], "flow", (64, 64, 2), 0),
         (["--image_size=512x576"], "flow", (256, 288, 2), 0),
-        (["--image_size=64x80", "--target=image", "--model=flow"], "flow", (64, 80, 3), 0),
+        (["--image_size=64x80", "--target=image"], "flow", (64, 80, 3), 0),
         (["--image_size=64", "--preset=paper", "--model=flow"], "flow", (64, 64, 1), 0),
         (["--model=selfmod"], "selfmod", (64, 64, 2), 64),
         (["--image_size=144x128", "--model=selfmod"], "selfmod", (72, 64, 2), 64),
-        (["--image_size=64", "--target=image"], "selfmod", (64, 64, 3), 64),
+        (["--image_size=64", "--target=image", "--model=selfmod"], "selfmod", (64, 64, 3), 64),
         (["--image_size=64", "--preset=paper", "--model=selfmod"], "selfmod", (64, 64, 1), 100),
         (["--image_size=144x128", "--model=dcgan"], "dcgan", (144, 128, 2), 100),
         (["--image_size=64", "--preset=paper"], "dcgan", (64, 64, 1), 100),
