@@ -149,6 +149,8 @@ def test_without_held_out_images_other_patients_are_the_control():
         assert found[view]["control_to_training"]["max"] < 0.95  # not the other picture of the same patient
         assert found[view]["membership"] is None and found[view]["closer_to_training"] is None
     assert found["protocol"]["held_out"] == 0
+    alone = audit.images([Sample(f"r{index}", image, group="a") for index, image in enumerate(pictures[:5])], samples("s", pictures[5:]), [])
+    assert all(alone[view]["near_copies"] < 5 for view in privacy.VIEWS)  # of one patient the other images are the control
 
 
 def test_a_fundus_photograph_is_found_among_others_in_every_disguise():
