@@ -6,7 +6,8 @@
 Real DRIVE, at the size of MASKS, a folder of masks that train_stage1.py made. Prints one row of a table for each preset: steps in these minutes, L1
 between the photographs of the official test masks and the real ones (grey levels of 255, in the field of view), KID of the photographs of
 200 synthetic masks against the test photographs, F1 on the test images of a U-Net trained on these pairs (600 steps, seed 0, in the
-field of view, pooled), and of what a U-Net trained on the real pairs finds in them against their masks. Goes on where it stopped.
+field of view, pooled), and of what a U-Net trained on the real pairs finds in them against their masks. OUT_DIR/presets.png has SHOWN of
+the masks above their photographs, one row a preset. Goes on where it stopped.
 """
 
 import sys
@@ -14,28 +15,30 @@ import time
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from synthmed_tf import flags, records, synthesis
 from synthmed_tf.datasets.prepare import prepare
 from synthmed_tf.metrics import fidelity, segmentation
 from synthmed_tf.training import loop, segmenter, stage2
 
-MADE = 200
+MADE, SHOWN = 200, 6
 TIMED = 4  # steps
 UNET_STEPS = 600
 
 
 def steps_in(seconds, real, settings):
-    """How many training steps take so long: the best of TIMED steps after the first one, which builds the graph."""
+    """How many training steps take so long, their warps included: the best of TIMED steps after the first one, which builds the graph."""
     pairs = stage2.real_pairs(real, settings["warp"])
     networks = stage2.build(settings, pairs.shape[-1] - 3)
     rates = settings["learning_rate"], settings["discriminator_rate"]
     models = networks.generator, networks.discriminator
     step = stage2.make_step(networks, [stage2.make_optimizer(settings, *pair) for pair in zip(rates, models, strict=True)], settings)
-    batch, times = np.delete(pairs[: settings["batch_size"]], -2, -1), []  # photograph, mask, field of view
+    some, times = pairs[: settings["batch_size"]], []
+    wall = stage2.wall_of_warped(some, 0) if settings["warp"] else None
     for index in range(1 + TIMED):
         began = time.monotonic()
-        step(np.int64(index), batch)
+        step(np.int64(index), stage2.warped(some, [0, index], wall) if settings["warp"] else np.delete(some, -2, -1))
         times.append(time.monotonic() - began)
     return max(1, round(seconds / min(times[1:])))
 
@@ -63,7 +66,7 @@ def main(data_dir, out_dir, masks, minutes="6", *presets):
     teacher, _ = segmenter.train(out / "unet-real", [real], UNET_STEPS, 0, name="U-Net (real)")
     real_threshold = threshold_of(teacher, list(real))
 
-    rows = []
+    rows, pictures = [], [np.repeat(sample.mask * np.uint8(255), 3, -1) for sample in masks[:SHOWN]]
     for preset in presets or flags.STAGE2_PRESETS:
         settings = flags.apply_preset(dict.fromkeys(("steps", "epochs")) | {"preset": preset}, flags.STAGE2_PRESETS)
         settings |= {"image_size": size, "seed": 0, "batch_size": min(settings["batch_size"], len(real))}
@@ -74,6 +77,7 @@ def main(data_dir, out_dir, masks, minutes="6", *presets):
         with loop.claim(folder, settings | {"precision": precision}):
             networks, result = stage2.train(folder, real, settings, steps)
             made = list(synthesis.pairs(networks, masks[:MADE], settings, with_field_of_view=True))
+            pictures += [sample.image for sample in made[:SHOWN]]
             painted = [stage2.translate(networks, sample.mask[None], [1, index])[0] for index, sample in enumerate(test)]
             errors = [
                 np.abs(image.astype(float) - sample.image)[sample.field_of_view[..., 0] > 0].mean()
@@ -84,6 +88,7 @@ def main(data_dir, out_dir, masks, minutes="6", *presets):
             model, _ = segmenter.train(folder / "unet", [made], UNET_STEPS, 0, name=f"U-Net ({preset})")
             own = f1(model, test, threshold_of(model, made))
         rows.append((preset, steps, result["seconds"], np.mean(errors), distance, own, f1(teacher, made, real_threshold)))
+    Image.fromarray(loop.picture_grid(np.stack(pictures), SHOWN)).save(out / "presets.png")
     print("| preset | steps | seconds | L1 | KID | F1 | agreement |")
     print("|---|---|---|---|---|---|---|")
     for preset, steps, *figures in rows:
