@@ -40,7 +40,7 @@ demo: $(VENV)/.installed
 # TensorFlow uses all cores by itself; a second process fills them where a test does not.
 test: $(VENV)/.installed-for-tests
 	$(BIN)/python -m ruff check .
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 clean:
 	rm -rf $(VENV) $(DEMO) $(DEMO_XRAY) build synthmed_tf.egg-info .pytest_cache .ruff_cache

@@ -9,6 +9,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports Te
 import pytest  # noqa: E402
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first, so that no process is left alone with them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """The folder of real data sets: $SYNTHMED_DATA_DIR, or ../shared/data beside the repository."""
