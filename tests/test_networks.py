@@ -435,13 +435,32 @@ def test_minibatch_standard_deviation_by_hand():
     assert np.max(collapsed[..., 5]) < 1e-3
 
 
-def test_upsample_convolution_is_nearest_upsampling_then_a_convolution():
+def test_joined_convolution_is_upsampling_joining_and_a_convolution():
     tf.keras.utils.set_random_seed(1)
-    x, layer = _noise(2, 5, 7, 6), layers.UpsampleConv2D(4)
-    result = layer(x)
-    upsampled = tf.keras.layers.UpSampling2D(interpolation="nearest")(x)
-    expected = tf.nn.conv2d(upsampled, tf.transpose(layer.kernel, [0, 1, 3, 2]), 1, "SAME")
+    x, skip, layer = tf.constant(_noise(2, 5, 7, 6)), tf.constant(_noise(2, 10, 14, 3)), layers.JoinedConvolution(4)
+    layer([x, skip])
+    layer.bias.assign([1.0, -2.0, 3.0, 0.5])
+    weights = _noise(2, 10, 14, 4)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([x, skip])
+        result = layer([x, skip])
+        joined = tf.concat([tf.keras.layers.UpSampling2D(interpolation="nearest")(x), skip], -1)
+        expected = tf.nn.conv2d(joined, layer.kernel, 1, "SAME") + layer.bias
+        of_result, of_expected = (tf.reduce_sum(weights * each) for each in (result, expected))
     np.testing.assert_allclose(result, expected, atol=1e-5)
+    for source in (x, skip, layer.kernel, layer.bias):
+        np.testing.assert_allclose(tape.gradient(of_result, source), tape.gradient(of_expected, source), atol=1e-4)
+
+
+def test_joined_convolution_begins_as_the_convolution_of_the_joined_maps():
+    tf.keras.utils.set_random_seed(1)
+    layer = layers.JoinedConvolution(4)
+    layer([_noise(1, 4, 4, 6), _noise(1, 8, 8, 3)])
+    tf.keras.utils.set_random_seed(1)
+    plain = tf.keras.layers.Conv2D(4, 3, kernel_initializer="he_normal")
+    plain.build([None, None, None, 9])
+    for found, expected in zip(layer.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_crop_like_cuts_bottom_and_right():

@@ -22,6 +22,7 @@ from synthmed_tf.networks.layers import (
     SCALE_SD,
     BatchStatisticsNormalization,
     CropLike,
+    JoinedConvolution,
     SeededDropout,
     batch_norm,
     instance_norm,
@@ -32,6 +33,7 @@ from synthmed_tf.networks.layers import (
 TRAINING_AT_TEST_TIME = {"pix2pix": True, "vess2ret": False, "authors2017": False, "small_data": False}
 DETAIL, DETAIL_WINDOW = 8.0, 5  # small_data's discriminator also sees tanh(DETAIL * what differs from the mean over so many pixels)
 LARGE = 192  # pixels of the shorter side, from which on small_data's discriminator sees patches of 70 pixels and its generator is twice as wide
+JOINED = 32  # pixels of a map's shorter side, from which on small_data's decoder has JoinedConvolution, which is slower below
 DROPOUT = 0.5  # on the first three decoder layers: Isola et al. 2017, section 6.1.1
 
 
@@ -132,10 +134,13 @@ def _small_data_generator(mask, seed, out_channels, preset):
         x = leaky_relu()(instance_norm()(x) if 0 < level else x)
         skips.append(x)
     for filters, skip in zip(decoder, reversed(skips[:-1]), strict=True):
-        x = tf.keras.layers.UpSampling2D(interpolation="nearest")(x)
-        x = x if x.shape[1:3] == skip.shape[1:3] else CropLike()([x, skip])
-        x = tf.keras.layers.Concatenate()([x, skip])
-        x = tf.keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal")(x)
+        if min(skip.shape[1:3]) >= JOINED and not any(side % 2 for side in skip.shape[1:3]):
+            x = JoinedConvolution(filters)([x, skip])
+        else:
+            x = tf.keras.layers.UpSampling2D(interpolation="nearest")(x)
+            x = x if x.shape[1:3] == skip.shape[1:3] else CropLike()([x, skip])
+            x = tf.keras.layers.Concatenate()([x, skip])
+            x = tf.keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal")(x)
         x = leaky_relu()(instance_norm()(x) if skip is not mask else x)
     x = leaky_relu()(tf.keras.layers.Conv2D(decoder[-1], 3, padding="same", kernel_initializer="he_normal")(x))
     return tf.keras.layers.Conv2D(out_channels, 3, padding="same", kernel_initializer=normal_002())(x)
