@@ -489,7 +489,8 @@ def test_networks_are_shown_real_fields_warped_at_full_size_and_dark_outside(str
     np.testing.assert_allclose(stage1.shown(stack, [1, 2], networks, settings), shown_of(stack, stride), atol=1e-6)
     assert not warps
     found = stage1.shown(stack, [1, 2], networks, settings | {"warp": True})
-    upside_down = np.concatenate([shown_of(stack)[:, ::-1], stack[..., 1:]], -1)  # the field of view is not warped
+    before = shown_of(stack) if target == "mask" else stack[..., :1]  # photographs go on beyond it
+    upside_down = np.concatenate([before[:, ::-1], stack[..., 1:]], -1)  # the field of view is not warped
     np.testing.assert_allclose(found, shown_of(upside_down, stride), atol=1e-6)
     assert warps == [((3, 8, 12, 1), [1, 2], (False, target == "image"))]
 
@@ -1113,8 +1114,10 @@ def test_warped_photographs_end_at_the_unwarped_rim_and_hold_no_darkness_from_it
     photographs = stage2.warped(np.concatenate([stage2.real_pairs([sample], True)] * 8), [4, 3], 0.0)[..., :3]
     assert (photographs[:, view[..., 0] == 0] == -1).all()
     np.testing.assert_allclose(photographs[:, view[..., 0] > 0], 200 / 127.5 - 1, atol=1e-5)
-    unfilled = stage2.real_pairs([sample])[0]
-    np.testing.assert_allclose(unfilled[..., :3], bright / 127.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(stage2.real_pairs([sample])[0][..., :3], bright / 127.5 - 1, atol=1e-6)
+    fields = stage1.real_fields([sample], {"target": "image", "warp": True})
+    single = stage1.shown(tf.constant(fields), [4, 3], tiny_gan((128, 128)), {"target": "image", "warp": True})
+    np.testing.assert_allclose(single, np.where(view, 200 / 127.5 - 1, -1.0)[None] * np.ones(3), atol=1e-5)
 
 
 def test_colours_are_mean_and_deviation_inside_the_field_of_view():

@@ -336,8 +336,9 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
 def real_fields(real, settings):
     """The masks, or photographs in [-1, 1], as stage 1 sees them, with their fields of view.
 
-    With field_scale, given for images of 128 pixels or less, each mask is images.wall_and_centreline's two fields; without, one of -1 and 1. With warp (small_data),
-    eyes are all turned so that the side with the thicker vessels, where the optic disc is, is on the left.
+    With field_scale, given for images of 128 pixels or less, each mask is images.wall_and_centreline's two fields; without, one of -1 and 1.
+    With warp (small_data), eyes are all turned so that the side with the thicker vessels, where the optic disc is, is on the left, and
+    photographs go on beyond their fields of view (images.filled).
 
     Returns:
       [count, height, width, channels + 1] float32: the fields in [-1, 1]; the field of view in {0, 1}.
@@ -347,6 +348,7 @@ def real_fields(real, settings):
         inside = sample.field_of_view
         if settings["target"] == "image":
             photograph = sample.image / (np.iinfo(sample.image.dtype).max / 2) - 1
+            photograph = images.filled(photograph, inside) if settings["warp"] else photograph
             inside = np.ones_like(photograph[..., :1]) if inside is None else inside
             fields.append(np.concatenate([photograph, inside], -1, dtype=np.float32))
             continue
@@ -523,7 +525,8 @@ def shifted(times, shift):
 def shown(stack, key, networks, settings):
     """What a network is shown of a batch from real_fields: warped where settings["warp"], at the size of the fields."""
     real, inside = stack[..., :-1], stack[..., -1:]
-    real = tf.where(inside > 0, real, -1.0)
+    if settings["target"] == "mask" or not settings["warp"]:
+        real = tf.where(inside > 0, real, -1.0)
     if settings["warp"]:
         options = {"zoom": 1.04, "elastic": 0.015, "flip": (False, settings["target"] == "image")} | networks.warp
         real = augment.random_warp(real, key, **options)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import tensorflow as tf
-from scipy import ndimage, stats
+from scipy import stats
 from scipy.stats import qmc
 
 from synthmed_tf import augment, grain, images, losses, records
@@ -20,7 +20,6 @@ MATCHED = 128  # pixels of the shorter side, from which on small_data matches fe
 SMALL_IMAGES = {"l1": 50.0, "feature_matching": 0.0}  # what it does below
 FIELD_SCALE = 2.0  # pixels
 RIDGE = 0.5  # of a warped centreline
-RIM = 64  # what part of the shorter side is the rim of a field of view, where photographs are dark, or mixed with the black around
 NOISE_SCALES = (1, 4, 16)  # pixels
 
 
@@ -186,16 +185,13 @@ def measurement(networks, real, masks, settings):
 def real_pairs(real, filled=False):
     """[count, height, width, channels + 3] float32: photograph in [-1, 1], images.wall_and_centreline, field of view in {0, 1}.
 
-    With filled, each pixel outside the field of view and at its rim is as the nearest one inside, for a warp to move in.
+    With filled, the photograph goes on beyond its field of view; see images.filled.
     """
     pairs = []
     for sample in real:
         inside = np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view
         photograph = sample.image.astype(np.float32) / (np.iinfo(sample.image.dtype).max / 2) - 1
-        within = ndimage.distance_transform_edt(np.pad(inside[..., 0], 1))[1:-1, 1:-1] > min(inside.shape[:2]) / RIM
-        if filled and sample.field_of_view is not None and within.any():
-            nearest = ndimage.distance_transform_edt(~within, return_distances=False, return_indices=True)
-            photograph = photograph[tuple(nearest)]
+        photograph = images.filled(photograph, sample.field_of_view) if filled else photograph
         fields = images.wall_and_centreline(sample.mask, FIELD_SCALE)
         pairs.append(np.concatenate([photograph, fields, inside], -1, dtype=np.float32))
     return np.stack(pairs)
