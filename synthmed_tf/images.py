@@ -29,6 +29,7 @@ _DECODING_ERRORS = (  # what Pillow raises on broken or hostile files
 SKELETON_BONUS = 0.3  # measured on DRIVE at 128: 0 keeps 53 % of the vessels' length, 0.3 61 %, 1 67 % but thins them
 CENTRELINE_WEIGHT = 0.3  # of the centreline beside the wall: the ridge of a thin vessel is the first thing that blurs
 RIM = 64  # what part of the shorter side the rim of a field of view is: photographs are dark there, or blended with the black around
+DARKEST = 1 / 255  # share of light that a rim lets pass at least, so that it is told from what is outside
 _MAX_FIELD = 1 - 2.0**-20  # distance fields stay inside the open interval, where atanh is finite in float32
 
 
@@ -108,20 +109,23 @@ def filled(photograph, inside):
     """A photograph that goes on beyond its field of view, for a warp to move in: what is at the rim or outside is as the nearest pixel within.
 
     Args:
-      photograph: [height, width, channels].
+      photograph: [height, width, channels] float in [-1, 1].
       inside: [height, width, 1] in {0, 1}, its field of view; None, or one of hardly more than a rim, changes nothing.
 
     Returns:
-      As photograph.
+      (the photograph filled; [height, width, 1] in [0, 1]: what share of its light passes the rim, 1 within and 0 outside). The light of the
+      one that passes the other is, but for colour, the photograph again.
     """
     from scipy import ndimage
 
     if inside is None:
-        return photograph
+        return photograph, np.ones_like(photograph[..., :1])
     within = ndimage.distance_transform_edt(np.pad(inside[..., 0], 1))[1:-1, 1:-1] > min(inside.shape[:2]) / RIM
     if not within.any():
-        return photograph
-    return photograph[tuple(ndimage.distance_transform_edt(~within, return_distances=False, return_indices=True))]
+        return photograph, inside
+    found = photograph[tuple(ndimage.distance_transform_edt(~within, return_distances=False, return_indices=True))]
+    before, after = ((each + 1).mean(-1, keepdims=True) for each in (photograph, found))
+    return found, inside * np.clip((before + DARKEST) / (after + DARKEST), DARKEST, 1)
 
 
 def estimate_field_of_view(image):

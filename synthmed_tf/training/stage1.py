@@ -338,17 +338,18 @@ def real_fields(real, settings):
 
     With field_scale, given for images of 128 pixels or less, each mask is images.wall_and_centreline's two fields; without, one of -1 and 1.
     With warp (small_data), eyes are all turned so that the side with the thicker vessels, where the optic disc is, is on the left, and
-    photographs go on beyond their fields of view (images.filled).
+    photographs go on beyond their fields of view, of which each pixel then is the share of light that passes (images.filled).
 
     Returns:
-      [count, height, width, channels + 1] float32: the fields in [-1, 1]; the field of view in {0, 1}.
+      [count, height, width, channels + 1] float32: the fields in [-1, 1]; the field of view in {0, 1}, or in [0, 1].
     """
     fields = []
     for sample in real:
         inside = sample.field_of_view
         if settings["target"] == "image":
             photograph = sample.image / (np.iinfo(sample.image.dtype).max / 2) - 1
-            photograph = images.filled(photograph, inside) if settings["warp"] else photograph
+            if settings["warp"]:
+                photograph, inside = images.filled(photograph, inside)
             inside = np.ones_like(photograph[..., :1]) if inside is None else inside
             fields.append(np.concatenate([photograph, inside], -1, dtype=np.float32))
             continue

@@ -97,7 +97,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         models = networks.generator, networks.discriminator
         optimizers = [make_optimizer(settings, rate, model) for rate, model in zip(rates, models, strict=True)]
     if settings["colours"]:
-        known = colours_of(pairs[..., :-3], pairs[..., -1:]).numpy()[:, 0, 0]
+        known = colours_of(pairs[..., -1:] * (pairs[..., :-3] + 1) - 1, np.sign(pairs[..., -1:])).numpy()[:, 0, 0]
         spread = np.cov(known, rowvar=False) if len(known) > 1 else np.zeros([known.shape[1]] * 2)
         networks.colours = known.mean(0), np.linalg.cholesky(spread + 1e-6 * np.eye(len(spread)))
     networks.has_view = real[0].field_of_view is not None
@@ -110,7 +110,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
 
     def grid():
         some = pairs[np.linspace(0, len(pairs) - 1, GRID).astype(int)]
-        masks, photographs = np.sign(some[..., -3:-2]), np.where(some[..., -1:] > 0, some[..., :-3], -1)
+        masks, photographs = np.sign(some[..., -3:-2]), some[..., -1:] * (some[..., :-3] + 1) - 1
         fakes = np.concatenate([translate(networks, mask[None] > 0, [seed, i]) for i, mask in enumerate(masks)])
         shown = np.concatenate([np.repeat(images.to_uint8(masks), photographs.shape[-1], -1), fakes, images.to_uint8(photographs)])
         return loop.picture_grid(shown, GRID)
@@ -185,13 +185,13 @@ def measurement(networks, real, masks, settings):
 def real_pairs(real, filled=False):
     """[count, height, width, channels + 3] float32: photograph in [-1, 1], images.wall_and_centreline, field of view in {0, 1}.
 
-    With filled, the photograph goes on beyond its field of view; see images.filled.
+    With filled, photographs go on beyond their fields of view, of which each pixel then is the share of light that passes: images.filled.
     """
     pairs = []
     for sample in real:
-        inside = np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view
         photograph = sample.image.astype(np.float32) / (np.iinfo(sample.image.dtype).max / 2) - 1
-        photograph = images.filled(photograph, sample.field_of_view) if filled else photograph
+        inside = np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view
+        photograph, inside = images.filled(photograph, sample.field_of_view) if filled else (photograph, inside)
         fields = images.wall_and_centreline(sample.mask, FIELD_SCALE)
         pairs.append(np.concatenate([photograph, fields, inside], -1, dtype=np.float32))
     return np.stack(pairs)
@@ -200,7 +200,7 @@ def real_pairs(real, filled=False):
 def warped(pairs, seed, wall):
     """Photographs and masks, bent alike at random, of pairs from `real_pairs`.
 
-    The rim is the camera's, and stays where it is. A mask is warped as its two fields, and is where the first lies above `wall` or the
+    The rim is the camera's, and stays where it is and as dark as it is. A mask is warped as its two fields, and is where the first lies above `wall` or the
     second has a ridge: so the masks that the networks learn from are as thick, and in as many pieces, as those they will paint. (What is
     interpolated between a thin vessel and its surround lies below any wall, so that by the wall alone a mask of DRIVE falls to 75 pieces.)
 
@@ -213,9 +213,9 @@ def warped(pairs, seed, wall):
     """
     inside = pairs[..., -1:]
     moved = _warp(tf.constant(pairs[..., :-1]), tf.constant(seed, tf.int32)).numpy()
-    photograph = np.where(inside > 0, np.clip(moved[..., :-2], -1, 1), -1)
+    photograph = inside * (np.clip(moved[..., :-2], -1, 1) + 1) - 1
     mask = np.where(inside > 0, _masks(moved[..., -2:], wall), 0) * 2.0 - 1
-    return np.concatenate([photograph, mask, inside], -1, dtype=np.float32)
+    return np.concatenate([photograph, mask, inside > 0], -1, dtype=np.float32)
 
 
 def wall_of_warped(pairs, seed):
