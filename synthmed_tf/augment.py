@@ -9,7 +9,7 @@ with warnings.catch_warnings():
     import tensorflow_addons as tfa
 
 
-def random_warp(images, seed, *, rotation=15.0, zoom=1.15, aspect=0.08, elastic=0.012, flip=(True, False), quarter_turns=False, enlarged=1):
+def random_warp(images, seed, *, rotation=15.0, zoom=1.0, aspect=0.08, elastic=0.012, flip=(True, False), quarter_turns=False, enlarged=1):
     """Warps each image of a batch by its own random rotation, zoom, aspect and elastic field; all channels alike.
 
     The centre stays where it is and the zoom never shrinks, so that a round field of view stays filled. Outside the
