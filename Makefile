@@ -40,6 +40,7 @@ demo: $(VENV)/.installed
 # TensorFlow uses all cores by itself; a second process fills them where a test does not.
 test: $(VENV)/.installed-for-tests
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 clean:

@@ -6,8 +6,8 @@
     evaluate.py --synthetic_dir=out/ --noreal_images      a report without pictures of real images
     evaluate.py --synthetic_dir=out/ --baseline_dir=one/  beside a single GAN's set (train_stage1.py --target=image)
 
-Trains U-Nets (paper P1), or classifiers where the images have classes (paper P2), on real, on synthetic and on both, and
-tests them on real test images. Run again, it goes on where it stopped.
+Trains U-Nets (paper P1), or classifiers where the images have classes (paper P2), on real, on synthetic and on both,
+and tests them on real test images. Run again, it goes on where it stopped.
 """
 
 import time
@@ -60,13 +60,16 @@ def main(settings):
     described = manifest.get("real", {})
     is_same = settings["data"] is None or datasets.name_of(settings["data"]) == described.get("name")
     described = {"data": described.get("name")} | described | first
-    for name in ("data", "holdout", "skip_bad_files", *("labels", "chest_xrays") * is_same):  # another set has labels of its own
+    # Another set has labels of its own
+    for name in ("data", "holdout", "skip_bad_files", *("labels", "chest_xrays") * is_same):
         if name not in settings["given"]:
             settings[name] = described.get(name, settings[name])
     settings["holdout"] = settings["holdout"] or 0
     if settings["data"] is None:
         raise InputError(f"{folder}: does not say which real set it stands for; give --data")
-    datasets.check(settings["data"], settings["data_dir"], labels=settings["labels"], chest_xrays=settings["chest_xrays"])
+    datasets.check(
+        settings["data"], settings["data_dir"], labels=settings["labels"], chest_xrays=settings["chest_xrays"]
+    )
     photographs = manifest.get("photographs") and [manifest["photographs"]["name"], settings["data_dir"]]
     if photographs and (given / "stage2" / "flags.json").exists():
         second = flags.read_settings(given / "stage2")

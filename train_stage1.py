@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Stage 1: noise -> geometry. Trains a generator on the masks of a real set and makes synthetic masks.
 
-With --target=image, noise -> photograph at once, and OUT_DIR/synthetic is written here: for labelled images, and as the single-GAN
-baseline (--model=selfmod: the default is no GAN).
+With --target=image, noise -> photograph at once, and OUT_DIR/synthetic is written here: for labelled images, and as the
+single-GAN baseline (--model=selfmod: the default is no GAN).
 
     train_stage1.py --data=drive                     the real set in data/drive; results in out/stage1
     train_stage1.py --data=/my/set --image_size=256  any folder with images/ and masks/
     train_stage1.py --data=drive --num_samples=1000  more masks from the model that is there
     train_stage1.py --data=drive --target=image --model=selfmod --out_dir=out/single
     train_stage1.py --data=nih --target=image --model=pggan --image_size=64
-                                                     a labelled set of the same size and classes; --noconditional: one model a class
+                                                     a labelled set of the same size and classes; --noconditional: one
+                                                     model a class
 
 Run again, it goes on where it stopped; done, it says so. Next: train_stage2.py (with --target=image: evaluate.py).
 """
@@ -24,7 +25,13 @@ NUM_SAMPLES = 200  # of masks, and of photographs without labels
 
 
 def main(settings):
-    datasets.check(settings["data"], settings["data_dir"], labels=settings["labels"], chest_xrays=settings["chest_xrays"], needs_masks=settings["target"] != "image")
+    datasets.check(
+        settings["data"],
+        settings["data_dir"],
+        labels=settings["labels"],
+        chest_xrays=settings["chest_xrays"],
+        needs_masks=settings["target"] != "image",
+    )
     settings["image_size"] = settings["image_size"] or (128, 128)
     out = Path(settings["out_dir"])
     folder = out / "stage1"
@@ -68,16 +75,22 @@ def main(settings):
             steps, epochs = plans[name]
             title = f"class {number} of {len(parts)}: {name}" if name else "stage 1"
             place = folder / folder_name(number, name) if name else folder
-            print(f"{title}: {len(part)} {target}s of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {place}")
+            print(
+                f"{title}: {len(part)} {target}s of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {place}"
+            )
             models[name], results[name] = stage1.train(place, part, own[name], steps, strategy, class_names, title)
         made = folder / "masks" if target == "mask" else out / "synthetic"
         trained = {
             "steps": {name: result["step"] for name, result in results.items()},
             "sampled_step": {name: result["sampled_step"] for name, result in results.items()},
-            "checkpoint_sha256": {name: synthesis.checkpoint_sha256(result["sampler"]) for name, result in results.items()},
+            "checkpoint_sha256": {
+                name: synthesis.checkpoint_sha256(result["sampler"]) for name, result in results.items()
+            },
         }
         if settings["refined"]:
-            trained["refined_sha256"] = {name: synthesis.checkpoint_sha256(result["refined"]) for name, result in results.items()}
+            trained["refined_sha256"] = {
+                name: synthesis.checkpoint_sha256(result["refined"]) for name, result in results.items()
+            }
         if "" in parts:
             trained = {key: values[""] for key, values in trained.items()}
         decides = {key: value for key, value in trained.items() if key.endswith("_sha256")}
@@ -96,12 +109,16 @@ def main(settings):
             samples = synthesis.no_copies(synthesis.from_noise(models[""], settings, None), real, count, tally)
         else:
             samples = synthesis.from_noise(models[""], settings, count, with_field_of_view=with_view)
-        extra = trained | decides | {
-            "command": flags.command("train_stage1", settings),
-            "commands": [flags.command("train_stage1", settings)],
-            "flags": flags.shareable(settings),
-            "real": synthesis.describe_real(real.manifest),
-        }
+        extra = (
+            trained
+            | decides
+            | {
+                "command": flags.command("train_stage1", settings),
+                "commands": [flags.command("train_stage1", settings)],
+                "flags": flags.shareable(settings),
+                "real": synthesis.describe_real(real.manifest),
+            }
+        )
         extra |= {"filter": tally} if target == "mask" or (labelled and settings["hash_filter"]) else {}
         name = f"{real.manifest['name']}_{'masks' if target == 'mask' else 'synthetic'}"
         records.write(
@@ -127,8 +144,13 @@ def folder_name(number, name):
 
 def say_copies(tally, count):
     """Prints what synthesis.no_copies did."""
-    print(f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask, or to one made before, than the two nearest training masks are to each other ({tally['threshold']:.3f})")
-    for kind, what in (("too_near", "a training mask; look at them before the set is shared"), ("too_alike", "one made before")):
+    print(
+        f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask, or to one made before, than the two nearest training masks are to each other ({tally['threshold']:.3f})"
+    )
+    for kind, what in (
+        ("too_near", "a training mask; look at them before the set is shared"),
+        ("too_alike", "one made before"),
+    ):
         if tally[kind]:
             warnings.warn(f"{tally[kind]} of {count} masks are kept although they are as near to {what}")
 
@@ -136,7 +158,9 @@ def say_copies(tally, count):
 def say_filtered(tally, count):
     """Prints what synthesis.like_real did."""
     by_class = ", ".join(f"{name} {each['rate']:.0%}" for name, each in tally["classes"].items())
-    print(f"{tally['rejected']} of {tally['candidates']} photographs rejected by their average hash: farther from every real one than real ones are from each other; not like real ones: {tally['rate']:.0%} ({by_class})")
+    print(
+        f"{tally['rejected']} of {tally['candidates']} photographs rejected by their average hash: farther from every real one than real ones are from each other; not like real ones: {tally['rate']:.0%} ({by_class})"
+    )
     if tally["too_far"]:
         warnings.warn(f"{tally['too_far']} of {count} photographs are kept although they are as far: ten in a row were")
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Stage 2: geometry -> photograph. Trains pix2pix on real pairs, translates the masks of stage 1, writes OUT_DIR/synthetic.
+"""Stage 2: geometry -> photograph. Trains pix2pix on real pairs and paints a photograph on each mask of stage 1.
 
     train_stage2.py --data=drive                     after train_stage1.py with the same --data and --out_dir
-    train_stage2.py --data=idrid                     after train_stage1.py --data=drive: photographs without masks get theirs
-                                                     from a U-Net that learns from the first set, as in P1
+    train_stage2.py --data=idrid                     after train_stage1.py --data=drive: photographs without masks
+                                                     get theirs from a U-Net that learns from the first set, as in P1
     train_stage2.py --data=drive --preset=pix2pix    Isola et al. 2017 to the letter; also vess2ret, authors2017
 
 Run again, it goes on where it stopped; done, it says so. OUT_DIR/synthetic is the only folder meant to be shared.
@@ -35,7 +35,9 @@ def main(settings):
             f"evaluate.py --synthetic_dir={out}, or train_stage1.py with another --out_dir"
         )
     if not (out / "stage1" / "masks").is_dir():
-        raise InputError(f"{out / 'stage1' / 'masks'}: not there; run train_stage1.py again, it goes on where it stopped")
+        raise InputError(
+            f"{out / 'stage1' / 'masks'}: not there; run train_stage1.py again, it goes on where it stopped"
+        )
     masks = records.Records(out / "stage1" / "masks")
     if "sampled_step" not in masks.manifest or "too_alike" not in masks.manifest.get("filter", {}):
         raise InputError(f"{masks.folder}: made by an earlier version of this program; run train_stage1.py --overwrite")
@@ -82,7 +84,8 @@ def main(settings):
         digest = synthesis.checkpoint_sha256(result["sampler"])
         keys = "flags", "steps", "sampled_step", "checkpoint_sha256", "refined_sha256"
         stage1 = {key: masks.manifest[key] for key in keys if key in masks.manifest}
-        counted = ("candidates", "rejected", "too_near", "too_alike")  # the threshold is measured on real masks, and stays here
+        # The threshold is measured on real masks, and stays here
+        counted = ("candidates", "rejected", "too_near", "too_alike")
         stage1["filter"] = {key: masks.manifest["filter"][key] for key in counted}
         if (
             synthesis.is_current(synthetic, count, checkpoint_sha256=digest, stage1=stage1)

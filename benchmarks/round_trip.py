@@ -1,10 +1,11 @@
-"""What stage 1's fields lose: real masks -> warped fields -> halved or not -> masks again, against the masks they came from.
+"""What stage 1's fields lose: real masks -> warped fields -> halved or not -> masks again,
+against the masks they came from.
 
     python benchmarks/round_trip.py DATA_DIR SIZE [SIZE ...]      for example: data 128 256
 
-Real DRIVE, training masks, each warped twice. Shapes are distances of metrics/morphology.py, in standard deviations of the real masks;
-fidelity is that of the report, against the official test masks. The first row is the floor, test masks against training masks. The
-others are about what a generator that learns from such fields can reach.
+Real DRIVE, training masks, each warped twice. Shapes are distances of metrics/morphology.py, in standard deviations of
+the real masks; fidelity is that of the report, against the official test masks. The first row is the floor, test masks
+against training masks. The others are about what a generator that learns from such fields can reach.
 """
 
 import sys
@@ -18,7 +19,9 @@ from synthmed_tf.metrics import fidelity, morphology
 from synthmed_tf.training import calibration, stage1
 
 RIDGE = 0.5
-VARIANTS = (  # scale of the wall and width of the centreline in pixels of 128, how many times smaller the fields are, weight of the centreline
+# Scale of the wall and width of the centreline in pixels of 128, how many times smaller the fields are, weight of the
+# centreline
+VARIANTS = (
     (3.0, 1.5, 1, images.CENTRELINE_WEIGHT),
     (3.0, 1.5, 2, images.CENTRELINE_WEIGHT),
     (3.0, 0.75, 1, images.CENTRELINE_WEIGHT),
@@ -49,24 +52,36 @@ def main(data_dir, *sizes):
             found = [morphology.statistics(mask, view) for mask in masks]
             distances = [entry["distance"] for entry in morphology.distances(described, found).values()]
             measured = fidelity.compare(known, fidelity.mask_features(masks), held_out)
-            figures = [*distances, calibration.mean_distance(described, found), *(measured[key][against]["mean"] for key in FIDELITY)]
+            figures = [
+                *distances,
+                calibration.mean_distance(described, found),
+                *(measured[key][against]["mean"] for key in FIDELITY),
+            ]
             print(f"| {name} |", " | ".join(f"{figure:.2f}" for figure in figures), "|", flush=True)
 
         row("floor", [sample.mask for sample in test], "real_vs_real")
         for scale, width, stride, weight in VARIANTS:
             pixels = size / 128
-            fields = np.stack([images.wall_and_centreline(pair[..., :1], scale * pixels, width * pixels) for pair in pairs])
+            fields = np.stack(
+                [images.wall_and_centreline(pair[..., :1], scale * pixels, width * pixels) for pair in pairs]
+            )
             warped = [augment.random_warp(fields, [1, turn], zoom=1.04, elastic=0.015) for turn in range(2)]
             warped = tf.concat([tf.where(pairs[..., 1:] > 0, each, -1.0) for each in warped], 0)
             warped = stage1.enlarge(stage1.reduce(warped, stride), stride).numpy()
 
             def masks_at(wall, warped=warped, weight=weight):
-                return np.stack([images.mask_from_wall_and_centreline(each, wall, RIDGE, weight=weight) for each in warped])
+                return np.stack(
+                    [images.mask_from_wall_and_centreline(each, wall, RIDGE, weight=weight) for each in warped]
+                )
 
             made = masks_at(images.wall_of(masks_at, thickness)) & view
             mirrored = np.random.default_rng(0).random(len(made)) < 0.5  # as when sampling
             made = [mask[:, ::-1] if is_mirrored else mask for mask, is_mirrored in zip(made, mirrored)]
-            row(f"fields of {size // stride}, centrelines of {width * pixels}, weight {weight}", made, "synthetic_vs_real")
+            row(
+                f"fields of {size // stride}, centrelines of {width * pixels}, weight {weight}",
+                made,
+                "synthetic_vs_real",
+            )
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
     python benchmarks/stage1_ablations.py DATA_DIR OUT_DIR [SIZE] [STEPS] [SEEDS] [NAME ...]
     for example: data ablations 128 4000 1
 
-Real DRIVE. Prints one row of a table for each: distance of the shapes (mean of metrics/morphology.py's distances to the official
-training masks), coverage and density of the official test masks, both with the floor last, diversity, the closest two of 200 masks,
-the share of 200 that lies nearer to a training mask than every test mask does, and seconds. Goes on where it stopped.
+Real DRIVE. Prints one row of a table for each: distance of the shapes (mean of metrics/morphology.py's distances to the
+official training masks), coverage and density of the official test masks, both with the floor last, diversity, the
+closest two of 200 masks, the share of 200 that lies nearer to a training mask than every test mask does, and seconds.
+Goes on where it stopped.
 """
 
 import json
@@ -36,7 +37,10 @@ ABLATIONS = {
 
 
 def figures(masks, views, real, test, compared="synthetic_vs_real"):
-    """The columns of the table for some masks: floats. compared: of metrics.fidelity.compare; "real_vs_real" is its floor."""
+    """The columns of the table for some masks: floats.
+
+    compared: of metrics.fidelity.compare; "real_vs_real" is its floor.
+    """
     described = [
         [morphology.statistics(mask, view) for mask, view in zip(some, of, strict=True)]
         for some, of in ((masks, views), ([s.mask for s in real], [s.field_of_view for s in real]))

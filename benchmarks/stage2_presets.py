@@ -3,11 +3,12 @@
     python benchmarks/stage2_presets.py DATA_DIR OUT_DIR MASKS [MINUTES] [PRESET ...]
     for example: data presets out/stage1/masks 6
 
-Real DRIVE, at the size of MASKS, a folder of masks that train_stage1.py made. Prints one row of a table for each preset: steps in these minutes, L1
-between the photographs of the official test masks and the real ones (grey levels of 255, in the field of view), KID of the photographs of
-200 synthetic masks against the test photographs, F1 on the test images of a U-Net trained on these pairs (600 steps, seed 0, in the
-field of view, pooled), and of what a U-Net trained on the real pairs finds in them against their masks. OUT_DIR/presets.png has SHOWN of
-the masks above their photographs, one row a preset. Goes on where it stopped.
+Real DRIVE, at the size of MASKS, a folder of masks that train_stage1.py made. Prints one row of a table for each
+preset: steps in these minutes, L1 between the photographs of the official test masks and the real ones (grey levels of
+255, in the field of view), KID of the photographs of 200 synthetic masks against the test photographs, F1 on the test
+images of a U-Net trained on these pairs (600 steps, seed 0, in the field of view, pooled), and of what a U-Net trained
+on the real pairs finds in them against their masks. OUT_DIR/presets.png has SHOWN of the masks above their photographs,
+one row a preset. Goes on where it stopped.
 """
 
 import sys
@@ -28,12 +29,16 @@ UNET_STEPS = 600
 
 
 def steps_in(seconds, real, settings):
-    """How many training steps take so long, their warps included: the best of TIMED steps after the first one, which builds the graph."""
+    """How many training steps take so long, their warps included:
+    the best of TIMED steps after the first one, which builds the graph.
+    """
     pairs = stage2.real_pairs(real, settings["warp"])
     networks = stage2.build(settings, pairs.shape[-1] - 3)
     rates = settings["learning_rate"], settings["discriminator_rate"]
     models = networks.generator, networks.discriminator
-    step = stage2.make_step(networks, [stage2.make_optimizer(settings, *pair) for pair in zip(rates, models, strict=True)], settings)
+    step = stage2.make_step(
+        networks, [stage2.make_optimizer(settings, *pair) for pair in zip(rates, models, strict=True)], settings
+    )
     some, times = pairs[: settings["batch_size"]], []
     wall = stage2.wall_of_warped(some, 0) if settings["warp"] else None
     for index in range(1 + TIMED):
@@ -61,7 +66,9 @@ def main(data_dir, out_dir, masks, minutes="6", *presets):
     size = tuple(masks[0].mask.shape[:2])
     prepared = prepare("drive", data_dir, size, out_dir=out_dir)
     real, test = records.Records(prepared, "train"), list(records.Records(prepared, "test"))
-    features = [fidelity.photograph_features([s.image for s in some], [s.field_of_view for s in some]) for some in (real, test)]
+    features = [
+        fidelity.photograph_features([s.image for s in some], [s.field_of_view for s in some]) for some in (real, test)
+    ]
     everything = np.concatenate(features)
     teacher, _ = segmenter.train(out / "unet-real", [real], UNET_STEPS, 0, name="U-Net (real)")
     real_threshold = threshold_of(teacher, list(real))
@@ -72,13 +79,19 @@ def main(data_dir, out_dir, masks, minutes="6", *presets):
         settings |= {"image_size": size, "seed": 0, "batch_size": min(settings["batch_size"], len(real))}
         settings = stage2.for_size(settings)
         folder = out / f"{preset}-{minutes}min"
-        steps = flags.read_settings(folder)["steps"] if (folder / "flags.json").exists() else steps_in(60 * float(minutes), real, settings)
+        steps = (
+            flags.read_settings(folder)["steps"]
+            if (folder / "flags.json").exists()
+            else steps_in(60 * float(minutes), real, settings)
+        )
         settings |= {"steps": steps, "given": set(), "data": "drive"}
         with loop.claim(folder, settings | {"precision": precision}):
             networks, result = stage2.train(folder, real, settings, steps)
             made = list(synthesis.pairs(networks, masks[:MADE], settings, with_field_of_view=True))
             pictures += [sample.image for sample in made[:SHOWN]]
-            painted = [stage2.translate(networks, sample.mask[None], [1, index])[0] for index, sample in enumerate(test)]
+            painted = [
+                stage2.translate(networks, sample.mask[None], [1, index])[0] for index, sample in enumerate(test)
+            ]
             errors = [
                 np.abs(image.astype(float) - sample.image)[sample.field_of_view[..., 0] > 0].mean()
                 for image, sample in zip(painted, test, strict=True)
@@ -87,7 +100,9 @@ def main(data_dir, out_dir, masks, minutes="6", *presets):
             distance = fidelity.kid(*(fidelity.standardise(each, everything) for each in (features[1], found)))
             model, _ = segmenter.train(folder / "unet", [made], UNET_STEPS, 0, name=f"U-Net ({preset})")
             own = f1(model, test, threshold_of(model, made))
-        rows.append((preset, steps, result["seconds"], np.mean(errors), distance, own, f1(teacher, made, real_threshold)))
+        rows.append(
+            (preset, steps, result["seconds"], np.mean(errors), distance, own, f1(teacher, made, real_threshold))
+        )
     Image.fromarray(loop.picture_grid(np.stack(pictures), SHOWN)).save(out / "presets.png")
     print("| preset | steps | seconds | L1 | KID | F1 | agreement |")
     print("|---|---|---|---|---|---|---|")

@@ -1,6 +1,6 @@
 """Seconds a training step of stage 2's presets, on noise: best and median of some steps after the first two.
 
-    python benchmarks/step_time.py PRESET SIZE BATCH PRECISION [STEPS]      for example: pix2pix 256 1 auto
+python benchmarks/step_time.py PRESET SIZE BATCH PRECISION [STEPS]      for example: pix2pix 256 1 auto
 """
 
 import statistics
@@ -15,9 +15,13 @@ from synthmed_tf.training import loop, stage2
 
 def main(preset, size, batch, precision, steps=10):
     _, policy = loop.set_up(precision)
-    settings = stage2.for_size({**flags.STAGE2_PRESETS[preset], "preset": preset, "seed": 0, "image_size": (int(size), int(size))})
+    settings = stage2.for_size(
+        {**flags.STAGE2_PRESETS[preset], "preset": preset, "seed": 0, "image_size": (int(size), int(size))}
+    )
     networks = stage2.build(settings, channels=3)
-    optimizers = [stage2.make_optimizer(settings, 2e-4, model) for model in (networks.generator, networks.discriminator)]
+    optimizers = [
+        stage2.make_optimizer(settings, 2e-4, model) for model in (networks.generator, networks.discriminator)
+    ]
     step = stage2.make_step(networks, optimizers, settings)
     pairs = tf.random.stateless_uniform([int(batch), int(size), int(size), 5], [0, 0], -1, 1)
     seconds = []

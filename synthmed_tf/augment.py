@@ -9,7 +9,18 @@ with warnings.catch_warnings():
     import tensorflow_addons as tfa
 
 
-def random_warp(images, seed, *, rotation=15.0, zoom=1.0, aspect=0.08, elastic=0.012, flip=(True, False), quarter_turns=False, enlarged=1):
+def random_warp(
+    images,
+    seed,
+    *,
+    rotation=15.0,
+    zoom=1.0,
+    aspect=0.08,
+    elastic=0.012,
+    flip=(True, False),
+    quarter_turns=False,
+    enlarged=1,
+):
     """Warps each image of a batch by its own random rotation, zoom, aspect and elastic field; all channels alike.
 
     The centre stays where it is and the zoom never shrinks, so that a round field of view stays filled. Outside the
@@ -24,8 +35,8 @@ def random_warp(images, seed, *, rotation=15.0, zoom=1.0, aspect=0.08, elastic=0
       elastic: standard deviation of the elastic displacement, as a share of the image's side.
       flip: (vertically, horizontally), each with probability one half where True.
       quarter_turns: turn by 0, 90, 180 or 270 degrees besides; for square images.
-      enlarged: how many times larger the images are made (Lanczos) before they are sampled. Sampling is bilinear, which by itself
-        blurs a photograph's texture away.
+      enlarged: how many times larger the images are made (Lanczos) before they are sampled. Sampling is bilinear, which
+        by itself blurs a photograph's texture away.
 
     Returns:
       The warped images, same shape.

@@ -20,9 +20,9 @@ _TAGS = (  # all that is ever parsed: no name, number or date of a patient
 def read_dicom(path, stream=None):
     """Reads a DICOM file of one grey frame as it is meant to be seen.
 
-    Stored values go through the modality's table or slope and intercept, then through the first window or table of interest
-    (DICOM PS3.3 C.11.1 and C.11.2) to the 16-bit range; without a window the range of what BitsStored can hold is stretched to it.
-    MONOCHROME1 is inverted, so that air is dark.
+    Stored values go through the modality's table or slope and intercept, then through the first window or table of
+    interest (DICOM PS3.3 C.11.1 and C.11.2) to the 16-bit range; without a window the range of what BitsStored can hold
+    is stretched to it. MONOCHROME1 is inverted, so that air is dark.
 
     Args:
       path: file name; appears in messages.
@@ -39,7 +39,9 @@ def read_dicom(path, stream=None):
         import pydicom
         from pydicom.pixels import get_decoder
     except ImportError as error:
-        raise InputError(f"{path}: reading DICOM needs pydicom; pip install synthmed_tf[dicom], or convert to 16-bit PNG") from error
+        raise InputError(
+            f"{path}: reading DICOM needs pydicom; pip install synthmed_tf[dicom], or convert to 16-bit PNG"
+        ) from error
     pydicom.config.logger.propagate = False  # its warnings quote values of tags
     try:
         with open(path, "rb") if stream is None else stream as file:

@@ -1,4 +1,6 @@
-"""The flags that the three scripts share, and the presets: named sets of flag defaults that a flag given by the user wins over."""
+"""The flags that the three scripts share, and the presets:
+named sets of flag defaults that a flag given by the user wins over.
+"""
 
 import json
 import os
@@ -14,7 +16,8 @@ from synthmed_tf.images import halvings
 from synthmed_tf.sample import InputError
 
 STAGE1_PRESETS = {
-    # What makes 20 to 400 masks work: fields of walls and centrelines, canonical orientation, warped real masks, and a model of the next table.
+    # What makes 20 to 400 masks work: fields of walls and centrelines, canonical orientation, warped real masks, and a
+    # model of the next table.
     "small_data": dict(target="mask", checkpoint="best", batch_size=16, field_scale=3.0, half_size=True, warp=True, grain=True),
     # Radford et al. 2016 § 4, as P1 (z 100) and P2 § 3.1 (batch 32) use it.
     "paper": dict(target="mask", checkpoint="best", model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999,
@@ -45,14 +48,27 @@ STAGE2_PRESETS = {
     "authors2017": dict(checkpoint="last", batch_size=32, epochs=100, optimizer="rmsprop", learning_rate=1e-3, discriminator_rate=1e-3, most_accurate=1.0, beta1=0.0, l1=1.0, feature_matching=0.0, average=0.0, warp=False, jitter=0, colours=False, noise=False, grain=False),
 }  # fmt: skip
 
-_PRIVATE = {"data_dir", "out_dir", "report_dir", "synthetic_dir", "baseline_dir", "given", "prepared", "overwrite", "dry_run", "vgg_weights"}
+_PRIVATE = {
+    "data_dir",
+    "out_dir",
+    "report_dir",
+    "synthetic_dir",
+    "baseline_dir",
+    "given",
+    "prepared",
+    "overwrite",
+    "dry_run",
+    "vgg_weights",
+}
 
 
 _KINDS = {"string": "TEXT", "int": "N", "comma separated list of strings": "A,B,..."}
 
 
 def define(script, values):
-    """Registers the flags of one script in `values`, an absl FlagValues; returns {group title: [flag names]} for the help."""
+    """Registers the flags of one script in `values`, an absl FlagValues; returns
+    {group title: [flag names]} for the help.
+    """
     groups = {}
 
     def group(title):
@@ -127,7 +143,11 @@ def define(script, values):
         text = "how many pairs to write; default: one for each mask of stage 1"
         add(number, "num_samples", None, text, lower_bound=1)
     if not evaluates:
-        best = "the latest whose KID is at most twice the least" if second else "the latest within 10 % of the least distance to the training set, where masks do not copy it"
+        best = (
+            "the latest whose KID is at most twice the least"
+            if second
+            else "the latest within 10 % of the least distance to the training set, where masks do not copy it"
+        )
         text = f"whose weights make them: best ({best}; measured while training), last, or a number of steps"
         add(word, "checkpoint", None, text)
 
@@ -135,7 +155,9 @@ def define(script, values):
     if evaluates:
         text = "the OUT_DIR of the other two scripts, a synthetic set, or a TFDS folder of another program; default OUT_DIR"
         add(word, "synthetic_dir", None, text)
-        text = "a second synthetic set to put beside it: the OUT_DIR of train_stage1.py --target=image, or the set itself"
+        text = (
+            "a second synthetic set to put beside it: the OUT_DIR of train_stage1.py --target=image, or the set itself"
+        )
         add(word, "baseline_dir", None, text)
         add(word, "report_dir", None, "where the report goes; default OUT_DIR/report")
         text = "which to run, comma separated: segmentation, distribution, fidelity, morphology, copies (of masks), privacy, classification; default: all that the set allows"
@@ -143,7 +165,13 @@ def define(script, values):
         add(number, "unet_steps", 600, "training steps of each U-Net", lower_bound=1)
         add(number, "repeats", 3, "U-Nets or classifiers trained for each arm, each from its own seed", lower_bound=1)
         add(flags.DEFINE_list, "models", "vgg16,knn,svm,random_forest", "classifiers to train, comma separated")
-        add(number, "vgg_steps", None, "training steps of each VGG16; default: 20 passes over the real images", lower_bound=1)
+        add(
+            number,
+            "vgg_steps",
+            None,
+            "training steps of each VGG16; default: 20 passes over the real images",
+            lower_bound=1,
+        )
         text = "pretrained weights of VGG16: Keras's HDF5 file without the top; default: random ones"
         add(word, "vgg_weights", None, text)
         add(word, "young", "18-38", "first and last age of the younger age group, for study groups of chest X-rays")
@@ -264,7 +292,8 @@ def apply_preset(settings, presets):
 
 
 def apply_classes(settings, class_names, channels):
-    """Fills in what depends on the real set's classes: whether the model is conditional, and P2's numbers in preset paper (§ 3.1).
+    """Fills in what depends on the real set's classes:
+    whether the model is conditional, and P2's numbers in preset paper (§ 3.1).
 
     Args:
       settings: from `apply_preset`; changed.
@@ -276,7 +305,11 @@ def apply_classes(settings, class_names, channels):
     """
     if settings["target"] != "image" or not class_names:
         if settings["conditional"]:
-            what = "masks have no classes; give --target=image" if class_names else f"the images of {settings['data']} have no labels; leave it out"
+            what = (
+                "masks have no classes; give --target=image"
+                if class_names
+                else f"the images of {settings['data']} have no labels; leave it out"
+            )
             raise InputError(f"--conditional: {what}")
         settings["conditional"] = None
         return
@@ -301,11 +334,12 @@ def level_steps(settings, count):
 def steps_and_epochs(settings, count):
     """(steps, epochs as float) of a run over `count` images, whichever of the two was given.
 
-    A preset's batch that is larger than the set is made as large as the set, in `settings` too. A pggan takes at least the steps in
-    which it grows to full size; more train its last level.
+    A preset's batch that is larger than the set is made as large as the set, in `settings` too. A pggan takes at least
+    the steps in which it grows to full size; more train its last level.
 
     Raises:
-      InputError: fewer images than the batch that the user gave, unless each is warped anew; fewer steps than a pggan grows in.
+      InputError: fewer images than the batch that the user gave, unless each is warped anew; fewer steps than a pggan
+        grows in.
     """
     batch = settings["batch_size"]
     if count < batch and not settings.get("warp", True):

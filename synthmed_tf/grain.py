@@ -1,8 +1,9 @@
 """Grain: the texture of photographs beside what their masks mark, as a Gaussian field of measured spectrum.
 
-A generator that L1 holds to a photograph paints the median of what may be there: a smooth ground, on which a segmenter learns that all
-that is dark is a vessel. Its discriminator has too few photographs to teach it texture. The second-order statistics of texture
-are well known from a few photographs, and hold nothing of any one of them (spectral texture synthesis: Galerne et al. 2011).
+A generator that L1 holds to a photograph paints the median of what may be there: a smooth ground, on which a segmenter
+learns that all that is dark is a vessel. Its discriminator has too few photographs to teach it texture. The
+second-order statistics of texture are well known from a few photographs, and hold nothing of any one of them (spectral
+texture synthesis: Galerne et al. 2011).
 """
 
 import numpy as np
@@ -17,22 +18,23 @@ MARGIN = 2  # pixels around what a mask marks
 RIM = 4  # pixels along the edge of the field of view
 BRIGHTNESSES = 8  # steps from black to white that noise is measured at
 RARE = 64  # wavelet coefficients, too few to tell noise by
-ROUNDING = (2 / 255) ** 2 / 12  # variance of rounding to 8 bits; where there is less, a photograph is black or saturated
+# Variance of rounding to 8 bits; where there is less, a photograph is black or saturated
+ROUNDING = (2 / 255) ** 2 / 12
 
 
 def spectrum(photographs, masks, inside):
     """Cross spectrum of the typical background, over half-overlapping patches under a Hann window (Welch's method).
 
-    The patches' powers differ by far, and lesions and vessels that a mask leaves out are among them. So the shape is the mean of
-    the patches' shapes, and the power their geometric mean.
+    The patches' powers differ by far, and lesions and vessels that a mask leaves out are among them. So the shape is
+    the mean of the patches' shapes, and the power their geometric mean.
 
     Args:
       photographs: iterable of [height, width, c] float; white is black + 2.
       masks, inside: iterables of [height, width, 1]; background is what is inside and not near the mask.
 
     Returns:
-      ([PATCH, PATCH, c, c] complex128, Hermitian in the last two; white noise of variance 1 has 1. Standard deviation over photographs
-      of the logarithm of the amplitude.) Zeros where no patch is background.
+      ([PATCH, PATCH, c, c] complex128, Hermitian in the last two; white noise of variance 1 has 1. Standard deviation
+      over photographs of the logarithm of the amplitude.) Zeros where no patch is background.
     """
     window = np.hanning(PATCH + 1)[:PATCH]
     window = np.sqrt(np.outer(window, window))[..., None]
@@ -52,7 +54,9 @@ def spectrum(photographs, masks, inside):
                 waves = np.fft.fft2(detail[part] * window, axes=(0, 1))
                 power = np.mean(np.abs(waves) ** 2) / ((window**2).sum() * covered)
                 if power > ROUNDING:
-                    shape = shape + np.einsum("yxa,yxb->yxab", waves, waves.conj()) / ((window**2).sum() * covered * power)
+                    shape = shape + np.einsum("yxa,yxb->yxab", waves, waves.conj()) / (
+                        (window**2).sum() * covered * power
+                    )
                     found.append(np.log(power))
         if found:
             levels.append(found)
@@ -105,10 +109,11 @@ def draw(frequencies, spread, key):
 
 
 def noise_levels(photographs):
-    """Standard deviation of the noise from pixel to pixel, white being 1, by brightness: glass has none where tissue has much.
+    """Standard deviation of the noise from pixel to pixel, white being 1, by brightness:
+    glass has none where tissue has much.
 
-    It is the median of the finest wavelet coefficients over 0.6745 (Donoho & Johnstone 1994, "Ideal Spatial Adaptation by Wavelet
-    Shrinkage", section 4.2), of the mean of the channels, over all places of about that brightness.
+    It is the median of the finest wavelet coefficients over 0.6745 (Donoho & Johnstone 1994, "Ideal Spatial Adaptation
+    by Wavelet Shrinkage", section 4.2), of the mean of the channels, over all places of about that brightness.
 
     Args:
       photographs: iterable of [height, width, c] uint8 or uint16, one at least.
@@ -131,7 +136,8 @@ def with_noise(photograph, levels, key):
     """A photograph [height, width, c] uint8 or uint16 and white noise, the same in all channels.
 
     Args:
-      levels: [BRIGHTNESSES] of the noise, as from `noise_levels`; that of a pixel is the one of the brightness around it.
+      levels: [BRIGHTNESSES] of the noise, as from `noise_levels`; that of a pixel is the one of the brightness around
+        it.
       key: [2] int32; the noise is a function of it.
 
     Returns:

@@ -28,7 +28,9 @@ _DECODING_ERRORS = (  # what Pillow raises on broken or hostile files
 )
 SKELETON_BONUS = 0.3  # measured on DRIVE at 128: 0 keeps 53 % of the vessels' length, 0.3 61 %, 1 67 % but thins them
 CENTRELINE_WEIGHT = 0.3  # of the centreline beside the wall: the ridge of a thin vessel is the first thing that blurs
-RIM = 64  # what part of the shorter side the rim of a field of view is: photographs are dark there, or blended with the black around
+# What part of the shorter side the rim of a field of view is: photographs are dark there, or blended with the black
+# around
+RIM = 64
 DARKEST = 1 / 255  # share of light that a rim lets pass at least, so that it is told from what is outside
 _MAX_FIELD = 1 - 2.0**-20  # distance fields stay inside the open interval, where atanh is finite in float32
 
@@ -106,15 +108,16 @@ def read_image(path, stream=None):
 
 
 def filled(photograph, inside):
-    """A photograph that goes on beyond its field of view, for a warp to move in: what is at the rim or outside is as the nearest pixel within.
+    """A photograph that goes on beyond its field of view, for a warp to move in:
+    what is at the rim or outside is as the nearest pixel within.
 
     Args:
       photograph: [height, width, channels] float in [-1, 1].
       inside: [height, width, 1] in {0, 1}, its field of view; None, or one of hardly more than a rim, changes nothing.
 
     Returns:
-      (the photograph filled; [height, width, 1] in [0, 1]: what share of its light passes the rim, 1 within and 0 outside). The light of the
-      one that passes the other is, but for colour, the photograph again.
+      (the photograph filled; [height, width, 1] in [0, 1]: what share of its light passes the rim, 1 within and 0
+      outside). The light of the one that passes the other is, but for colour, the photograph again.
     """
     from scipy import ndimage
 
@@ -164,7 +167,8 @@ def estimate_field_of_view(image):
 
 
 def frame_box(height, width, size, field_of_view=None):
-    """The smallest box around the field of view that has the aspect ratio of `size`; the whole frame where there is no field of view.
+    """The smallest box around the field of view that has the aspect ratio of `size`;
+    the whole frame where there is no field of view.
 
     Args:
       height, width: of the image, in native pixels.
@@ -369,8 +373,8 @@ def mask_from_field(field):
 def wall_and_centreline(mask, scale, width=1.5):
     """Mask -> two smooth fields, of which the first says how wide a vessel is and the second that it goes on.
 
-    The ridge of a vessel of one pixel lies a hair above 0 in a distance field, and whatever moves or shrinks or generates the
-    field breaks it into beads. Around the centreline a vessel of any width stands out alike.
+    The ridge of a vessel of one pixel lies a hair above 0 in a distance field, and whatever moves or shrinks or
+    generates the field breaks it into beads. Around the centreline a vessel of any width stands out alike.
 
     Args:
       mask: [h, w, 1] in {0, 1}.
@@ -390,8 +394,11 @@ def wall_and_centreline(mask, scale, width=1.5):
     return np.concatenate([signed_distance_field(mask, scale), centreline[..., None]], -1, dtype=np.float32)
 
 
-def mask_from_wall_and_centreline(fields, wall=CENTRELINE_WEIGHT / 2, ridge=0.0, smallest=1, weight=CENTRELINE_WEIGHT, joining=False):
-    """The mask of `wall_and_centreline`'s fields: what lies within the walls, and the centrelines, at least one pixel wide.
+def mask_from_wall_and_centreline(
+    fields, wall=CENTRELINE_WEIGHT / 2, ridge=0.0, smallest=1, weight=CENTRELINE_WEIGHT, joining=False
+):
+    """The mask of `wall_and_centreline`'s fields:
+    what lies within the walls, and the centrelines, at least one pixel wide.
 
     Args:
       fields: [height, width, 2] float; the first may be a probability of mask instead.
@@ -416,7 +423,8 @@ def mask_from_wall_and_centreline(fields, wall=CENTRELINE_WEIGHT / 2, ridge=0.0,
 
 
 def joined(mask, lines):
-    """A mask and those parts of the lines outside of it that join two of its pieces, the shortest first, and no two pieces twice.
+    """A mask and those parts of the lines outside of it that join two of its pieces, the shortest first,
+    and no two pieces twice.
 
     So what is broken becomes whole, and no loop is closed (Kruskal 1956: a spanning forest).
 

@@ -1,10 +1,11 @@
 """Losses: five-line pure functions, each with its equation number. All return a float32 scalar.
 
-Logits are any float type and shape, larger = more real (or: vessel); they are cast to float32 before anything is summed.
+Logits are any float type and shape, larger = more real (or: vessel); they are cast to float32 before anything is
+summed.
 
-P1 (Guibas et al. 2017, section "Stage-I GAN") prints D's loss as log(D(G(z))) + log(1 - D(x)) and G's as log(1 - D(x)): the
-labels of D the other way round, and a generator loss that no generator enters. The standard reading is what is meant and
-what DCGAN and pix2pix use, and what stands here: D minimises its cross entropy, G the non-saturating loss.
+P1 (Guibas et al. 2017, section "Stage-I GAN") prints D's loss as log(D(G(z))) + log(1 - D(x)) and G's as log(1 - D(x)):
+the labels of D the other way round, and a generator loss that no generator enters. The standard reading is what is
+meant and what DCGAN and pix2pix use, and what stands here: D minimises its cross entropy, G the non-saturating loss.
 """
 
 import tensorflow as tf
@@ -32,13 +33,15 @@ def l1(images, targets):
 
 
 def feature_matching(features, targets):
-    """Mean of L1 over the layers of a discriminator; the targets get no gradient. Wang et al. 2018, "High-Resolution Image
-    Synthesis and Semantic Manipulation with Conditional GANs", eq. 4 (there with a sum over layers).
+    """Mean of L1 over the layers of a discriminator; the targets get no gradient. Wang et al. 2018, "High-Resolution
+    Image Synthesis and Semantic Manipulation with Conditional GANs", eq. 4 (there with a sum over layers).
 
     Args:
       features, targets: lists of what each layer makes of fake and of real images, of the same shapes.
     """
-    return tf.add_n([l1(own, tf.stop_gradient(target)) for own, target in zip(features, targets, strict=True)]) / len(features)
+    return tf.add_n([l1(own, tf.stop_gradient(target)) for own, target in zip(features, targets, strict=True)]) / len(
+        features
+    )
 
 
 def squared_error(values, targets):
@@ -76,7 +79,9 @@ def drift(real_logits):
 
 
 def gradient_penalty(critic, real_images, fake_images, shares):
-    """E[(|grad_x D(x)| - 1)^2] at x = share real + (1 - share) fake, to be multiplied by 10. Gulrajani et al. 2017, eq. 3.
+    """E[(|grad_x D(x)| - 1)^2] at x = share real + (1 - share) fake, to be multiplied by 10.
+
+    Gulrajani et al. 2017, eq. 3.
 
     Args:
       critic: function of the images that returns logits [batch, 1].

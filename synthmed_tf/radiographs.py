@@ -5,26 +5,29 @@ from PIL import Image
 
 SIDE = 96  # pixels; lungs are looked for on a square copy of this side: ribs blur away and an image takes about 0.1 s
 PERCENTILES = 5, 95  # P2 § 2.1, of the brightness inside the hull
-# P2 does not say what they are mapped to, as shares of the dtype's range. The 95th percentile is the heart's and the spine's; bones
-# and the abdomen lie above it and the air around the body below the 5th.
-LOW, HIGH = 0.2, 0.75  # so 0.1 % of the pixels of NIH and Shenzhen saturate above; below it is the air around the body, 9 %
+# P2 does not say what they are mapped to, as shares of the dtype's range. The 95th percentile is the heart's and the
+# spine's; bones and the abdomen lie above it and the air around the body below the 5th. So 0.1 % of the pixels of NIH
+# and Shenzhen saturate above; below it is the air around the body, 9 %.
+LOW, HIGH = 0.2, 0.75
 _THRESHOLDS = range(15, 71, 5)  # percentiles of brightness in the middle of the frame, below which is lung or air
 _OPENINGS = 0, 2, 3  # pixels at SIDE, radius; cuts the bridges between lungs, stomach and the air under the arms
-# What one lung looks like: mean and standard deviation of (share of the frame, distance of its centre from the spine, height of
-# its centre below the top, height, width), the four lengths as shares of the frame's sides. Read off 192 images of NIH and Shenzhen.
+# What one lung looks like: mean and standard deviation of (share of the frame, distance of its centre from the spine,
+# height of its centre below the top, height, width), the four lengths as shares of the frame's sides. Read off 192
+# images of NIH and Shenzhen.
 _LUNG = np.array([(0.14, 0.055), (0.20, 0.055), (0.47, 0.09), (0.56, 0.13), (0.30, 0.07)]).T
 _SOLIDITY = 0.9, 0.06  # share of its own convex hull that a lung fills; more than the first is no better
 _EDGE = 6.0  # weight of the step in brightness at the outline of a lung, in standard deviations of the image, at most 1
-_LEAST = -10.0  # score of a pair of lungs; below lie 2.2 % of NIH (one lung white, or cut by the frame) and most of what is no chest
+# Score of a pair of lungs; below lie 2.2 % of NIH (one lung white, or cut by the frame) and most of what is no chest
+_LEAST = -10.0
 
 
 def lung_hull(image):
     """Finds the convex hull of both lungs, as one region.
 
-    Dark regions are cut out at many thresholds of brightness and of brightness less its surroundings, one on each side of the
-    spine is chosen: the pair that most resembles lungs in size, place, shape, likeness to each other and sharpness of outline.
-    Linear changes of contrast do not matter. Found in 97.8 % of 961 images of NIH and all 566 of Shenzhen; the hull is a fifth to half of
-    the frame in most.
+    Dark regions are cut out at many thresholds of brightness and of brightness less its surroundings, one on each side
+    of the spine is chosen: the pair that most resembles lungs in size, place, shape, likeness to each other and
+    sharpness of outline. Linear changes of contrast do not matter. Found in 97.8 % of 961 images of NIH and all 566 of
+    Shenzhen; the hull is a fifth to half of the frame in most.
 
     Args:
       image: [height, width, 1] uint8 or uint16, frontal, air dark.
@@ -95,14 +98,15 @@ def _add_candidates(sides, dark, smooth, spine):
 
 
 def normalise(image):
-    """Normalises brightness by the lungs: linearly, their hull's 5th percentile to LOW and the 95th to HIGH of the range (P2 § 2.1).
+    """Normalises brightness by the lungs:
+    linearly, their hull's 5th percentile to LOW and the 95th to HIGH of the range (P2 § 2.1).
 
     Args:
       image: [height, width, channels] uint8 or uint16; one saved in colour is made grey.
 
     Returns:
-      ([height, width, 1] of the same dtype, what lies beyond the range clipped; whether the lungs were found). Without lungs
-      the percentiles are those of the whole frame. A constant image stays as it is.
+      ([height, width, 1] of the same dtype, what lies beyond the range clipped; whether the lungs were found). Without
+      lungs the percentiles are those of the whole frame. A constant image stays as it is.
     """
     if image.shape[2] > 1:
         image = np.rint(image.mean(axis=-1, keepdims=True)).astype(image.dtype)
@@ -134,7 +138,9 @@ def draw_hull(image, hull):
 
 
 def hull_sheet(images, columns=4):
-    """Images of one size with their hulls drawn, row by row: list of [height, width, 1] -> [rows * height, columns * width, 3] uint8."""
+    """Images of one size with their hulls drawn, row by row:
+    list of [height, width, 1] -> [rows * height, columns * width, 3] uint8.
+    """
     pictures = [draw_hull(image, lung_hull(image)) for image in images]
     pictures += [np.zeros_like(pictures[0])] * (-len(pictures) % columns)
     rows = [np.concatenate(pictures[i : i + columns], axis=1) for i in range(0, len(pictures), columns)]

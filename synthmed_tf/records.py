@@ -58,10 +58,11 @@ def write(folder, name, samples, *, source, extra=None, class_names=None, keep_g
       samples: iterable of Sample, splits in any order, read once. The first one sets the features and sizes; ids are
         unique over all splits. `second_mask` is not written.
       source: where the samples come from, any JSON value; goes into the manifest.
-      extra: dict of further manifest entries (command, flags, checkpoint sha256, ...), as it stands after the last sample.
+      extra: dict of further manifest entries (command, flags, checkpoint sha256, ...), as it stands after the last
+        sample.
       class_names: the labels in the order of their index; None: in the order in which they appear.
-      keep_groups: write `group`, the patient or slide; only where the data set stays private, so never with samples that
-        have a seed, which are synthetic.
+      keep_groups: write `group`, the patient or slide; only where the data set stays private, so never with samples
+        that have a seed, which are synthetic.
       shard_bytes: a shard that has reached this size is closed and the next one begun.
 
     Returns:
@@ -83,7 +84,9 @@ def write(folder, name, samples, *, source, extra=None, class_names=None, keep_g
     try:
         for sample in samples:
             if keep_groups and sample.seed is not None:
-                raise InputError(f"{name}: the synthetic sample {sample.id} with its group; leave groups out of synthetic sets")
+                raise InputError(
+                    f"{name}: the synthetic sample {sample.id} with its group; leave groups out of synthetic sets"
+                )
             if not keep_groups:
                 sample = dataclasses.replace(sample, group=None)
             if features is None:

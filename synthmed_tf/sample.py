@@ -6,7 +6,10 @@ import numpy as np
 
 
 class InputError(ValueError):
-    """Something that the user gave cannot be used. Its message is one line: what, where, what is allowed, what mends it."""
+    """Something that the user gave cannot be used.
+
+    Its message is one line: what, where, what is allowed, what mends it.
+    """
 
 
 class UnreadableImage(InputError):

@@ -44,8 +44,8 @@ def from_noise(networks, settings, count, start=0, with_field_of_view=False, lab
       label: (index of a class, name) of the samples; None: they have none.
 
     Yields:
-      Sample with a mask or an image, whichever networks.target says; a function of (seed, class, index) alone. With warp the
-      generator of masks knows eyes turned one way only, and half of the masks are mirrored back.
+      Sample with a mask or an image, whichever networks.target says; a function of (seed, class, index) alone. With
+      warp the generator of masks knows eyes turned one way only, and half of the masks are mirrored back.
     """
     seed = settings["seed"]
     class_index, class_name = label or (None, None)
@@ -69,18 +69,20 @@ def from_noise(networks, settings, count, start=0, with_field_of_view=False, lab
 
 
 def labelled(models, real, settings, count, tally, rejected, with_field_of_view=False):
-    """A labelled set: `count` photographs, with the classes of the real set or as many of each (settings["label_distribution"]).
+    """A labelled set: `count` photographs,
+    with the classes of the real set or as many of each (settings["label_distribution"]).
 
-    Sample i does not depend on count: its class follows from `class_order`, and each class has a stream of candidates of its own. With
-    settings["grain"] they get the noise that real ones of the class have and they lack, see `noisy`; with settings["hash_filter"] those
-    that `like_real` rejects are made anew.
+    Sample i does not depend on count: its class follows from `class_order`, and each class has a stream of candidates
+    of its own. With settings["grain"] they get the noise that real ones of the class have and they lack, see `noisy`;
+    with settings["hash_filter"] those that `like_real` rejects are made anew.
 
     Args:
       models: {class name: stage1.Stage1}, in the order of the classes; a conditional model stands there for each.
       real: sequence of labelled training Samples.
       settings: of the training; seed, label_distribution, grain, hash_filter.
       count: how many.
-      tally: dict that gets "candidates", "rejected", "too_far" and "rate", over all and in "classes" for each class; see `like_real`.
+      tally: dict that gets "candidates", "rejected", "too_far" and "rate", over all and in "classes" for each class;
+        see `like_real`.
       rejected: list that gets up to REJECTED_SHOWN rejected Samples.
       with_field_of_view: see `from_noise`.
 
@@ -108,12 +110,13 @@ def labelled(models, real, settings, count, tally, rejected, with_field_of_view=
 
 
 def noisy(streams, real, seed):
-    """Photographs with the pixel noise that real ones have more of, where KID says that it makes the set more like the real one.
+    """Photographs with the pixel noise that real ones have more of,
+    where KID says that it makes the set more like the real one.
 
-    A generator learns to leave out what cannot be foreseen, and patterns of neighbouring pixels tell its photographs by that (P2's LBP).
-    Where fine detail is lacking that is no noise, as ribs are in radiographs, noise makes them no better. The levels, by brightness, are those of
-    each class; whether there is noise is decided for all of them at once, as else it would tell the classes apart. Measured are the first
-    NOISE_MEASURED candidates of each class.
+    A generator learns to leave out what cannot be foreseen, and patterns of neighbouring pixels tell its photographs by
+    that (P2's LBP). Where fine detail is lacking that is no noise, as ribs are in radiographs, noise makes them no
+    better. The levels, by brightness, are those of each class; whether there is noise is decided for all of them at
+    once, as else it would tell the classes apart. Measured are the first NOISE_MEASURED candidates of each class.
 
     Args:
       streams: {class name: iterator of Samples with an image}; see `from_noise`.
@@ -153,8 +156,8 @@ def noisy(streams, real, seed):
 def class_order(shares):
     """Endless order of classes in which every prefix of n has each class n times its share, to less than one.
 
-    Tijdeman 1980, "The chairman assignment problem": of the classes that may come without running ahead, the one whose time is up first.
-    After as many as the shares sum up to, or a multiple, the numbers are exact.
+    Tijdeman 1980, "The chairman assignment problem": of the classes that may come without running ahead, the one whose
+    time is up first. After as many as the shares sum up to, or a multiple, the numbers are exact.
 
     Args:
       shares: {class name: positive int}, in any unit.
@@ -170,9 +173,14 @@ def class_order(shares):
 
 
 def average_hash(image):
-    """Average hash of a photograph [height, width, 1 or 3] uint8 or uint16, by the ImageHash library: [256] bool. P2 § 3.2."""
+    """Average hash of a photograph [height, width, 1 or 3] uint8 or uint16, by the ImageHash library: [256] bool.
+
+    P2 § 3.2.
+    """
     image = _eight_bits(image)
-    return imagehash.average_hash(Image.fromarray(np.squeeze(image, -1) if image.shape[-1] == 1 else image), HASH_SIDE).hash.ravel()
+    return imagehash.average_hash(
+        Image.fromarray(np.squeeze(image, -1) if image.shape[-1] == 1 else image), HASH_SIDE
+    ).hash.ravel()
 
 
 def _eight_bits(image):
@@ -180,7 +188,9 @@ def _eight_bits(image):
 
 
 def hash_threshold(hashes):
-    """The Hamming distance to the nearest other one that REAL_SHARE of the hashes [n, bits] keep to; None if there is no other."""
+    """The Hamming distance to the nearest other one that REAL_SHARE of the hashes [n, bits] keep to;
+    None if there is no other.
+    """
     if len(hashes) < 2:
         return None
     nearest = []
@@ -192,16 +202,18 @@ def hash_threshold(hashes):
 
 
 def like_real(candidates, hashes, tallies, rejected):
-    """Those photographs of an endless stream whose average hash lies as near to a real one's as real ones lie to each other. P2 § 3.2.
+    """Those photographs of an endless stream whose average hash lies as near to a real one's as real ones lie to each
+    other. P2 § 3.2.
 
-    P2 so checked "for correct global body shape", and does not say its threshold. Here it is `hash_threshold` of the real images, which
-    one in 20 real images would not pass. For each one wanted MOST_TRIES candidates are looked at; if all are rejected, the nearest is
-    passed on all the same, and counted in "too_far".
+    P2 so checked "for correct global body shape", and does not say its threshold. Here it is `hash_threshold` of the
+    real images, which one in 20 real images would not pass. For each one wanted MOST_TRIES candidates are looked at; if
+    all are rejected, the nearest is passed on all the same, and counted in "too_far".
 
     Args:
       candidates: iterator of Samples with an image.
       hashes: [n, bits] of the real images of the class, see `average_hash`.
-      tallies: dicts whose "candidates", "rejected", "too_far" grow; "rate" is the share of candidates that did not pass.
+      tallies: dicts whose "candidates", "rejected", "too_far" grow; "rate" is the share of candidates that did not
+        pass.
       rejected: list that gets rejected Samples, up to REJECTED_SHOWN.
 
     Yields:
@@ -231,19 +243,20 @@ def like_real(candidates, hashes, tallies, rejected):
 def no_copies(candidates, real, count, tally):
     """Those masks of an endless stream that copy neither a real mask nor one another.
 
-    A candidate is rejected where it lies nearer to a training mask, or to a mask passed on before, than the two nearest training
-    masks lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves) with the distance of
-    metrics/copies.py, which suits masks. Of MOST_TRIES candidates for each one wanted, those that were not needed are left for
-    later ones. If all are rejected, one is passed on all the same, so that a generator that makes nothing else ends, and is told of: the
-    first that copies no training mask, or else the one that lies farthest from them.
+    A candidate is rejected where it lies nearer to a training mask, or to a mask passed on before, than the two nearest
+    training masks lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves)
+    with the distance of metrics/copies.py, which suits masks. Of MOST_TRIES candidates for each one wanted, those that
+    were not needed are left for later ones. If all are rejected, one is passed on all the same, so that a generator
+    that makes nothing else ends, and is told of: the first that copies no training mask, or else the one that lies
+    farthest from them.
 
     Args:
       candidates: iterator of Samples with a mask; see `from_noise`.
-      real: sequence of training Samples with a mask; of more than MOST_COMPARED as many at even steps are looked at, of the masks
-        passed on the last MOST_COMPARED.
+      real: sequence of training Samples with a mask; of more than MOST_COMPARED as many at even steps are looked at, of
+        the masks passed on the last MOST_COMPARED.
       count: how many to pass on.
-      tally: dict that gets "threshold" (1 - Dice), "candidates", "rejected", and of those passed on all the same "too_near" (to a
-        training mask) and "too_alike" (to one passed on before).
+      tally: dict that gets "threshold" (1 - Dice), "candidates", "rejected", and of those passed on all the same
+        "too_near" (to a training mask) and "too_alike" (to one passed on before).
 
     Yields:
       Samples, with their ids numbered anew from 0. Sample i does not depend on count.
@@ -285,11 +298,12 @@ def pairs(networks, mask_samples, settings, with_field_of_view):
       networks: stage2.Stage2.
       mask_samples: iterable of Samples from `from_noise`, from index 0 on.
       settings: of the training; seed.
-      with_field_of_view: estimate each photograph's field of view from the photograph itself (no real one is ever copied).
+      with_field_of_view: estimate each photograph's field of view from the photograph itself (no real one is ever
+        copied).
 
     Yields:
-      Sample with image uint8, mask, and field_of_view where asked for; what of the mask lies outside of it is left out, as
-      photographs of another set than the masks' may show less of the eye.
+      Sample with image uint8, mask, and field_of_view where asked for; what of the mask lies outside of it is left out,
+      as photographs of another set than the masks' may show less of the eye.
     """
     for index, sample in enumerate(mask_samples):
         photograph = stage2.translate(networks, sample.mask[None], [settings["seed"], index])[0]
@@ -301,7 +315,8 @@ def pairs(networks, mask_samples, settings, with_field_of_view):
 
 
 def annotated(folder, photographs, teachers, seed):
-    """Photographs without masks -> pairs, by a U-Net that learned from another set (P1 § Data, which did so for MESSIDOR).
+    """Photographs without masks -> pairs, by a U-Net that learned from another set (P1 § Data,
+    which did so for MESSIDOR).
 
     Args:
       folder: pathlib.Path of stage 2; gets segmenter/, the training of the U-Net, and pairs/.
@@ -313,7 +328,10 @@ def annotated(folder, photographs, teachers, seed):
       records.Records of the pairs: private, as the photographs are.
     """
     model, result = segmenter.train(folder / "segmenter", [teachers], ANNOTATION_STEPS, seed, name="segmenter")
-    made_by = {"checkpoint_sha256": checkpoint_sha256(result["checkpoint"]), "photographs": photographs.manifest["shards"]}
+    made_by = {
+        "checkpoint_sha256": checkpoint_sha256(result["checkpoint"]),
+        "photographs": photographs.manifest["shards"],
+    }
     if not is_current(folder / "pairs", len(photographs), **made_by):
         truth = [s.mask for s in teachers], [s.field_of_view for s in teachers]
         threshold = segmentation.best_threshold([*segmenter.predict(model, teachers)], *truth)
@@ -323,13 +341,16 @@ def annotated(folder, photographs, teachers, seed):
             for sample, values in tqdm(probabilities, "masks by the segmenter", len(photographs))
         )
         name = f"{photographs.manifest['name']}_annotated"
-        source = f"photographs of {photographs.manifest['name']}, masks by a U-Net trained on {teachers.manifest['name']}"
+        source = (
+            f"photographs of {photographs.manifest['name']}, masks by a U-Net trained on {teachers.manifest['name']}"
+        )
         records.write(folder / "pairs", name, pairs, source=source, extra=made_by | {"threshold": threshold})
     return records.Records(folder / "pairs")
 
 
 def without_rim(mask, field_of_view):
-    """The mask less what lies within RIM of the border of the field of view, where a U-Net takes a cut edge for a vessel.
+    """The mask less what lies within RIM of the border of the field of view,
+    where a U-Net takes a cut edge for a vessel.
 
     Args:
       mask: [height, width] bool.
@@ -345,7 +366,8 @@ def without_rim(mask, field_of_view):
 
 
 def write_png(folder, samples):
-    """Writes images/, masks/ where there are any, and index.csv, with labels where there are any, under `folder`, for people and for other tools; all or nothing.
+    """Writes images/, masks/ where there are any, and index.csv, with labels where there are any, under `folder`, for
+    people and for other tools; all or nothing.
 
     Args:
       folder: pathlib.Path; replaced.
@@ -403,15 +425,15 @@ def require(real, *features):
     """Raises InputError unless the real records hold these features."""
     for feature in features:
         if feature not in real.features:
-            raise InputError(
-                f"{real.folder}: the samples have no {feature}, which is needed here; give another set"
-            )
+            raise InputError(f"{real.folder}: the samples have no {feature}, which is needed here; give another set")
 
 
 def describe_real(manifest):
     """What a synthetic set's manifest says of the real set: nothing of a single image, no path, no file name."""
     keys = ("name", "counts", "image_size", "channels", "fields_of_view", "test_split", "holdout")
-    return {key: manifest[key] for key in keys} | {key: manifest[key] for key in ("labels", "chest_xrays", "class_counts") if key in manifest}
+    return {key: manifest[key] for key in keys} | {
+        key: manifest[key] for key in ("labels", "chest_xrays", "class_counts") if key in manifest
+    }
 
 
 def checkpoint_sha256(prefix):

@@ -110,7 +110,8 @@ def test_outside_the_frame_the_image_is_mirrored():
 def test_enlarged_images_keep_their_texture():
     texture = np.random.default_rng(1).normal(size=[4, 40, 40, 1]).astype(np.float32)
     kept = {n: warp(texture, enlarged=n, **STILL | {"rotation": 20.0})[:, 8:-8, 8:-8].std() for n in (1, 2)}
-    assert kept[1] == pytest.approx(2 / 3, abs=0.05) and 0.75 < kept[2] < 1  # bilinear: (1 - 2 / 3 t (1 - t))^2, t uniform
+    # Bilinear: (1 - 2 / 3 t (1 - t))^2, t uniform
+    assert kept[1] == pytest.approx(2 / 3, abs=0.05) and 0.75 < kept[2] < 1
     images = blobs(2)
     np.testing.assert_allclose(warp(images, enlarged=2)[:, 4:-4, 4:-4], warp(images)[:, 4:-4, 4:-4], atol=0.02)
     np.testing.assert_allclose(warp(images, enlarged=2, **STILL)[:, 2:-2, 2:-2], images[:, 2:-2, 2:-2], atol=0.01)

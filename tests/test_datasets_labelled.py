@@ -1,4 +1,6 @@
-"""Labelled sets: nih, shenzhen and pcam in their official layouts with made files, the real subsets, and folders of one's own."""
+"""Labelled sets: nih, shenzhen and pcam in their official layouts with made files, the real subsets,
+and folders of one's own.
+"""
 
 import collections
 import csv
@@ -441,9 +443,8 @@ def test_one_subfolder_a_class(tmp_path):
         ("normal", "train"): 8, ("normal", "test"): 2, ("tumour", "train"): 12, ("tumour", "test"): 3,
     }  # fmt: skip
     assert samples["normal_3"].label == "normal" and samples["normal_3"].group == "normal_3"
-    assert {id for id, s in load(tmp_path).items() if s.split == "test"} == {
-        id for id, s in samples.items() if s.split == "test"
-    }  # a fixed choice
+    tests, again = ({id for id, s in some.items() if s.split == "test"} for some in (samples, load(tmp_path)))
+    assert tests == again  # a fixed choice
 
 
 def test_classes_in_train_and_test(tmp_path):
@@ -681,7 +682,9 @@ def test_16_bit_films_stay_16_bit(tmp_path):
 
 
 def test_patients_stay_out_of_everything_else(tmp_path):
-    """The prepared set keeps the group, a copy of it written as the scripts write does not, and a synthetic one may not."""
+    """The prepared set keeps the group, a copy of it written as the scripts write does not,
+    and a synthetic one may not.
+    """
     make_nih(tmp_path / "nih", [(g, a) for g, a in PEOPLE] * 2, films=1, lists=False)
     path = tmp_path / "nih" / "Data_Entry_2017.csv"
     path.write_text(path.read_text().replace(",No Finding,0,", ",No Finding,0,Doe"))

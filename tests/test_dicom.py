@@ -174,7 +174,9 @@ def test_16_bit_files_become_16_bit_records_without_a_trace_of_the_patient(tmp_p
     (tmp_path / "own" / "images").mkdir()
     for stem in "abcde":
         make(tmp_path / "own" / "images" / f"{stem}.dcm", rng.integers(0, 4096, (64, 64)).astype(np.uint16))
-        Image.fromarray(rng.integers(0, 2, (64, 64)).astype(np.uint8) * 255).save(tmp_path / "own" / "masks" / f"{stem}.png")
+        Image.fromarray(rng.integers(0, 2, (64, 64)).astype(np.uint8) * 255).save(
+            tmp_path / "own" / "masks" / f"{stem}.png"
+        )
     assert NAME.encode() in (tmp_path / "own" / "images" / "a.dcm").read_bytes()
     folder = prepare(str(tmp_path / "own"), tmp_path / "data", (64, 64), out_dir=tmp_path / "out")
     for sample in records.Records(folder):
@@ -188,7 +190,9 @@ def test_16_bit_files_become_16_bit_records_without_a_trace_of_the_patient(tmp_p
 
 
 def test_a_synthetic_set_of_dicom_files_has_16_bits_and_no_trace_of_a_patient(tmp_path, monkeypatch, eagerly):
-    monkeypatch.setitem(flags.SMALL_DATA_MODELS, "selfmod", flags.SMALL_DATA_MODELS["selfmod"] | {"latent": 4, "steps": 2})
+    monkeypatch.setitem(
+        flags.SMALL_DATA_MODELS, "selfmod", flags.SMALL_DATA_MODELS["selfmod"] | {"latent": 4, "steps": 2}
+    )
     monkeypatch.setattr(stage1, "SETTLING_BATCHES", 1)
     rng = np.random.default_rng(0)
     for name in ("sick", "well"):
@@ -198,7 +202,14 @@ def test_a_synthetic_set_of_dicom_files_has_16_bits_and_no_trace_of_a_patient(tm
     spec = importlib.util.spec_from_file_location("script", Path(__file__).parent.parent / "train_stage1.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    words = [f"--data={tmp_path / 'own'}", f"--data_dir={tmp_path / 'data'}", f"--out_dir={tmp_path / 'out'}", "--target=image", "--model=selfmod", "--batch_size=4"]
+    words = [
+        f"--data={tmp_path / 'own'}",
+        f"--data_dir={tmp_path / 'data'}",
+        f"--out_dir={tmp_path / 'out'}",
+        "--target=image",
+        "--model=selfmod",
+        "--batch_size=4",
+    ]
     script.main(flags.parse("train_stage1", "", ["train_stage1.py", *words]) | {"image_size": (16, 16)})
     made = records.Records(tmp_path / "out" / "synthetic")
     assert len(made) >= 12 and {sample.label for sample in made} == {"sick", "well"}

@@ -55,7 +55,9 @@ def test_arms_ratio_and_agreement_by_scikit_learn(trained, tmp_path):
 
     def flat(samples):
         inside = np.stack([sample.field_of_view for sample in samples]) > 0
-        truth, found = (np.stack(values)[inside] for values in zip(*((s.mask, s.image[..., :1] > 100) for s in samples)))
+        truth, found = (
+            np.stack(values)[inside] for values in zip(*((s.mask, s.image[..., :1] > 100) for s in samples))
+        )
         return truth, found
 
     for samples, scores in ((test, report["arms"]["real"]), (synthetic, report["agreement"])):
@@ -106,7 +108,11 @@ def test_a_set_is_measured_by_what_it_has():
         return [Sample(sample.id, sample.image, None, sample.field_of_view) for sample in samples]
 
     bare = comparison.measure(blind(synthetic), benchmarks=everything, **against)
-    assert list(bare) == ["distribution", "fidelity", "privacy"] and bare["privacy"] == found["privacy"] and bare["distribution"] == found["distribution"]
+    assert (
+        list(bare) == ["distribution", "fidelity", "privacy"]
+        and bare["privacy"] == found["privacy"]
+        and bare["distribution"] == found["distribution"]
+    )
     assert bare["fidelity"] == {"photographs": found["fidelity"]["photographs"]}
     against |= {"held_out": blind(test)}  # beside a set without masks, one that has them
     assert comparison.measure(synthetic, benchmarks=["fidelity"], **against) == {"fidelity": bare["fidelity"]}

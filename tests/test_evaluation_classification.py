@@ -23,11 +23,15 @@ CLASS = {"smooth": "smooth", "rough": "rough"}
 def small_grids(monkeypatch):
     """The radii, and one parameter of each model."""
     monkeypatch.setattr(classical, "RADIUS_SETS", ((2,), (2, 3, 4)))
-    monkeypatch.setattr(classical, "GRIDS", {"knn": {"n_neighbors": [1, 9]}, "svm": {"C": [1]}, "random_forest": {"n_estimators": [10]}})
+    monkeypatch.setattr(
+        classical, "GRIDS", {"knn": {"n_neighbors": [1, 9]}, "svm": {"C": [1]}, "random_forest": {"n_estimators": [10]}}
+    )
 
 
 def made(count, seed, labels=("smooth", "rough"), *, groups=None, size=32, channels=1, dtype=np.uint8, split="train"):
-    """Samples in turn of each label; those with an odd place in `labels` are noise, the others a slope with a little noise."""
+    """Samples in turn of each label; those with an odd place in `labels` are noise,
+    the others a slope with a little noise.
+    """
     rng = np.random.default_rng(seed)
     top = np.iinfo(dtype).max
     found = []
@@ -42,12 +46,16 @@ def made(count, seed, labels=("smooth", "rough"), *, groups=None, size=32, chann
 
 def run(tmp_path, real, synthetic, test, models=CLASSIC, repeats=2, tasks=None, **more):
     tasks = tasks or {"class": CLASS}
-    return classification.benchmark(tmp_path, real, synthetic, test, tasks=tasks, models=models, repeats=repeats, **more)
+    return classification.benchmark(
+        tmp_path, real, synthetic, test, tasks=tasks, models=models, repeats=repeats, **more
+    )
 
 
 def test_textures_are_told_apart_and_a_set_of_nonsense_is_not(tmp_path):
     real, test = made(24, 0, groups=2), made(20, 1, groups=2, split="test")
-    nonsense = [Sample(s.id, s.image, label=label) for s, label in zip(made(24, 2), ["smooth", "smooth", "rough", "rough"] * 6)]
+    nonsense = [
+        Sample(s.id, s.image, label=label) for s, label in zip(made(24, 2), ["smooth", "smooth", "rough", "rough"] * 6)
+    ]
     good, bad = (run(tmp_path, real, synthetic, test) for synthetic in (made(24, 3), nonsense))
     for model in CLASSIC:
         entry = good["tasks"]["class"][model]
@@ -56,8 +64,13 @@ def test_textures_are_told_apart_and_a_set_of_nonsense_is_not(tmp_path):
             assert entry[arm]["auc"]["mean"] == entry[arm]["balanced_accuracy"]["mean"] == 1.0
         assert entry["relative_drop"] == 0 and entry["relative_drop_interval"] == [0, 0]
         lost = bad["tasks"]["class"][model]
-        assert lost["synthetic"]["accuracy"]["mean"] < 0.85 and lost["relative_drop"] == pytest.approx(1 - lost["synthetic"]["accuracy"]["mean"])
-        assert all(chosen["folds"] == 5 and set(chosen["radii"]) <= {2, 3, 4} for chosen in good["parameters"]["class"][model]["real"])
+        assert lost["synthetic"]["accuracy"]["mean"] < 0.85 and lost["relative_drop"] == pytest.approx(
+            1 - lost["synthetic"]["accuracy"]["mean"]
+        )
+        assert all(
+            chosen["folds"] == 5 and set(chosen["radii"]) <= {2, 3, 4}
+            for chosen in good["parameters"]["class"][model]["real"]
+        )
     assert good["counts"]["class"] == {
         "real": {"rough": 12, "smooth": 12}, "synthetic": {"rough": 12, "smooth": 12}, "real_and_synthetic": {"rough": 24, "smooth": 24},
         "test": {"rough": 10, "smooth": 10},
@@ -71,7 +84,10 @@ def test_shuffled_labels_give_chance(tmp_path):
     rng = np.random.default_rng(5)
 
     def shuffled(samples):
-        return [Sample(s.id, s.image, label=label, group=s.group, split=s.split) for s, label in zip(samples, rng.permutation([s.label for s in samples]))]
+        return [
+            Sample(s.id, s.image, label=label, group=s.group, split=s.split)
+            for s, label in zip(samples, rng.permutation([s.label for s in samples]))
+        ]
 
     real, test = shuffled(made(60, 0, groups=3)), shuffled(made(60, 1, groups=3, split="test"))
     found = run(tmp_path, real, made(10, 3), test, repeats=1)["tasks"]["class"]
@@ -102,7 +118,11 @@ def test_sets_are_balanced_by_the_classes_within_a_target_class():
 
     assert counts(genders) == dict.fromkeys(genders, 4)
     assert counts(genders, most=13) == dict.fromkeys(genders, 3)
-    assert counts({"female 18-38": "a", "female 48-68": "b", "male 48-68": "b"}) == {"female 18-38": 8, "female 48-68": 4, "male 48-68": 4}
+    assert counts({"female 18-38": "a", "female 48-68": "b", "male 48-68": "b"}) == {
+        "female 18-38": 8,
+        "female 48-68": 4,
+        "male 48-68": 4,
+    }
     draws = {tuple(classification.balanced(images, genders, [seed, 0], 100)) for seed in range(5)}
     assert len(draws) > 1 and all(len(set(draw)) == 16 for draw in draws)
     with pytest.raises(InputError, match="the set hold no image of the class 'male 39-47'"):
@@ -117,7 +137,10 @@ def test_many_synthetic_images_do_not_drown_the_real_ones(tmp_path):
 
 def test_two_tasks_of_study_groups_in_16_bits_beside_8(tmp_path):
     names = ["female 18-38", "male 18-38", "female 48-68", "male 48-68"]  # the odd ones, rough ones, are the men
-    tasks = {"gender": {name: name.split()[0] for name in names}, "age group": {name: name.split()[1] for name in names}}
+    tasks = {
+        "gender": {name: name.split()[0] for name in names},
+        "age group": {name: name.split()[1] for name in names},
+    }
     real, test = made(24, 0, names, dtype=np.uint16), made(16, 1, names, dtype=np.uint16, split="test")
     found = run(tmp_path, real, made(24, 2, names), test, models=["knn"], repeats=1, tasks=tasks)
     assert found["tasks"]["gender"]["knn"]["synthetic"]["accuracy"]["mean"] == 1.0
@@ -135,7 +158,9 @@ def test_few_images_make_fewer_folds_and_one_is_an_error(tmp_path):
 
 def test_a_patient_in_training_and_test_is_refused(tmp_path):
     real, test = made(8, 0, groups=2), made(8, 0, groups=2)
-    with pytest.raises(InputError, match="4 patients or slides have images both to learn from and to test on, 'train0-0'"):
+    with pytest.raises(
+        InputError, match="4 patients or slides have images both to learn from and to test on, 'train0-0'"
+    ):
         run(tmp_path, real, made(8, 1), test)
 
 
@@ -214,7 +239,12 @@ def test_augmentation_mirrors_and_moves_a_little():
     image = np.arange(32 * 32, dtype=np.uint8).reshape(32, 32, 1)
     found = [classifier._augment(image, np.random.default_rng(seed)) for seed in range(40)]
     straight = [each[8:24, 8:24] for each in found]
-    possible = [part[8 + y : 24 + y, 8 + x : 24 + x] for part in (image, image[:, ::-1]) for y in range(-2, 3) for x in range(-2, 3)]
+    possible = [
+        part[8 + y : 24 + y, 8 + x : 24 + x]
+        for part in (image, image[:, ::-1])
+        for y in range(-2, 3)
+        for x in range(-2, 3)
+    ]
     assert all(any((each == part).all() for part in possible) for each in straight)
     assert len({each.tobytes() for each in found}) > 10
 
@@ -269,9 +299,12 @@ def test_vgg16_in_the_benchmark(tmp_path, monkeypatch):
 
     monkeypatch.setattr(classifier, "train", train)
     monkeypatch.setattr(classifier, "predict", predict)
-    found = run(tmp_path, made(40, 0, groups=2), made(40, 1), made(8, 2, split="test"), models=["vgg16"], repeats=2, seed=4)
+    found = run(
+        tmp_path, made(40, 0, groups=2), made(40, 1), made(8, 2, split="test"), models=["vgg16"], repeats=2, seed=4
+    )
     assert found["tasks"]["class"]["vgg16"]["real"]["accuracy"]["runs"] == [1.0, 1.0]
-    assert found["steps"] == {"class": 20} and {steps for _, _, steps, _ in shown} == {20}  # 20 epochs of 32 images in batches of 32
+    # 20 epochs of 32 images in batches of 32
+    assert found["steps"] == {"class": 20} and {steps for _, _, steps, _ in shown} == {20}
     assert [seed for *_, seed in shown] == [4, 4, 4, 5, 5, 5]
     for learn, check, *_ in shown:
         for (images, truth), (held, held_truth) in zip(learn, check, strict=True):
@@ -289,7 +322,15 @@ def labelled(tmp_path, monkeypatch):
     real = [*made(12, 0, size=64, groups=2), *made(8, 1, size=64, groups=2, split="test")]
     records.write(tmp_path / "prepared", "tiles", real, source="made")
     synthetic = made(12, 2, size=64)
-    filtered = {"candidates": 20, "rejected": 7, "too_far": 1, "rate": 0.4, "classes": {name: {"candidates": 10, "rejected": count, "too_far": 0} for name, count in (("smooth", 7), ("rough", 1))}}
+    filtered = {
+        "candidates": 20,
+        "rejected": 7,
+        "too_far": 1,
+        "rate": 0.4,
+        "classes": {
+            name: {"candidates": 10, "rejected": count, "too_far": 0} for name, count in (("smooth", 7), ("rough", 1))
+        },
+    }
     extra = {"real": {"name": "tiles"}, "filter": filtered}
     records.write(tmp_path / "out" / "synthetic", "synthmed_tiles", synthetic, source="made", extra=extra)
     monkeypatch.setattr(datasets, "check", lambda *_, **__: None)
@@ -301,7 +342,11 @@ def test_evaluate_of_a_set_with_classes(labelled, tmp_path):
     words = [f"--synthetic_dir={labelled}", "--models=knn,svm", "--repeats=1"]
     printed = succeeded("evaluate", *words)
     report = json.loads((labelled / "report" / "report.json").read_text())
-    assert report.keys() >= {"classification", "distribution", "fidelity"} and not report.keys() & {"segmentation", "morphology", "copies"}
+    assert report.keys() >= {"classification", "distribution", "fidelity"} and not report.keys() & {
+        "segmentation",
+        "morphology",
+        "copies",
+    }
     assert report["classification"]["tasks"]["class"].keys() == {"knn", "svm"}
     assert "k-NN" in printed and "1.000 [1.000, 1.000]" in printed and "Copied?" not in printed
     page = (labelled / "report" / "report.html").read_text(encoding="utf-8")
@@ -312,10 +357,23 @@ def test_evaluate_of_a_set_with_classes(labelled, tmp_path):
     (theirs / "manifest.json").unlink()
     info = json.loads((theirs / "dataset_info.json").read_text()) | {"moduleName": "their.module"}
     (theirs / "dataset_info.json").write_text(json.dumps(info))
-    succeeded("evaluate", f"--synthetic_dir={theirs}", "--data=tiles", f"--out_dir={tmp_path / 'new'}", "--models=knn", "--repeats=1", "--benchmarks=classification")
+    succeeded(
+        "evaluate",
+        f"--synthetic_dir={theirs}",
+        "--data=tiles",
+        f"--out_dir={tmp_path / 'new'}",
+        "--models=knn",
+        "--repeats=1",
+        "--benchmarks=classification",
+    )
     assert json.loads((tmp_path / "new" / "report" / "report.json").read_text())["synthetic"] is None
     (theirs / "label.labels.txt").write_text("smooth\nnormal\n")
-    refused("evaluate", f"--synthetic_dir={theirs}", "--data=tiles", says=["'normal' only in", "'rough' only in", "--labels"])
+    refused(
+        "evaluate",
+        f"--synthetic_dir={theirs}",
+        "--data=tiles",
+        says=["'normal' only in", "'rough' only in", "--labels"],
+    )
 
 
 def test_evaluate_says_what_it_would_do_with_classes(labelled):
@@ -336,13 +394,20 @@ def test_evaluate_of_classes_without_test_images(labelled, tmp_path):
         (None, "label", {"distribution", "fidelity", "privacy", "classification"}, set()),
         (None, "mask", {"distribution", "fidelity", "privacy", "segmentation", "morphology", "copies"}, set()),
         (None, "", {"distribution", "fidelity", "privacy"}, {"segmentation", "morphology", "copies"}),
-        (None, "mask label", {"distribution", "fidelity", "privacy", "classification", "segmentation", "morphology", "copies"}, set()),
+        (
+            None,
+            "mask label",
+            {"distribution", "fidelity", "privacy", "classification", "segmentation", "morphology", "copies"},
+            set(),
+        ),
         (["copies", "classification"], "label", {"classification"}, {"copies"}),
         (["copies", "classification"], "mask", {"copies"}, {"classification"}),
     ],
 )
 def test_what_is_measured_follows_from_what_the_set_has(asked, has, runs, not_run):
-    both = types.SimpleNamespace(features=dict.fromkeys(has.split()), class_names=["a", "b"] if "label" in has else None)
+    both = types.SimpleNamespace(
+        features=dict.fromkeys(has.split()), class_names=["a", "b"] if "label" in has else None
+    )
     found, unavailable = comparison.applicable(asked, both, both)
     assert found == runs and unavailable.keys() == not_run
 

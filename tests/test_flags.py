@@ -192,9 +192,12 @@ def test_numbers_of_the_papers_presets():
 def test_presets_set_the_same_flags():
     growth = {"level_images", "level_epochs"}  # of a pggan alone
     shared = flags.STAGE1_PRESETS["small_data"] | {"model": None}
-    small = [shared | {key: preset[key] for key in preset.keys() - growth} for preset in flags.SMALL_DATA_MODELS.values()]
+    small = [
+        shared | {key: preset[key] for key in preset.keys() - growth} for preset in flags.SMALL_DATA_MODELS.values()
+    ]
     for presets in ([flags.STAGE1_PRESETS["paper"], *small], flags.STAGE2_PRESETS.values()):
-        first, *others = ({*preset} - {"steps", "epochs", "width"} for preset in presets)  # width: of a dcgan and a pggan
+        # Width: of a dcgan and a pggan
+        first, *others = ({*preset} - {"steps", "epochs", "width"} for preset in presets)
         assert all(other == first for other in others)
 
 

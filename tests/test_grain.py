@@ -33,7 +33,9 @@ def test_white_noise_has_the_spectrum_of_its_covariance():
 
 
 def test_a_drawn_field_has_the_spectrum_it_was_made_from():
-    fields = ndimage.gaussian_filter(RNG.normal(size=[40, 64, 64, 2]), (0, 1.2, 0.6, 0)) @ np.array([[0.2, 0.1], [0, 0.1]])
+    fields = ndimage.gaussian_filter(RNG.normal(size=[40, 64, 64, 2]), (0, 1.2, 0.6, 0)) @ np.array(
+        [[0.2, 0.1], [0, 0.1]]
+    )
     power = spectrum_of(fields)
     response = grain.response(grain.filter_of(power), 64, 64)
     drawn = draws(response, 40)
@@ -46,7 +48,8 @@ def test_a_drawn_field_has_the_spectrum_it_was_made_from():
     assert np.corrcoef(drawn[..., 0].ravel(), drawn[..., 1].ravel())[0, 1] == pytest.approx(
         np.corrcoef(fields[..., 0].ravel(), fields[..., 1].ravel())[0, 1], abs=0.05
     )
-    assert drawn[:, :-1].ravel() @ drawn[:, 1:].ravel() > drawn[:, :, :-1].ravel() @ drawn[:, :, 1:].ravel()  # smoother from row to row
+    # Smoother from row to row
+    assert drawn[:, :-1].ravel() @ drawn[:, 1:].ravel() > drawn[:, :, :-1].ravel() @ drawn[:, :, 1:].ravel()
 
 
 def flat(height, width):
@@ -59,14 +62,19 @@ def test_a_field_is_a_function_of_its_key():
     assert first.shape == (64, 96, 1) and (first == same).all()
     assert abs(np.corrcoef(first.ravel(), other.ravel())[0, 1]) < 0.05
     white = draws(response, 1)[0]
-    assert white.std() == pytest.approx(1, abs=0.03) and abs(np.corrcoef(white[1:].ravel(), white[:-1].ravel())[0, 1]) < 0.05
+    assert (
+        white.std() == pytest.approx(1, abs=0.03)
+        and abs(np.corrcoef(white[1:].ravel(), white[:-1].ravel())[0, 1]) < 0.05
+    )
 
 
 def test_amplitudes_vary_as_the_photographs_do():
     fields = RNG.normal(size=[60, 64, 64, 1]) * np.exp(RNG.normal(0, 0.3, [60, 1, 1, 1]))
     power, spread = grain.spectrum(fields, [NOWHERE] * 60, [EVERYWHERE] * 60)
     assert spread == pytest.approx(0.3, rel=0.25)
-    assert power[frequencies() > 0.15].real.mean() == pytest.approx(np.exp(2 * np.log(fields.std((1, 2, 3))).mean()), rel=0.1)
+    assert power[frequencies() > 0.15].real.mean() == pytest.approx(
+        np.exp(2 * np.log(fields.std((1, 2, 3))).mean()), rel=0.1
+    )
     levels = np.log(draws(flat(64, 64), 200, 0.3).std((1, 2, 3)))
     assert levels.std() == pytest.approx(0.29, rel=0.2) and np.abs(levels).max() < 0.65 and abs(levels.mean()) < 0.06
     assert np.log(draws(flat(64, 64), 20).std((1, 2, 3))).std() < 0.03
@@ -83,7 +91,8 @@ def test_a_bright_lesion_hardly_counts():
     clean = RNG.normal(size=[10, 64, 64, 1])
     spotted = clean.copy()
     spotted[0, 28:36, 28:36] += 100
-    assert spectrum_of(spotted).real.mean() == pytest.approx(spectrum_of(clean).real.mean(), rel=0.5)  # 17 times by the plain mean
+    # 17 times by the plain mean
+    assert spectrum_of(spotted).real.mean() == pytest.approx(spectrum_of(clean).real.mean(), rel=0.5)
 
 
 def test_what_another_spectrum_has_more_is_left_out():
@@ -118,7 +127,9 @@ def test_without_background_there_is_no_grain():
 def test_noise_levels_are_the_deviations_of_noise_on_a_smooth_picture_by_its_brightness(dtype, white):
     """A ramp whose noise grows with brightness; the mean of three channels has a third of the variance."""
     ramp = np.linspace(0.1, 0.9, 256)[:, None, None]
-    photographs = [np.rint((ramp * (1 + 0.08 * RNG.normal(size=[256, 256, 3]))).clip(0, 1) * white).astype(dtype) for _ in range(3)]
+    photographs = [
+        np.rint((ramp * (1 + 0.08 * RNG.normal(size=[256, 256, 3]))).clip(0, 1) * white).astype(dtype) for _ in range(3)
+    ]
     centres = (np.arange(grain.BRIGHTNESSES) + 0.5) / grain.BRIGHTNESSES
     np.testing.assert_allclose(grain.noise_levels(photographs)[1:-1], 0.08 * centres[1:-1] / np.sqrt(3), rtol=0.08)
 
@@ -137,7 +148,9 @@ def test_added_noise_is_white_and_grey_and_stays_in_range():
     assert noisy.std() / 255 == pytest.approx(0.1, rel=0.03)
     neighbours = np.corrcoef(noisy[1:, :, 0].ravel(), noisy[:-1, :, 0].ravel())[0, 1]
     assert abs(neighbours) < 0.03
-    assert (grain.with_noise(photograph, levels, [1, 2]) == noisy).all() and (grain.with_noise(photograph, levels, [1, 3]) != noisy).any()
+    assert (grain.with_noise(photograph, levels, [1, 2]) == noisy).all() and (
+        grain.with_noise(photograph, levels, [1, 3]) != noisy
+    ).any()
     bright = grain.with_noise(np.full([64, 64, 1], 65535, np.uint16), levels, [1, 2])
     assert bright.max() == 65535 and bright.min() > 30000  # clipped, not wrapped round
 

@@ -172,7 +172,8 @@ def test_a_vessel_that_dips_below_the_wall_goes_on_along_its_centreline():
 
 @pytest.mark.parametrize("wall", [-0.3, 0.0, 0.2, 0.4])
 def test_a_centreline_adds_its_weight_to_the_wall(wall):
-    fields = np.stack(np.meshgrid(np.linspace(-1, 1, 41), np.linspace(-1, -0.01, 37)), -1)  # none above the skeleton's 0
+    # None above the skeleton's 0
+    fields = np.stack(np.meshgrid(np.linspace(-1, 1, 41), np.linspace(-1, -0.01, 37)), -1)
     expected = fields[..., 0] > wall - images.CENTRELINE_WEIGHT / 2 * (fields[..., 1] + 1)
     assert (images.mask_from_wall_and_centreline(fields, wall)[..., 0] == expected).mean() > 0.995  # but for rounding
     nowhere = np.stack([fields[..., 0], np.full_like(fields[..., 0], -1)], -1)  # no centreline: the wall alone
@@ -229,7 +230,8 @@ def row(length, *parts):
 
 def test_lines_that_join_two_pieces_are_added_and_others_are_not():
     mask, lines = row(40, (2, 8), (12, 18), (30, 34)), row(40, (4, 22), (28, 40))
-    assert (images.joined(mask, lines) == row(40, (2, 18), (30, 34))).all()  # of 18 to 22, 28 to 30 and 34 to 40 each touches one piece
+    # Of 18 to 22, 28 to 30 and 34 to 40 each touches one piece
+    assert (images.joined(mask, lines) == row(40, (2, 18), (30, 34))).all()
     assert (images.joined(mask, row(40)) == mask).all() and not images.joined(row(40), lines).any()
     assert (images.joined(mask, row(40, (0, 40))) == row(40, (2, 34))).all()
     diagonal = np.eye(9, dtype=bool)
@@ -411,7 +413,9 @@ def test_unsupported_kinds_say_so(tmp_path):
 
 
 def test_the_wall_of_a_thickness():
-    """Bars of a distance field that rises by 0.1 a pixel: the wall w leaves (0.8 - w) / 0.1 pixels on either side of the middle."""
+    """Bars of a distance field that rises by 0.1 a pixel:
+    the wall w leaves (0.8 - w) / 0.1 pixels on either side of the middle.
+    """
     distance = np.abs(np.arange(41) - 20)
     field = np.broadcast_to(0.8 - 0.1 * distance[:, None], [41, 400])
 

@@ -1,4 +1,6 @@
-"""Stage 1 of labelled photographs: conditional models, one model a class, labelled sets, the hash filter, and the command."""
+"""Stage 1 of labelled photographs:
+conditional models, one model a class, labelled sets, the hash filter, and the command.
+"""
 
 import contextlib
 import csv
@@ -30,7 +32,12 @@ def labelled_images(counts=(6, 4, 2), side=16, dtype=np.uint8, channels=1):
     """Noise whose brightness is its class."""
     for index, name in enumerate(np.repeat(NAMES, counts)):
         image = RNG.integers(0, 40, [side, side, channels]) + 80 * NAMES.index(name)
-        yield Sample(f"r{index}", image.astype(dtype) * (257 if dtype == np.uint16 else 1), label=str(name), group=f"SECRET{index}")
+        yield Sample(
+            f"r{index}",
+            image.astype(dtype) * (257 if dtype == np.uint16 else 1),
+            label=str(name),
+            group=f"SECRET{index}",
+        )
 
 
 # ---------------------------------------------------------------- conditional networks
@@ -51,7 +58,9 @@ def test_a_gans_images_and_logits_depend_on_the_class(model, monkeypatch):
     x = np.repeat(RNG.uniform(-1, 1, [1, *size, 1]), 3, 0)
     logits, without = (discriminator([x, scale * labels], training=False).numpy() for scale in (1, 0))
     assert len(np.unique(logits.round(5))) == 3 and np.ptp(without) < 1e-5
-    np.testing.assert_allclose(discriminator([x, 2 * labels], training=False) - without, 2 * (logits - without), atol=1e-5)
+    np.testing.assert_allclose(
+        discriminator([x, 2 * labels], training=False) - without, 2 * (logits - without), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("model", NETWORKS)
@@ -78,7 +87,9 @@ def test_a_flows_images_depend_on_the_class():
 def test_batches_carry_the_labels_of_their_images_and_fakes_get_the_same(tmp_path, monkeypatch, eagerly):
     real, seen = list(labelled_images()), []
     settings = settings_of("--model=selfmod", "--batch_size=4")
-    monkeypatch.setattr(loop, "fit", lambda folder, step, batch, *_, **__: seen.extend(batch(i) for i in range(6)) or {"step": 6})
+    monkeypatch.setattr(
+        loop, "fit", lambda folder, step, batch, *_, **__: seen.extend(batch(i) for i in range(6)) or {"step": 6}
+    )
     monkeypatch.setattr(loop, "restore_sampler", lambda *_: (6, "prefix"))
     networks, _ = stage1.train(tmp_path, real, settings, 6, class_names=NAMES)
     again = list(seen)
@@ -108,7 +119,9 @@ def test_batches_carry_the_labels_of_their_images_and_fakes_get_the_same(tmp_pat
     optimizers = {name: tf.keras.optimizers.SGD(0.1, jit_compile=False) for name in networks.trained}
     for optimizer, network in zip(optimizers.values(), networks.trained.values()):
         optimizer.build(network.trainable_variables)
-    stage1.make_gan_step(networks, optimizers, settings | {"r1": 0.0, "warp": False})(tf.constant(0, tf.int64), *again[0])
+    stage1.make_gan_step(networks, optimizers, settings | {"r1": 0.0, "warp": False})(
+        tf.constant(0, tf.int64), *again[0]
+    )
     assert len(told) == 3 and all((each == again[0][1]).all() for each in told)
 
 
@@ -117,7 +130,11 @@ def test_batches_carry_the_labels_of_their_images_and_fakes_get_the_same(tmp_pat
 
 def test_warps_of_radiographs_never_mirror_and_those_of_tiles_move_every_pixel_whole():
     grey, tile = next(labelled_images(side=24)), next(labelled_images(side=24, channels=3))
-    assert stage1.warp_of(Sample("a", grey.image)) == {} == stage1.warp_of(Sample("a", tile.image, field_of_view=grey.image, label="1"))
+    assert (
+        stage1.warp_of(Sample("a", grey.image))
+        == {}
+        == stage1.warp_of(Sample("a", tile.image, field_of_view=grey.image, label="1"))
+    )
     assert stage1.warp_of(grey)["flip"] == (False, False) and "quarter_turns" not in stage1.warp_of(grey)
     ramp = np.linspace(-1, 1, 24, dtype=np.float32)[None, None, :, None] * np.ones([16, 24, 1, 1], np.float32)
     warped = augment.random_warp(ramp, [1, 2], zoom=1.04, **{"elastic": 0.015} | stage1.warp_of(grey)).numpy()
@@ -143,7 +160,9 @@ def test_photographs_of_16_bits_stay_so():
 # ---------------------------------------------------------------- the order of the classes
 
 
-@pytest.mark.parametrize("shares", [[5], [1, 1], [3, 1], [6, 4, 2], [1, 1, 1, 97], [13, 7, 5, 3, 2, 1], [100, 99, 1, 1]])
+@pytest.mark.parametrize(
+    "shares", [[5], [1, 1], [3, 1], [6, 4, 2], [1, 1, 1, 97], [13, 7, 5, 3, 2, 1], [100, 99, 1, 1]]
+)
 def test_every_prefix_has_the_classes_in_their_shares_to_less_than_one(shares):
     shares = {f"c{i}": share for i, share in enumerate(shares)}
     total, made = sum(shares.values()), dict.fromkeys(shares, 0)
@@ -222,7 +241,10 @@ def test_filter_rejects_what_is_farther_from_real_images_than_they_from_each_oth
 def test_filter_ends_with_a_generator_that_makes_no_real_shape_and_keeps_the_nearest():
     ids, tally, rejected = passed([BAD, BAD, BAD, NEARLY, BAD], 2)
     assert ids == ["c3", "c13"]
-    assert tally == {"candidates": 20, "rejected": 18, "too_far": 2, "rate": 1.0} and len(rejected) == synthesis.REJECTED_SHOWN
+    assert (
+        tally == {"candidates": 20, "rejected": 18, "too_far": 2, "rate": 1.0}
+        and len(rejected) == synthesis.REJECTED_SHOWN
+    )
 
 
 def test_without_a_second_real_image_nothing_is_rejected():
@@ -260,7 +282,11 @@ def labelled_set(models, count, real=None, **settings):
 @pytest.mark.parametrize("one_a_class", [True, False])
 def test_a_labelled_set_has_the_real_distribution_and_the_right_pictures(one_a_class):
     model = painter()
-    models = dict(zip(NAMES, [painter(shade) for shade in (-0.9, -0.2, 0.5)])) if one_a_class else dict.fromkeys(NAMES, model)
+    models = (
+        dict(zip(NAMES, [painter(shade) for shade in (-0.9, -0.2, 0.5)]))
+        if one_a_class
+        else dict.fromkeys(NAMES, model)
+    )
     samples, tally, _ = labelled_set(models, 12)
     assert [sample.id for sample in samples] == [f"synthetic-{i:06d}" for i in range(12)]
     assert [sum(sample.label == name for sample in samples) for name in NAMES] == [6, 4, 2]
@@ -280,7 +306,10 @@ def test_classes_without_a_real_image_are_not_made_and_seeds_differ():
     models = dict.fromkeys(NAMES, painter())
     real = list(labelled_images((3, 0, 2)))
     samples, tally, _ = labelled_set(models, 10, real)
-    assert {sample.label for sample in samples} == {NAMES[0], NAMES[2]} and tally["classes"].keys() == {NAMES[0], NAMES[2]}
+    assert {sample.label for sample in samples} == {NAMES[0], NAMES[2]} and tally["classes"].keys() == {
+        NAMES[0],
+        NAMES[2],
+    }
     other, *_ = labelled_set(models, 10, real, seed=4)
     assert all((one.image != two.image).any() for one, two in zip(samples, other))
 
@@ -339,7 +368,10 @@ def test_fine_detail_that_is_no_noise_is_not_replaced_by_noise():
 
     real, made = list(checked(60, 20)), list(checked(40, 70))
     middle = slice(2, 6)
-    assert (grain.noise_levels(each.image for each in real)[middle] > 1.2 * grain.noise_levels(each.image for each in made)[middle]).all()
+    assert (
+        grain.noise_levels(each.image for each in real)[middle]
+        > 1.2 * grain.noise_levels(each.image for each in made)[middle]
+    ).all()
     assert list(noisy(made, real)) == made
 
 
@@ -395,19 +427,34 @@ def test_numbers_of_p2(words, channels, latent, epochs):
 @pytest.fixture
 def command(tmp_path, monkeypatch, eagerly):
     """Runs train_stage1.py on a labelled set of 16 x 16 pixels; returns what it printed."""
-    monkeypatch.setitem(flags.SMALL_DATA_MODELS, "pggan", flags.SMALL_DATA_MODELS["pggan"] | {"width": 1 / 64, "latent": 4, "level_images": 8, "steps": 6})
-    monkeypatch.setitem(flags.SMALL_DATA_MODELS, "selfmod", flags.SMALL_DATA_MODELS["selfmod"] | {"latent": 4, "steps": 2})
+    monkeypatch.setitem(
+        flags.SMALL_DATA_MODELS,
+        "pggan",
+        flags.SMALL_DATA_MODELS["pggan"] | {"width": 1 / 64, "latent": 4, "level_images": 8, "steps": 6},
+    )
+    monkeypatch.setitem(
+        flags.SMALL_DATA_MODELS, "selfmod", flags.SMALL_DATA_MODELS["selfmod"] | {"latent": 4, "steps": 2}
+    )
     monkeypatch.setattr(stage1, "SETTLING_BATCHES", 1)
     facts = {"fields_of_view": "none", "test_split": "none", "holdout": 0}
     names = sorted(NAMES)
-    records.write(tmp_path / "prepared", "chests", labelled_images(dtype=np.uint16), source="x", class_names=names, extra=facts)
+    records.write(
+        tmp_path / "prepared", "chests", labelled_images(dtype=np.uint16), source="x", class_names=names, extra=facts
+    )
     monkeypatch.setattr(prepare, "prepare", lambda *_, **__: tmp_path / "prepared")
     spec = importlib.util.spec_from_file_location("script", ROOT / "train_stage1.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
 
     def run(*words):
-        argv = ["train_stage1.py", "--data=phantom", "--target=image", "--batch_size=4", f"--out_dir={tmp_path / 'out'}", *words]
+        argv = [
+            "train_stage1.py",
+            "--data=phantom",
+            "--target=image",
+            "--batch_size=4",
+            f"--out_dir={tmp_path / 'out'}",
+            *words,
+        ]
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             script.main(flags.parse("train_stage1", "", argv) | {"image_size": (16, 16)})
@@ -422,7 +469,9 @@ def test_the_command_makes_a_labelled_set_of_the_same_size_and_classes(command):
     assert "12 images in" in said and "rejected by their average hash" in said
     made = records.Records(command.out / "synthetic")
     manifest, names = made.manifest, sorted(NAMES)
-    assert made.class_names == names and manifest["real"]["class_counts"] == {"train": {NAMES[2]: 2, NAMES[0]: 6, NAMES[1]: 4}}
+    assert made.class_names == names and manifest["real"]["class_counts"] == {
+        "train": {NAMES[2]: 2, NAMES[0]: 6, NAMES[1]: 4}
+    }
     assert manifest["class_counts"]["train"] == {NAMES[2]: 2, NAMES[0]: 6, NAMES[1]: 4}
     assert made[0].image.dtype == np.uint16 and made[0].group is None
     assert manifest["filter"]["classes"].keys() == set(NAMES) and "threshold" not in json.dumps(manifest["filter"])
@@ -436,7 +485,11 @@ def test_the_command_makes_a_labelled_set_of_the_same_size_and_classes(command):
     assert Image.open(command.out / "stage1" / "growth.png").size == (8 * 18 - 2, 3 * 18 - 2)
     if manifest["filter"]["rejected"] + manifest["filter"]["too_far"]:
         assert (command.out / "stage1" / "rejected.png").exists()
-    assert not any("SECRET" in path.read_text(errors="replace") for path in (command.out / "synthetic").rglob("*") if path.is_file())
+    assert not any(
+        "SECRET" in path.read_text(errors="replace")
+        for path in (command.out / "synthetic").rglob("*")
+        if path.is_file()
+    )
 
     assert "already done: 12" in command("--model=pggan")
     command("--model=pggan", "--num_samples=20", "--label_distribution=real")

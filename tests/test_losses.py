@@ -49,7 +49,9 @@ def test_l1_is_the_mean_absolute_difference():
 
 
 def test_feature_matching_is_the_mean_of_l1_over_layers_and_moves_no_target():
-    own, target = ([tf.Variable(tf.cast(_logits(2, size, size, 3, seed=seed), tf.float32)) for size in (4, 2)] for seed in (0, 1))
+    own, target = (
+        [tf.Variable(tf.cast(_logits(2, size, size, 3, seed=seed), tf.float32)) for size in (4, 2)] for seed in (0, 1)
+    )
     with tf.GradientTape() as tape:
         loss = losses.feature_matching(own, target)
     expected = np.mean([np.abs(a.numpy() - b.numpy()).mean() for a, b in zip(own, target, strict=True)])

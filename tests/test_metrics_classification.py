@@ -1,4 +1,6 @@
-"""Scores against scikit-learn, the bootstrap against a closed form, P2's table 3, and local binary patterns counted otherwise."""
+"""Scores against scikit-learn, the bootstrap against a closed form, P2's table 3,
+and local binary patterns counted otherwise.
+"""
 
 import numpy as np
 import pytest
@@ -38,7 +40,9 @@ def test_weighted_scores_are_those_of_scikit_learn():
     found = classification.scores(values, truth, weights)
     for draw, weight in enumerate(weights):
         assert found["accuracy"][draw] == pytest.approx(accuracy_score(truth, values.argmax(1), sample_weight=weight))
-        assert found["balanced_accuracy"][draw] == pytest.approx(balanced_accuracy_score(truth, values.argmax(1), sample_weight=weight))
+        assert found["balanced_accuracy"][draw] == pytest.approx(
+            balanced_accuracy_score(truth, values.argmax(1), sample_weight=weight)
+        )
         assert found["auc"][draw] == pytest.approx(roc_auc_score(truth, values[:, 1], sample_weight=weight))
 
 
@@ -65,7 +69,9 @@ def test_images_of_one_patient_are_drawn_together():
     """Ten alike images a patient tell no more than one: the interval is that of the patients."""
     values, truth = made(2, 40)
     alone = classification.bootstrap([values], truth, seed=3)
-    repeated = classification.bootstrap([np.repeat(values, 10, 0)], np.repeat(truth, 10), np.repeat(np.arange(40), 10), seed=3)
+    repeated = classification.bootstrap(
+        [np.repeat(values, 10, 0)], np.repeat(truth, 10), np.repeat(np.arange(40), 10), seed=3
+    )
     for metric in classification.METRICS:
         np.testing.assert_allclose(repeated[metric], alone[metric])
     names = [f"patient {index}" for index in np.repeat(np.arange(40), 10)]
@@ -86,7 +92,9 @@ def test_relative_drop_of_p2_table_3(real, synthetic, printed):
 
 
 def test_relative_drop_of_nothing_and_of_a_gain():
-    assert not np.isfinite(classification.relative_drop(0.0, 0.5)) and classification.relative_drop(0.5, 0.6) == pytest.approx(-0.2)
+    assert not np.isfinite(classification.relative_drop(0.0, 0.5)) and classification.relative_drop(
+        0.5, 0.6
+    ) == pytest.approx(-0.2)
 
 
 def test_patterns_are_those_of_scikit_image():
@@ -103,7 +111,8 @@ def test_patterns_of_a_flat_image_and_of_a_turned_one():
     assert flat[16] == 1 and flat.sum() == 1  # all 16 neighbours are as bright
     image = np.random.default_rng(0).integers(0, 255, [20, 20, 1], dtype=np.uint8)
     straight, turned = classification.lbp_features([image, np.rot90(image)])
-    np.testing.assert_allclose(straight, turned, atol=0.02)  # rotation-invariant, but for rounding of the circle's points
+    # Rotation-invariant, but for rounding of the circle's points
+    np.testing.assert_allclose(straight, turned, atol=0.02)
 
 
 def test_patterns_know_neither_depth_nor_a_grey_picture_in_colours():

@@ -168,9 +168,8 @@ def test_without_a_held_out_set_halves_are_the_floor():
 
 def test_order_of_the_images_does_not_decide():
     train, held_out = normal(20), normal(20, seed=2)
-    sorted_set = np.concatenate(
-        [normal(100, seed=1), normal(100, seed=3, shift=9.0)]
-    )  # 20 of the first 100 would do well
+    # 20 of the first 100 would do well
+    sorted_set = np.concatenate([normal(100, seed=1), normal(100, seed=3, shift=9.0)])
     found = fidelity.compare(train, sorted_set, held_out)
     assert 0.3 < means(found, "synthetic_vs_real")["precision"] < 0.55
     assert np.std(found["precision"]["synthetic_vs_real"]["runs"]) > 0

@@ -50,7 +50,10 @@ def test_thumbnails_of_one_grey_are_empty_and_sixteen_bits_or_another_brightness
 def test_structure_tells_apart_what_shading_alone_makes_alike():
     vignette = np.hypot(*np.mgrid[-1:1:96j, -1:1:96j])[..., None]
     images = [np.uint8(200 - 90 * vignette + 20 * RNG.normal(size=(96, 96, 1)).clip(-2, 2)) for _ in range(2)]
-    alike = {name: privacy.likeness(*(privacy.thumbnails([image], None, surround) for image in images))[0][0, 0] for name, surround in privacy.VIEWS.items()}
+    alike = {
+        name: privacy.likeness(*(privacy.thumbnails([image], None, surround) for image in images))[0][0, 0]
+        for name, surround in privacy.VIEWS.items()
+    }
     assert alike["shading"] > 0.8 and alike["structure"] < 0.2
 
 
@@ -93,7 +96,10 @@ def test_planted_copies_keep_size_and_depth_and_differ_from_the_original(dtype, 
     found = privacy.planted(images, views)
     assert set(found) == {"turned or mirrored", "shifted", "recoloured", "noisy", "all of these"}
     for disguised, seen in found.values():
-        assert all(each.shape == (*size, 1) and each.dtype == dtype and view.shape == each.shape for each, view in zip(disguised, seen, strict=True))
+        assert all(
+            each.shape == (*size, 1) and each.dtype == dtype and view.shape == each.shape
+            for each, view in zip(disguised, seen, strict=True)
+        )
         assert not any(np.array_equal(each, image) for each, image in zip(disguised, images, strict=True))
     again = privacy.planted(images, views)
     assert all(np.array_equal(a, b) for name in found for a, b in zip(found[name][0], again[name][0]))
@@ -112,8 +118,12 @@ def test_membership_is_the_area_under_the_curve_by_scikit_learn():
     truth, scores = [1] * 12 + [0] * 9, np.concatenate([to_training.max(0), to_held_out.max(0)])
     assert found["mean"] == pytest.approx(roc_auc_score(truth, scores))
     assert found["interval"][0] < found["mean"] < found["interval"][1]
-    wide = privacy.membership(np.repeat(to_training, 2, 1), to_held_out, groups=[*np.repeat(range(12), 2), *range(12, 21)])
-    assert np.subtract(*wide["interval"]) < 0.7 * np.subtract(*privacy.membership(np.repeat(to_training, 2, 1), to_held_out)["interval"])
+    wide = privacy.membership(
+        np.repeat(to_training, 2, 1), to_held_out, groups=[*np.repeat(range(12), 2), *range(12, 21)]
+    )
+    assert np.subtract(*wide["interval"]) < 0.7 * np.subtract(
+        *privacy.membership(np.repeat(to_training, 2, 1), to_held_out)["interval"]
+    )
 
 
 def test_closer_to_training_by_hand_and_its_chance():
@@ -134,23 +144,39 @@ def test_a_generator_that_copies_is_caught_and_one_that_does_not_is_not():
     disguised = privacy.planted([sample.image for sample in training], [None] * 16)["all of these"][0]
     for view in privacy.VIEWS:
         caught = audit.images(training, samples("s", disguised), test)[view]
-        assert caught["near_copies"] == 16 and caught["membership"]["mean"] == 1 and caught["closer_to_training"]["share"] == 1
+        assert (
+            caught["near_copies"] == 16
+            and caught["membership"]["mean"] == 1
+            and caught["closer_to_training"]["share"] == 1
+        )
         assert caught["likest"][0]["training_id"][1:] == caught["likest"][0]["synthetic_id"][1:]
         honest = audit.images(training, other, test)[view]
-        assert honest["near_copies"] <= 5 and 0.2 < honest["membership"]["mean"] < 0.8 and honest["by_chance"] == pytest.approx(16 / 17)
+        assert (
+            honest["near_copies"] <= 5
+            and 0.2 < honest["membership"]["mean"] < 0.8
+            and honest["by_chance"] == pytest.approx(16 / 17)
+        )
         assert set(honest["caught"].values()) == {1.0}
 
 
 def test_without_held_out_images_other_patients_are_the_control():
     pictures = faces(10)
-    training = [Sample(f"r{index}", image, group=str(index // 2)) for index, image in enumerate([each for image in pictures[:5] for each in (image, image)])]
+    training = [
+        Sample(f"r{index}", image, group=str(index // 2))
+        for index, image in enumerate([each for image in pictures[:5] for each in (image, image)])
+    ]
     found = audit.images(training, samples("s", pictures[5:]), [])
     for view in privacy.VIEWS:
         assert found[view]["control_to_training"]["max"] < 0.95  # not the other picture of the same patient
         assert found[view]["membership"] is None and found[view]["closer_to_training"] is None
     assert found["protocol"]["held_out"] == 0
-    alone = audit.images([Sample(f"r{index}", image, group="a") for index, image in enumerate(pictures[:5])], samples("s", pictures[5:]), [])
-    assert all(alone[view]["near_copies"] < 5 for view in privacy.VIEWS)  # of one patient the other images are the control
+    alone = audit.images(
+        [Sample(f"r{index}", image, group="a") for index, image in enumerate(pictures[:5])],
+        samples("s", pictures[5:]),
+        [],
+    )
+    # Of one patient the other images are the control
+    assert all(alone[view]["near_copies"] < 5 for view in privacy.VIEWS)
 
 
 def test_a_fundus_photograph_is_found_among_others_in_every_disguise():
@@ -160,4 +186,6 @@ def test_a_fundus_photograph_is_found_among_others_in_every_disguise():
     for surround in privacy.VIEWS.values():
         originals = privacy.thumbnails(small, views, surround)
         for disguised in privacy.planted(small, views).values():
-            assert np.array_equal(privacy.likeness(privacy.thumbnails(*disguised, surround), originals)[0].argmax(1), np.arange(8))
+            assert np.array_equal(
+                privacy.likeness(privacy.thumbnails(*disguised, surround), originals)[0].argmax(1), np.arange(8)
+            )

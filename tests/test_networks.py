@@ -5,9 +5,7 @@ import tensorflow as tf
 from synthmed_tf.networks import dcgan, flow, layers, pix2pix, selfmod, unet
 
 CONVOLUTIONS = (tf.keras.layers.Conv2D, tf.keras.layers.Conv2DTranspose)  # the second is a subclass of the first
-NORMS = (
-    tf.keras.layers.BatchNormalization, tf.keras.layers.GroupNormalization, layers.BatchStatisticsNormalization
-)
+NORMS = (tf.keras.layers.BatchNormalization, tf.keras.layers.GroupNormalization, layers.BatchStatisticsNormalization)
 # generator, (kernel, stride, channels) down, then up; layers with a norm
 GENERATORS = {
     "pix2pix": (
@@ -64,7 +62,9 @@ def test_dcgan_at_64_pixels_is_radfords_figure_1():
     generator, discriminator = dcgan.generator((64, 64), channels=3), dcgan.discriminator((64, 64), channels=3)
     assert _layers(generator, tf.keras.layers.Reshape)[0].output_shape == (None, 4, 4, 1024)
     assert [_shape(layer) for layer in _layers(generator, CONVOLUTIONS)] == [(5, 2, c) for c in (512, 256, 128, 3)]
-    assert [_shape(layer) for layer in _layers(discriminator, CONVOLUTIONS)] == [(5, 2, c) for c in (128, 256, 512, 1024)]
+    assert [_shape(layer) for layer in _layers(discriminator, CONVOLUTIONS)] == [
+        (5, 2, c) for c in (128, 256, 512, 1024)
+    ]
     assert generator.input_shape == (None, 100)
     assert discriminator.output_shape == (None, 1)
     assert len(_layers(generator, NORMS)) == 4
@@ -83,8 +83,15 @@ def test_a_dcgan_of_a_quarter_of_the_width_has_a_quarter_of_the_channels():
 
 
 @pytest.mark.parametrize(
-    ("size", "depth", "base"), [((64, 64), 4, (4, 4)), ((128, 128), 5, (4, 4)), ((256, 256), 6, (4, 4)), ((96, 80), 4, (6, 5)),
-                                ((64, 160), 4, (4, 10)), ((288, 288), 5, (9, 9))]
+    ("size", "depth", "base"),
+    [
+        ((64, 64), 4, (4, 4)),
+        ((128, 128), 5, (4, 4)),
+        ((256, 256), 6, (4, 4)),
+        ((96, 80), 4, (6, 5)),
+        ((64, 160), 4, (4, 10)),
+        ((288, 288), 5, (9, 9)),
+    ],
 )
 def test_dcgan_depth_follows_from_the_size(size, depth, base):
     assert dcgan.depth(size) == depth
@@ -130,7 +137,9 @@ def test_selfmod_makes_images_in_range_that_do_not_depend_on_their_neighbours(si
     assert np.abs(images).max() < 1
     np.testing.assert_allclose(generator(z[1:2], training=False)[0], images[1], atol=1e-5)
     assert discriminator(images).shape == (3, 1)
-    submodules = [module for module in discriminator.submodules if isinstance(module, layers.MinibatchStandardDeviation)]
+    submodules = [
+        module for module in discriminator.submodules if isinstance(module, layers.MinibatchStandardDeviation)
+    ]
     assert len(submodules) == 1
 
 
@@ -229,7 +238,9 @@ def test_generator_is_the_papers_table_at_its_native_size(preset):
     model = pix2pix.generator((size, size), in_channels=1, out_channels=3, preset=preset)
     convolutions = _layers(model, CONVOLUTIONS)
     assert [_shape(layer) for layer in convolutions] == down + up
-    assert [isinstance(layer, tf.keras.layers.Conv2DTranspose) for layer in convolutions] == [False] * len(down) + [True] * len(up)
+    assert [isinstance(layer, tf.keras.layers.Conv2DTranspose) for layer in convolutions] == [False] * len(down) + [
+        True
+    ] * len(up)
     assert len(_layers(model, NORMS)) == norms
     assert [layer.rate for layer in _layers(model, layers.SeededDropout)] == [0.5] * 3
     assert len({layer.index for layer in _layers(model, layers.SeededDropout)}) == 3
@@ -262,7 +273,12 @@ def test_discriminator_is_the_papers_table_at_its_native_size(preset):
 
 @pytest.mark.parametrize(
     ("preset", "size", "patch"),
-    [("pix2pix", (128, 144), 70), ("authors2017", (128, 144), 70), ("small_data", (192, 208), 70), ("small_data", (176, 256), 34)],
+    [
+        ("pix2pix", (128, 144), 70),
+        ("authors2017", (128, 144), 70),
+        ("small_data", (192, 208), 70),
+        ("small_data", (176, 256), 34),
+    ],
 )
 def test_patches_that_the_discriminator_sees(preset, size, patch, monkeypatch):
     # A norm of the picture's own statistics sees every pixel; the patch is what is left without it.
@@ -310,7 +326,9 @@ def test_generator_and_discriminator_of_any_size(preset, size):
 
 def test_unknown_preset_is_refused():
     for network in (pix2pix.generator, pix2pix.discriminator):
-        with pytest.raises(ValueError, match="preset 'paper': must be one of pix2pix, vess2ret, authors2017, small_data"):
+        with pytest.raises(
+            ValueError, match="preset 'paper': must be one of pix2pix, vess2ret, authors2017, small_data"
+        ):
             network((64, 64), preset="paper")
 
 

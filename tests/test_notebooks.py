@@ -55,7 +55,9 @@ def test_notebook_runs_top_to_bottom_in_an_empty_folder(path, tmp_path, monkeypa
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
-        cell.source = re.sub(r"^.*\bSTEPS.* = .*# of this notebook.*$", _with_fewer_steps, cell.source, flags=re.MULTILINE)
+        cell.source = re.sub(
+            r"^.*\bSTEPS.* = .*# of this notebook.*$", _with_fewer_steps, cell.source, flags=re.MULTILINE
+        )
     kernel = {"timeout": MAX_SECONDS, "kernel_name": "python3", "resources": {"metadata": {"path": str(tmp_path)}}}
     nbclient.NotebookClient(notebook, **kernel).execute()  # raises CellExecutionError with the cell and its traceback
     assert not list(tmp_path.iterdir())  # everything was written to a temporary folder

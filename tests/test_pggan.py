@@ -1,4 +1,6 @@
-"""PGGAN: its layers against closed forms, its growth, its training step by hand, and a resumed run across a change of level."""
+"""PGGAN: its layers against closed forms, its growth, its training step by hand,
+and a resumed run across a change of level.
+"""
 
 import json
 
@@ -76,7 +78,8 @@ def test_up_and_down_are_nearest_and_average():
 
 
 def test_feature_maps_are_those_of_table_2():
-    assert [pggan.features(level) for level in range(9)] == [512, 512, 512, 512, 256, 128, 64, 32, 16]  # 4 to 1024 pixels
+    # 4 to 1024 pixels
+    assert [pggan.features(level) for level in range(9)] == [512, 512, 512, 512, 256, 128, 64, 32, 16]
     assert pggan.features(-1) == 512 and pggan.features(0, 0.125) == 64 and pggan.features(8, 1 / 512) == 1
 
 
@@ -92,7 +95,13 @@ def test_parameters_of_the_first_levels_are_those_of_table_2():
 # ---------------------------------------------------------------- networks
 
 
-SIZES = [((16, 16), (4, 4), 2), ((16, 24), (4, 6), 2), ((40, 32), (5, 4), 3), ((48, 80), (6, 10), 3), ((28, 28), (7, 7), 2)]
+SIZES = [
+    ((16, 16), (4, 4), 2),
+    ((16, 24), (4, 6), 2),
+    ((40, 32), (5, 4), 3),
+    ((48, 80), (6, 10), 3),
+    ((28, 28), (7, 7), 2),
+]
 
 
 @pytest.mark.parametrize(("size", "base", "last"), SIZES)
@@ -161,7 +170,9 @@ def test_gradients_reach_the_layers_of_a_level_and_no_others(policy):
     with tf.GradientTape(persistent=True) as tape:
         images = generator([z, label], level=1, alpha=tf.constant(0.5))
         logits = discriminator([images, label], level=1, alpha=tf.constant(0.5))
-        penalty = losses.gradient_penalty(lambda x: discriminator([x, label], level=1), images, 0 * images, normal(4, 1, 1, 1) ** 2 % 1)
+        penalty = losses.gradient_penalty(
+            lambda x: discriminator([x, label], level=1), images, 0 * images, normal(4, 1, 1, 1) ** 2 % 1
+        )
     assert images.dtype == logits.dtype == tf.float32
     reached = tape.gradient(logits, generator.trainable_variables)
     unused = [*generator.blocks[2], generator.to_image[2]]
@@ -179,7 +190,12 @@ def test_gradients_reach_the_layers_of_a_level_and_no_others(policy):
 def test_half_of_a_level_fades_it_in_and_what_is_left_over_trains_the_last():
     schedule = growth.Growth(levels=3, steps=4)
     assert [schedule.at(step) for step in range(4)] == [(0, None)] * 4
-    assert [schedule.at(step) for step in range(4, 8)] == [(1, pytest.approx(1 / 3)), (1, pytest.approx(2 / 3)), (1, None), (1, None)]
+    assert [schedule.at(step) for step in range(4, 8)] == [
+        (1, pytest.approx(1 / 3)),
+        (1, pytest.approx(2 / 3)),
+        (1, None),
+        (1, None),
+    ]
     assert [schedule.at(step) for step in (8, 10, 11, 12, 500)] == [(2, pytest.approx(1 / 3)), *[(2, None)] * 4]
     assert [step for step in range(30) if schedule.begins(step)] == [0, 4, 8]
     assert growth.Growth(3, 1).at(1) == (1, None)  # one step a level: nothing is faded
@@ -343,12 +359,17 @@ def trained(folder, real, steps, kill_at=None):
         return stage1.train(folder, real, settings_of(**TINY), steps, class_names=("bright", "dark"))
 
 
-def test_a_run_killed_after_a_change_of_level_and_resumed_before_it_ends_with_the_same_bytes(tmp_path, monkeypatch, eagerly):
+def test_a_run_killed_after_a_change_of_level_and_resumed_before_it_ends_with_the_same_bytes(
+    tmp_path, monkeypatch, eagerly
+):
     monkeypatch.setattr(loop, "SAVE_EVERY", 4)
     monkeypatch.setattr(loop, "GRID_EVERY", 6)
     monkeypatch.setattr(loop, "AVERAGE_EVERY", 2)
-    monkeypatch.setattr(calibration, "measurement", lambda networks, *_: lambda: (
-        ({"distance": 1.0} if networks.stage == (1, None) else {}), ""))
+    monkeypatch.setattr(
+        calibration,
+        "measurement",
+        lambda networks, *_: lambda: (({"distance": 1.0} if networks.stage == (1, None) else {}), ""),
+    )
     real = list(tiles())
     runs = []
     for name, kills in (("whole", []), ("killed", [7])):  # the second level begins with step 5
@@ -358,7 +379,9 @@ def test_a_run_killed_after_a_change_of_level_and_resumed_before_it_ends_with_th
         networks, result = trained(tmp_path / name, real, 10)
         assert result["step"] == result["sampled_step"] == 10 and networks.stage == (1, None)
         runs.append(networks)
-    for whole, killed in zip(*(run.generator.weights + run.averaged.weights + run.discriminator.weights for run in runs), strict=True):
+    for whole, killed in zip(
+        *(run.generator.weights + run.averaged.weights + run.discriminator.weights for run in runs), strict=True
+    ):
         assert whole.numpy().tobytes() == killed.numpy().tobytes()
     pictures = [np.asarray(Image.open(tmp_path / name / "growth.png")) for name in ("whole", "killed")]
     assert (pictures[0] == pictures[1]).all() and pictures[0].shape == (2 * 8 + 2, 8 * 8 + 7 * 2)

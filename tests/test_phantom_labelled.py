@@ -1,4 +1,6 @@
-"""Phantoms with labels: chest X-rays and histology tiles that can be told apart by what they show, and not by brightness or colour."""
+"""Phantoms with labels: chest X-rays and histology tiles that can be told apart by what they show,
+and not by brightness or colour.
+"""
 
 import collections
 import hashlib

@@ -77,7 +77,9 @@ def test_prepared_once(own, places):
     assert len(others | {run(own, places)}) == 5
 
 
-@pytest.mark.parametrize("found", ["", "[1]", "null", '{"images/a.png": 3}', '{"images/a.png": [1]}', '{"images/a.png": "abc"}'])
+@pytest.mark.parametrize(
+    "found", ["", "[1]", "null", '{"images/a.png": 3}', '{"images/a.png": [1]}', '{"images/a.png": "abc"}']
+)
 def test_a_list_of_files_that_is_not_ours_does_not_count(own, places, found):
     folder = run(own, places)
     files = places[0] / "prepared" / ".own-files.json"

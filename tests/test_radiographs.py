@@ -123,7 +123,9 @@ def test_a_folder_of_chest_xrays(tmp_path, capsys):
 
 
 def test_real_chests(real_data):
-    """Of every 60th image of NIH and Shenzhen nearly all have lungs, whose hulls are as large and as central as lungs are."""
+    """Of every 60th image of NIH and Shenzhen nearly all have lungs,
+    whose hulls are as large and as central as lungs are.
+    """
     paths = sorted(path for place in ("nih/*", "shenzhen/images") for path in real_data.glob(f"{place}/*.png"))[::60]
     hulls = [radiographs.lung_hull(images.read_image(path)[..., :1]) for path in paths]
     found = [hull for hull in hulls if hull is not None]

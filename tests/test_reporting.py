@@ -50,7 +50,9 @@ def arms(shift=0.0, repeats=3):
 
 
 def made_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=False):
-    """A well-formed report.json with random records; returns (report dict, report folder, real folder, synthetic folder)."""
+    """A well-formed report.json with random records;
+    returns (report dict, report folder, real folder, synthetic folder).
+    """
     real = made_samples(8, "r", 0, size, channels, ("train", "test"))
     synthetic = made_samples(12, "s", 1, size, channels)
     if hostile:
@@ -232,7 +234,11 @@ def test_what_is_missing_is_said_in_words(made):
     del report["distribution"], report["copies"], report["privacy"]
     page, text = written(report, *where)
     assert text.count("The test images have no labels; give --holdout=5.") == 2
-    assert "run evaluate.py with --benchmarks=copies" in text and "--benchmarks=privacy" in text and len(pictures(page)) == 1
+    assert (
+        "run evaluate.py with --benchmarks=copies" in text
+        and "--benchmarks=privacy" in text
+        and len(pictures(page)) == 1
+    )
     lines = table.text(report)
     assert "--holdout=5" in lines and "--benchmarks=distribution" in lines
 
@@ -246,7 +252,11 @@ def set_of_numbers(value):
         "distribution": {"kl_intensity": kl},
         "fidelity": {"photographs": {**figures, "protocol": {"subset_size": 8}}},
         "morphology": {"end_points": {"distance": value, "floor": 0.5}},
-        "copies": {"synthetic_to_training": {"min": value, "median": value}, "test_to_training": None, "nearest_training_mask": []},
+        "copies": {
+            "synthetic_to_training": {"min": value, "median": value},
+            "test_to_training": None,
+            "nearest_training_mask": [],
+        },
     }
 
 
@@ -261,7 +271,10 @@ def test_better_goes_by_the_direction_of_each_number():
         assert (direction, verdict) == (("higher", "better") if name in higher else ("lower", "worse"))
         assert (ours["mean"], theirs["mean"]) == (0.6, 0.4)
     lines = " ".join(table.text(report).split())
-    assert "synthetic set better on 6 of 9 shared numbers; not better: KL of intensities, grey 0.6 (baseline 0.4)," in lines
+    assert (
+        "synthetic set better on 6 of 9 shared numbers; not better: KL of intensities, grey 0.6 (baseline 0.4),"
+        in lines
+    )
     turned = report["baseline"] | {"baseline": set_of_numbers(0.6) | {"synthetic": None}}
     assert all((row[-1] == "worse") == (row[0] in higher) for row in table.shared(turned))
     same = set_of_numbers(0.6) | {"baseline": {"synthetic": None} | set_of_numbers(0.6)}
@@ -314,7 +327,9 @@ def test_a_baseline_stands_beside_the_set_and_leaves_no_picture_behind(made, tmp
     assert measured.keys() == {"distribution", "fidelity"}
     report = copy.deepcopy(report) | {"baseline": {"synthetic": manifest, **measured}}
     for shown in (True, False):
-        page, text = written(report | {"real_images_shown": shown}, folder, real if shown else None, synthetic, tmp_path / "single")
+        page, text = written(
+            report | {"real_images_shown": shown}, folder, real if shown else None, synthetic, tmp_path / "single"
+        )
         picture = (folder / "figures" / "baseline.png").read_bytes()
         assert picture in pictures(page) and len(pictures(page)) == 4 + 2 * shown
         assert "Beside the baseline" in text and "train_stage1.py --target=image" in text
@@ -354,11 +369,16 @@ def test_grey_and_non_square_sets_of_other_names(tmp_path, size, channels, name)
 def test_the_audit_of_images_says_what_it_found_and_what_it_can_find(made, page_of_made):
     report, _, text = made[0], *page_of_made[:2]
     near = [report["privacy"][view]["near_copies"] for view in ("structure", "shading")]
-    assert f"Of 12 synthetic images {near[0]} by structure and {near[1]} by shading are more like a training image than every held-out image is" in text
+    assert (
+        f"Of 12 synthetic images {near[0]} by structure and {near[1]} by shading are more like a training image than every held-out image is"
+        in text
+    )
     lines = {line.split("  ")[1]: line for line in table.text(report).splitlines() if line.startswith("  ")}
     assert f"{near[0]} (1.3)" in lines["near copies of 12 (by chance)"]
     auc = report["privacy"]["shading"]["membership"]
-    assert lines["AUC of guessing who was learned from"].endswith(f"{auc['mean']:.2f} [{auc['interval'][0]:.2f}, {auc['interval'][1]:.2f}]")
+    assert lines["AUC of guessing who was learned from"].endswith(
+        f"{auc['mean']:.2f} [{auc['interval'][0]:.2f}, {auc['interval'][1]:.2f}]"
+    )
     assert f"{100 * report['privacy']['structure']['caught']['noisy']:.1f} %" in lines["planted copies found: noisy"]
     alone = copy.deepcopy(report)
     for view in ("structure", "shading"):
@@ -424,7 +444,12 @@ def classified(tmp_path, classes=("normal", "tumour"), repeats=2):
 
     def samples(count, prefix, splits=("train",)):
         return [
-            Sample(f"{prefix}{split}{index}", rng.integers(0, 255, (64, 64, 1), dtype=np.uint8), label=classes[index % len(classes)], split=split)
+            Sample(
+                f"{prefix}{split}{index}",
+                rng.integers(0, 255, (64, 64, 1), dtype=np.uint8),
+                label=classes[index % len(classes)],
+                split=split,
+            )
             for split in splits
             for index in range(count)
         ]
@@ -433,15 +458,32 @@ def classified(tmp_path, classes=("normal", "tumour"), repeats=2):
         return {"mean": mean, "sd": 0.01, "runs": [mean] * repeats, "interval": [mean - 0.05, mean + 0.05]}
 
     def arms(real, synthetic):
-        found = {arm: {metric: entry(mean) for metric in ("accuracy", "balanced_accuracy", "auc")} for arm, mean in (("real", real), ("synthetic", synthetic), ("real_and_synthetic", 0.82))}
+        found = {
+            arm: {metric: entry(mean) for metric in ("accuracy", "balanced_accuracy", "auc")}
+            for arm, mean in (("real", real), ("synthetic", synthetic), ("real_and_synthetic", 0.82))
+        }
         return found | {"relative_drop": 1 - synthetic / real, "relative_drop_interval": [-0.02, 0.2]}
 
-    counts = {"real": {name: 4 for name in classes}, "synthetic": {name: 6 for name in classes}, "real_and_synthetic": {name: 8 for name in classes}, "test": {name: 4 for name in classes}}
+    counts = {
+        "real": {name: 4 for name in classes},
+        "synthetic": {name: 6 for name in classes},
+        "real_and_synthetic": {name: 8 for name in classes},
+        "test": {name: 4 for name in classes},
+    }
     run = {"radii": [2, 3, 4], "n_neighbors": 5, "accuracy": 0.8123456, "folds": 4}
     chosen = {"vgg16": {"validation_loss": 0.5}, "knn": run}
     manifest = records.write(tmp_path / "real", "tiles", samples(8, "r", ("train", "test")), source="made")
-    filtered = {"candidates": 200, "rejected": 90, "too_far": 10, "classes": {name: {"candidates": 100, "rejected": 40 + place, "too_far": 0} for place, name in enumerate(classes)}}
-    synthetic = records.write(tmp_path / "out" / "synthetic", "set", samples(12, "s"), source="made", extra={"filter": filtered})
+    filtered = {
+        "candidates": 200,
+        "rejected": 90,
+        "too_far": 10,
+        "classes": {
+            name: {"candidates": 100, "rejected": 40 + place, "too_far": 0} for place, name in enumerate(classes)
+        },
+    }
+    synthetic = records.write(
+        tmp_path / "out" / "synthetic", "set", samples(12, "s"), source="made", extra={"filter": filtered}
+    )
     images = [sample.image for sample in records.Records(tmp_path / "real", "train")]
     (tmp_path / "report").mkdir()
     report = {
@@ -464,18 +506,34 @@ def test_a_page_about_classes_is_p2s_table_3(tmp_path):
     report, *where = classified(tmp_path)
     page, text = written(report, *where)
     assert "lose between 1.3 % (k-NN, class) and 12.5 % (VGG16, class) of the accuracy" in text
-    assert re.search(r"VGG16 0.800 ± 0.010 0.750 to 0.850 0.700 ± 0.010 0.650 to 0.750 12.5 % -2.0 to 20.0 0.820 ± 0.010 0.770 to 0.870 0.96 and 0.93 3.1 %", text)
+    assert re.search(
+        r"VGG16 0.800 ± 0.010 0.750 to 0.850 0.700 ± 0.010 0.650 to 0.750 12.5 % -2.0 to 20.0 0.820 ± 0.010 0.770 to 0.870 0.96 and 0.93 3.1 %",
+        text,
+    )
     assert "k-NN 0.750" in text and "0.94 and 0.87 7.4 %" in text and "lymph node tiles" in text
     assert "by class 8 12 16 8 438" in text and "radii 2 3 4, n neighbors 5, accuracy 0.812, folds 4" in text
-    assert "too few images of a class for five folds everywhere: 4 were used" in text and "does not name patients or slides" in text
-    assert "Of 200 images made, 100 (50.0 %) had a wrong overall shape" in text and "Most in the class tumour: 41.0 %" in text
+    assert (
+        "too few images of a class for five folds everywhere: 4 were used" in text
+        and "does not name patients or slides" in text
+    )
+    assert (
+        "Of 200 images made, 100 (50.0 %) had a wrong overall shape" in text
+        and "Most in the class tumour: 41.0 %" in text
+    )
     for word in ("vessel", "masks", "F1", "Mask"):
         assert not re.search(rf"\b{word}\b", text), word
     assert "copied from the training images was not measured" in text
-    assert {file.name for file in (where[0] / "figures").iterdir()} == {"accuracies.png", "classes.png", "examples.png", "intensity.png"}
+    assert {file.name for file in (where[0] / "figures").iterdir()} == {
+        "accuracies.png",
+        "classes.png",
+        "examples.png",
+        "intensity.png",
+    }
     lines = table.text(report)
     assert max(map(len, lines.splitlines())) <= 100 and lines.isascii()
-    assert "class VGG16 0.800 [0.750, 0.850] 0.700 [0.650, 0.750] 12.5 % 0.820 [0.770, 0.870]" in " ".join(lines.split())
+    assert "class VGG16 0.800 [0.750, 0.850] 0.700 [0.650, 0.750] 12.5 % 0.820 [0.770, 0.870]" in " ".join(
+        lines.split()
+    )
     assert "Of 200 images made" in lines and "Copied?" not in lines and "up to 8 real and 12 synthetic images" in lines
 
 
@@ -488,9 +546,17 @@ def test_the_page_about_classes_shows_what_stage_1_left_and_nothing_real_unasked
     page, text = written(report, *where)
     shown = {file: (where[0] / "figures" / file).read_bytes() for file in ("rejected.png", "growth.png", "classes.png")}
     assert all(picture in pictures(page) for picture in shown.values()) and len(pictures(page)) == 6
-    assert "figure 1b of P2" in text and "figure 2 of P2" in text and "in the real training set and in the synthetic set" in text
+    assert (
+        "figure 1b of P2" in text
+        and "figure 2 of P2" in text
+        and "in the real training set and in the synthetic set" in text
+    )
     page, text = written(report | {"real_images_shown": False}, where[0], None, where[2])
-    assert shown["growth.png"] in pictures(page) and shown["classes.png"] not in pictures(page) and "Images of each class in the synthetic set" in text
+    assert (
+        shown["growth.png"] in pictures(page)
+        and shown["classes.png"] not in pictures(page)
+        and "Images of each class in the synthetic set" in text
+    )
 
     (stage1 / "growth.png").write_bytes(b"beach")
     with pytest.raises(InputError, match="growth.png: is no picture") as caught:
@@ -517,7 +583,13 @@ def test_what_the_filter_rejected_is_told():
     found = {"candidates": 320, "rejected": 118, "too_near": 2, "too_alike": 3}
     report = {"synthetic": {"stage1": {"filter": found}}}
     (sentence,) = table.filtered(report)
-    assert "Of 320 masks made, 118 were rejected" in sentence and "5 are there all the same (2 near a training mask)" in sentence
+    assert (
+        "Of 320 masks made, 118 were rejected" in sentence
+        and "5 are there all the same (2 near a training mask)" in sentence
+    )
     assert "Of 320 masks" in table.text(report)
-    assert "all the same" not in table.filtered({"synthetic": {"stage1": {"filter": found | {"too_near": 0, "too_alike": 0}}}})[0]
+    assert (
+        "all the same"
+        not in table.filtered({"synthetic": {"stage1": {"filter": found | {"too_near": 0, "too_alike": 0}}}})[0]
+    )
     assert table.filtered({"synthetic": {}}) == table.filtered({}) == []

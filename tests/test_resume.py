@@ -1,4 +1,6 @@
-"""A run killed by SIGKILL and resumed ends with the same bytes as one that was not, weights and generated records alike."""
+"""A run killed by SIGKILL and resumed ends with the same bytes as one that was not,
+weights and generated records alike.
+"""
 
 import os
 import random

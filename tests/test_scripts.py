@@ -1,4 +1,6 @@
-"""The three scripts as a user runs them, most of them in this process: starting TensorFlow takes longer than all they do here."""
+"""The three scripts as a user runs them, most of them in this process:
+starting TensorFlow takes longer than all they do here.
+"""
 
 import contextlib
 import dataclasses
@@ -221,7 +223,15 @@ def test_three_commands_make_masks_pairs_and_a_report(original):
 def test_a_single_gan_makes_photographs_at_once_and_is_evaluated_as_far_as_it_goes(clinic, tmp_path):
     out = tmp_path / "single"
     data = [f"--data={clinic / 'eyes'}", f"--data_dir={clinic / 'private'}", f"--out_dir={out}"]
-    command = [*data, "--target=image", "--model=selfmod", "--image_size=64", "--batch_size=2", "--steps=2", "--num_samples=3"]
+    command = [
+        *data,
+        "--target=image",
+        "--model=selfmod",
+        "--image_size=64",
+        "--batch_size=2",
+        "--steps=2",
+        "--num_samples=3",
+    ]
     assert f"Next: evaluate.py --synthetic_dir={out}" in succeeded("train_stage1", *command)
     made = samples(out / "synthetic")
     assert [sample.id for sample in made] == [f"synthetic-{i:06d}" for i in range(3)]
@@ -242,7 +252,10 @@ def test_a_baseline_is_measured_as_the_set_that_it_stands_beside(trained, tmp_pa
     single = tmp_path / "single"
     command = [*trained.stage1[:2], f"--out_dir={single}", *trained.stage1[3:], "--target=image"]
     succeeded("train_stage1", *command)
-    manifest, refiner = records.read_manifest(single / "synthetic"), single / "stage1" / "refiner-2" / "checkpoints" / "ckpt-2"
+    manifest, refiner = (
+        records.read_manifest(single / "synthetic"),
+        single / "stage1" / "refiner-2" / "checkpoints" / "ckpt-2",
+    )
     assert manifest["flags"]["model"] == "flow"  # as the photographs have colours
     assert manifest["refined_sha256"] == synthesis.checkpoint_sha256(refiner)
     words = [f"--synthetic_dir={trained.out}", "--benchmarks=distribution,fidelity,morphology,copies,privacy"]
@@ -256,14 +269,20 @@ def test_a_baseline_is_measured_as_the_set_that_it_stands_beside(trained, tmp_pa
     assert "baseline" not in alone and "Baseline" not in printed
     beside, printed = report(f"--baseline_dir={single}", "--noreal_images")
     assert beside["baseline"]["synthetic"] == records.read_manifest(single / "synthetic")
-    assert beside["baseline"].keys() == {"synthetic", "distribution", "fidelity", "privacy"} and contents(single) == before
+    assert (
+        beside["baseline"].keys() == {"synthetic", "distribution", "fidelity", "privacy"} and contents(single) == before
+    )
     assert beside["command"].startswith("evaluate.py --benchmarks=") and "single" not in beside["command"]
     assert all(beside[name] == alone[name] for name in ("distribution", "fidelity", "morphology", "copies", "privacy"))
     kl = [part["distribution"]["kl_intensity"] for part in (beside, beside["baseline"])]
     assert kl[0]["real_vs_real"] == kl[1]["real_vs_real"] and kl[0]["synthetic_vs_real"] != kl[1]["synthetic_vs_real"]
     nearer = sum(value < kl[1]["synthetic_vs_real"][channel] for channel, value in kl[0]["synthetic_vs_real"].items())
     assert f"better on {nearer} of 4 shared numbers" in printed  # three images are too few for the others
-    assert {path.name for path in (trained.out / "report" / "figures").iterdir()} == {"baseline.png", "examples.png", "intensity.png"}
+    assert {path.name for path in (trained.out / "report" / "figures").iterdir()} == {
+        "baseline.png",
+        "examples.png",
+        "intensity.png",
+    }
     page = (trained.out / "report" / "report.html").read_text(encoding="utf-8")
     assert "Beside the baseline" in page and STEM not in page and str(single) not in page
 
@@ -288,7 +307,12 @@ def test_a_baseline_that_does_not_fit_is_refused(trained, tmp_path):
     refused("evaluate", *words, f"--baseline_dir={tmp_path / 'nowhere'}", says=["nowhere", "no such folder"])
     refused("evaluate", *words, f"--baseline_dir={trained.out / 'stage1' / 'masks'}", says=["masks", "have no image"])
     (tmp_path / "begun" / "stage1").mkdir(parents=True)
-    refused("evaluate", *words, f"--baseline_dir={tmp_path / 'begun'}", says=["begun/synthetic: not there", "train_stage1.py"])
+    refused(
+        "evaluate",
+        *words,
+        f"--baseline_dir={tmp_path / 'begun'}",
+        says=["begun/synthetic: not there", "train_stage1.py"],
+    )
     assert contents(trained.out) == before
 
 
@@ -297,7 +321,13 @@ def test_photographs_without_masks_get_theirs_from_a_segmenter(trained, tmp_path
     make_idrid(tmp_path / "private" / "idrid")
     for stage in ("stage2", "synthetic"):
         shutil.rmtree(trained.out / stage)
-    command = ["--data=idrid", f"--data_dir={tmp_path / 'private'}", f"--out_dir={trained.out}", "--batch_size=1", "--steps=2"]
+    command = [
+        "--data=idrid",
+        f"--data_dir={tmp_path / 'private'}",
+        f"--out_dir={trained.out}",
+        "--batch_size=1",
+        "--steps=2",
+    ]
     succeeded("train_stage2", *command)
     annotated = samples(trained.out / "stage2" / "pairs")
     prepared = next((tmp_path / "private" / "prepared").glob("idrid-*"))
@@ -340,7 +370,8 @@ def test_what_the_filter_did_is_printed_and_in_both_manifests(original):
     line = f"{found['rejected']} of {found['candidates']} masks rejected: nearer to a training mask, or to one made before, than the two nearest training masks"
     assert line in original.printed[0] and f"({found['threshold']:.3f})" in original.printed[0]
     shared = records.read_manifest(original.out / "synthetic")["stage1"]["filter"]
-    assert shared == {key: value for key, value in found.items() if key != "threshold"}  # which is measured on real masks
+    # Which is measured on real masks
+    assert shared == {key: value for key, value in found.items() if key != "threshold"}
 
 
 def test_nothing_real_is_in_the_synthetic_set(original, clinic):
@@ -391,7 +422,15 @@ def test_a_larger_steps_goes_on(trained, monkeypatch):
     replace_stage1_step(
         monkeypatch, lambda *_: lambda number, _: seen.append(int(number)) or {"loss": tf.constant(0.0)}
     )
-    succeeded("train_stage1", *trained.data, "--image_size=64", "--batch_size=2", "--epochs=1", "--num_samples=3", "--checkpoint=last")
+    succeeded(
+        "train_stage1",
+        *trained.data,
+        "--image_size=64",
+        "--batch_size=2",
+        "--epochs=1",
+        "--num_samples=3",
+        "--checkpoint=last",
+    )
     assert seen == [2, 3]  # 8 images in batches of 2
     assert records.read_manifest(trained.out / "stage1" / "masks")["steps"] == 4
 
@@ -509,7 +548,9 @@ def test_unreadable_image_stops_or_is_left_out_all_along(fresh, tmp_path, monkey
 
 def test_fewer_images_than_a_batch(fresh):
     words = [word for word in fresh.flags if not word.startswith(("--batch_size", "--steps"))]
-    refused("train_stage1", *words, "--preset=paper", "--batch_size=32", says=["has 8 images", "--batch_size=8 or less"])
+    refused(
+        "train_stage1", *words, "--preset=paper", "--batch_size=32", says=["has 8 images", "--batch_size=8 or less"]
+    )
     assert not fresh.out.exists()  # so that the same command with --batch_size=8 finds no other settings there
 
 
@@ -536,7 +577,12 @@ def test_masks_of_an_earlier_version_are_refused(trained, missing):
     path.write_text(json.dumps(manifest))
     before = contents(trained.out)
     for more in ([], ["--dry_run"], ["--overwrite"]):
-        refused("train_stage2", *trained.stage2, *more, says=["stage1/masks", "earlier version", "train_stage1.py --overwrite"])
+        refused(
+            "train_stage2",
+            *trained.stage2,
+            *more,
+            says=["stage1/masks", "earlier version", "train_stage1.py --overwrite"],
+        )
     assert contents(trained.out) == before
 
 

@@ -75,11 +75,14 @@ def test_class_folders_become_records(tmp_path):
     assert len(groups["test"]) == 2 and not groups["test"] & groups["train"]  # a slide of each class, whole
 
 
-@pytest.mark.parametrize("name, shape, value", [("one.tif", (512, 640), 1), ("one.png", (1024, 1280), 255), ("one.tif", (256, 320), 7)])
+@pytest.mark.parametrize(
+    "name, shape, value", [("one.tif", (512, 640), 1), ("one.png", (1024, 1280), 255), ("one.tif", (256, 320), 7)]
+)
 def test_labels_from_a_mask(tmp_path, name, shape, value):
     make_slide(tmp_path / "slides" / "one.tif", (0, 0, 1024, 768))
     scale = shape[0] / 1024
-    make_mask(tmp_path / "masks" / name, [round(n * scale) for n in (240, 300, 300, 400)], shape, value)  # in tiles 0 1, 1 1
+    # In tiles 0 1, 1 1
+    make_mask(tmp_path / "masks" / name, [round(n * scale) for n in (240, 300, 300, 400)], shape, value)
     labels = {entry.id: entry.label for entry in datasets.list_entries(str(tmp_path), "")}
     assert len(labels) == 12
     assert {id for id, label in labels.items() if label == "tumour"} == {"one_0_1", "one_1_1"}
@@ -137,7 +140,8 @@ def test_unreadable_slides(tmp_path, monkeypatch):
 
 
 def test_damaged_tiles_are_left_out_on_request(tmp_path, monkeypatch):
-    monkeypatch.setattr(slides, "_MAX_LEVEL_PIXELS", 2**18)  # tissue is looked for on another level than the damaged one
+    # Tissue is looked for on another level than the damaged one
+    monkeypatch.setattr(slides, "_MAX_LEVEL_PIXELS", 2**18)
     for name in ("a", "b", "c"):
         make_slide(tmp_path / "class" / f"{name}.tif", (0, 0, 1024, 1280), seed=ord(name))
     for name in ("d", "e"):
@@ -163,7 +167,11 @@ def test_what_is_a_folder_of_slides(tmp_path):
     (tmp_path / "classes" / "cat").mkdir(parents=True)
     Image.new("RGB", (300, 300)).save(tmp_path / "classes" / "cat" / "flat.tif")
     make_slide(tmp_path / "slides_by_class" / "a" / "b.tif", (0, 0, 9, 9))
-    assert [slides.is_folder_of_slides(tmp_path / name) for name in ("pairs", "classes", "slides_by_class")] == [False, False, True]
+    assert [slides.is_folder_of_slides(tmp_path / name) for name in ("pairs", "classes", "slides_by_class")] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_without_openslide(tmp_path, monkeypatch):

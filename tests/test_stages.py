@@ -151,7 +151,9 @@ def test_real_fields_of_the_papers_preset_are_the_masks_in_minus_one_and_one():
 def test_real_fields_of_small_data_are_distances_and_all_discs_are_on_the_left():
     first, second = stage1.real_fields(real_masks(), {"target": "mask", "warp": True, "field_scale": 4.0})
     mask, inside = real_masks()[0].mask[:, ::-1], real_masks()[0].field_of_view[:, ::-1]  # turned
-    assert first.shape == (64, 64, 3) and (first[..., -1:] == inside).all() and ((first[..., :1] > 0) == (mask > 0)).all()
+    assert (
+        first.shape == (64, 64, 3) and (first[..., -1:] == inside).all() and ((first[..., :1] > 0) == (mask > 0)).all()
+    )
     assert np.abs(first[..., :2]).max() <= 1
     assert ((second[..., :1] > 0) == (real_masks()[1].mask > 0)).all()  # not turned: already on the left
     row = 64 // 2
@@ -178,7 +180,13 @@ def test_what_stage_1_is_measured_by_tells_real_masks_from_broken_and_from_repea
     real = [Sample(str(i), mask=mask) for i, mask in enumerate(masks[:12])]
     found = {}
     broken = masks[12:] * (RNG.random(masks[12:].shape) < 0.8).astype(np.uint8)
-    sets = {"real": masks[12:], "broken": broken, "repeated": masks[:1].repeat(12, 0), "empty": 0 * masks[:12], "copied": masks[:12]}
+    sets = {
+        "real": masks[12:],
+        "broken": broken,
+        "repeated": masks[:1].repeat(12, 0),
+        "empty": 0 * masks[:12],
+        "copied": masks[:12],
+    }
     for name, made in sets.items():
         found[name] = calibration.measurement(gan_of(made * 2.0 - 1), real, {"target": "mask", "seed": 0})()
     distance, diversity = ({name: each[0][key] for name, each in found.items()} for key in ("distance", "diversity"))
@@ -186,7 +194,10 @@ def test_what_stage_1_is_measured_by_tells_real_masks_from_broken_and_from_repea
     assert diversity["real"] > 0.9 and diversity["repeated"] == diversity["empty"] == 0
     assert [name for name, (_, warning) in found.items() if warning] == ["repeated", "empty"]
     originality = {name: each["originality"] for name, (each, _) in found.items()}
-    assert originality["copied"] == originality["repeated"] == 0 and 0.97 < originality["real"] < 1.1 < originality["empty"]
+    assert (
+        originality["copied"] == originality["repeated"] == 0
+        and 0.97 < originality["real"] < 1.1 < originality["empty"]
+    )
     own = np.median([copies.nearest_masks(masks[i : i + 1], np.delete(masks[:12], i, 0))[1][0] for i in range(12)])
     nearest = np.median(copies.nearest_masks(masks[12:], masks[:12])[1])
     assert originality["real"] == pytest.approx(nearest / own, rel=0.02)  # 64 samples of these 12, not each as often
@@ -631,7 +642,9 @@ def test_shifted_times_have_so_many_times_the_odds():
     times = np.linspace(0, 1, 101)[1:-1]
     found = stage1.shifted(times, 3.0)
     np.testing.assert_allclose(found / (1 - found), 3 * times / (1 - times), rtol=1e-9)
-    assert [stage1.shifted(time, 3.0) for time in (0.0, 0.5, 1.0)] == [0, 0.75, 1] and (stage1.shifted(times, 1.0) == times).all()
+    assert [stage1.shifted(time, 3.0) for time in (0.0, 0.5, 1.0)] == [0, 0.75, 1] and (
+        stage1.shifted(times, 1.0) == times
+    ).all()
 
 
 def flow_with(function):
@@ -702,7 +715,9 @@ def test_fields_are_redrawn_from_the_time_after_the_steps_left_out(left_out):
     even = np.linspace(1, 0, stage1.FLOW_STEPS + 1)
     times = (3 * even / (1 + 2 * even))[round(left_out * stage1.FLOW_STEPS) :]
     networks, fields = flow_with(lambda x, t: 0.7 * x - 0.4 * t + 0.2)
-    expected = (1 - times[0]) * fields + times[0] * tf.random.stateless_normal(fields.shape, [3, 1]).numpy().astype(np.float64)
+    expected = (1 - times[0]) * fields + times[0] * tf.random.stateless_normal(fields.shape, [3, 1]).numpy().astype(
+        np.float64
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage1, "FRESH", 0.0)
         found = networks.redraw(fields, [3, 1], left_out)
@@ -742,9 +757,12 @@ def test_a_refiner_does_the_last_steps_at_once(share, monkeypatch):
 
 
 def tiny_photograph_flow(classes):
-    """A flow of 64-pixel photographs that are white above and black below, or the reverse, by class if there are any; and its batches."""
+    """A flow of 64-pixel photographs that are white above and black below, or the reverse, by class if there are any;
+    and its batches.
+    """
     settings = flags.apply_preset(
-        flags.parse("train_stage1", "", ["train_stage1.py", "--target=image", "--model=flow", "--image_size=64"]), flags.STAGE1_PRESETS
+        flags.parse("train_stage1", "", ["train_stage1.py", "--target=image", "--model=flow", "--image_size=64"]),
+        flags.STAGE1_PRESETS,
     ) | {"image_size": (64, 64), "batch_size": 4, "warp": False}
     tf.keras.utils.set_random_seed(0)
     with pytest.MonkeyPatch.context() as patch:
@@ -793,7 +811,6 @@ def test_a_refiner_trained_in_two_parts_has_the_bits_of_one_trained_at_once(tmp_
     assert result["step"] == 6 and len(in_parts.inputs) == 2
 
 
-
 class Blurring:
     """In the place of a flow: redraws fields as a blur of them, and notes what it was asked for."""
 
@@ -824,7 +841,9 @@ def test_the_decoder_undoes_what_the_flow_does_to_fields(tmp_path):
     model, result = decoder.train(tmp_path, flow, known, {"seed": 1}, 200)
     assert result["step"] == 200 and len(flow.asked) == decoder.BATCHES
     assert {left_out for _, _, left_out in flow.asked} == set(decoder.LEFT_OUT)
-    assert len({seed for _, seed, _ in flow.asked}) == decoder.BATCHES and {count for count, _, _ in flow.asked} == {decoder.BATCH_SIZE}
+    assert len({seed for _, seed, _ in flow.asked}) == decoder.BATCHES and {count for count, _, _ in flow.asked} == {
+        decoder.BATCH_SIZE
+    }
     blurred = Blurring().redraw(np.where(new[..., 2:] > 0, new[..., :2], -1), [0, 0], 0)
     wanted = (new[..., :1] > 0)[:, :, :50]
     found = (model(blurred).numpy() > 0)[:, :, :50]
@@ -836,14 +855,17 @@ def test_a_decoder_trained_in_two_parts_has_the_bits_of_one_trained_at_once(tmp_
     fields = eyes_as_fields(0, 2)
     whole, _ = decoder.train(tmp_path / "a", Blurring(), fields, {"seed": 1}, 20)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoder.tf.keras.optimizers.schedules, "CosineDecay", lambda rate, _: rate)  # whose end is that of the steps
+        # Whose end is that of the steps
+        patch.setattr(decoder.tf.keras.optimizers.schedules, "CosineDecay", lambda rate, _: rate)
         at_once, _ = decoder.train(tmp_path / "b", Blurring(), fields, {"seed": 1}, 20)
         decoder.train(tmp_path / "c", Blurring(), fields, {"seed": 1}, 7)
         in_parts, _ = decoder.train(tmp_path / "c", Blurring(), fields, {"seed": 1}, 20)
     for found, expected in zip(in_parts.get_weights(), at_once.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
     again, result = decoder.train(tmp_path / "a", Blurring(), fields, {"seed": 1}, 20)
-    assert result["step"] == 20 and all((a == b).all() for a, b in zip(again.get_weights(), whole.get_weights(), strict=True))
+    assert result["step"] == 20 and all(
+        (a == b).all() for a, b in zip(again.get_weights(), whole.get_weights(), strict=True)
+    )
 
 
 def test_the_receptive_field_of_the_decoder_is_19_pixels():
@@ -951,14 +973,28 @@ def test_a_step_of_small_datas_stage_1_in_both_precisions(model, policy, monkeyp
 
 def tiny_stage2():
     """A generator a * mask + c and a discriminator of single pixels, both linear, of any size."""
-    mask, seed, pair = (tf.keras.Input([None, None, 1]), tf.keras.Input([2], dtype=tf.int32), tf.keras.Input([None, None, 4]))
+    mask, seed, pair = (
+        tf.keras.Input([None, None, 1]),
+        tf.keras.Input([2], dtype=tf.int32),
+        tf.keras.Input([None, None, 4]),
+    )
     initial = tf.keras.initializers.RandomNormal(0, 0.3, seed=1)
     generator = tf.keras.Model([mask, seed], tf.keras.layers.Conv2D(3, 1, kernel_initializer=initial)(mask))
     discriminator = tf.keras.Model(pair, tf.keras.layers.Conv2D(1, 1, kernel_initializer=initial)(pair))
     return stage2.Stage2(generator, discriminator, False)
 
 
-STAGE2 = {"seed": 4, "warp": False, "jitter": 0, "l1": 10.0, "feature_matching": 0.0, "most_accurate": 1.0, "colours": False, "noise": False, "grain": False}
+STAGE2 = {
+    "seed": 4,
+    "warp": False,
+    "jitter": 0,
+    "l1": 10.0,
+    "feature_matching": 0.0,
+    "most_accurate": 1.0,
+    "colours": False,
+    "noise": False,
+    "grain": False,
+}
 
 
 def by_hand(networks, photograph, mask, l1_weight):
@@ -1000,13 +1036,16 @@ def test_feature_matching_pulls_fakes_to_what_the_discriminator_makes_of_real_ph
     features = tf.keras.layers.LeakyReLU(0.2)(tf.keras.layers.Conv2D(2, 1)(pair))
     networks.discriminator = tf.keras.Model(pair, tf.keras.layers.Conv2D(1, 1, kernel_initializer="zeros")(features))
     w = np.random.default_rng(5).normal(size=[4, 2])
-    networks.discriminator.set_weights([w[None, None], np.zeros(2), np.zeros([1, 1, 2, 1]), np.zeros(1)])  # each logit is 0
+    # Each logit is 0
+    networks.discriminator.set_weights([w[None, None], np.zeros(2), np.zeros([1, 1, 2, 1]), np.zeros(1)])
     stack = np.random.default_rng(6).uniform(-1, 1, [2, 8, 8, 5]).astype(np.float32)
     stack[..., 4] = 1  # the field of view is everywhere
     photograph, mask = stack[..., :3].reshape(-1, 3), np.where(stack[..., 3] > 0, 1.0, -1.0).reshape(-1, 1)
     a, c = (value.copy() for value in networks.generator.get_weights())
 
-    stage2.make_step(networks, [sgd(), sgd()], STAGE2 | {"l1": 0.0, "feature_matching": 7.0})(tf.constant(3, tf.int64), stack)
+    stage2.make_step(networks, [sgd(), sgd()], STAGE2 | {"l1": 0.0, "feature_matching": 7.0})(
+        tf.constant(3, tf.int64), stack
+    )
 
     own, real = (np.concatenate([mask, shown], -1) @ w for shown in (mask @ a[0, 0] + c, photograph))
     own_slope = np.where(own > 0, 1, 0.2)
@@ -1029,7 +1068,9 @@ def test_with_feature_matching_the_discriminator_sees_fakes_inside_the_field_of_
     mask, (a, c) = np.where(stack[..., 3:4] > 0, 1.0, -1.0), networks.generator.get_weights()
     fake = mask @ a[0, 0] + c
     shown = np.where(stack[..., 4:] > 0, fake, -1) if matching else fake
-    found = stage2.make_step(networks, [sgd(), sgd()], STAGE2 | {"feature_matching": matching})(tf.constant(3, tf.int64), stack)
+    found = stage2.make_step(networks, [sgd(), sgd()], STAGE2 | {"feature_matching": matching})(
+        tf.constant(3, tf.int64), stack
+    )
     np.testing.assert_allclose(found["adversarial"], softplus(-(mask[..., 0] + shown.sum(-1))).mean(), rtol=1e-5)
 
 
@@ -1057,7 +1098,9 @@ def test_where_the_discriminator_is_right_only_the_generator_learns(most_accurat
     networks.discriminator.set_weights([np.array([[[[0.0], [1.0], [1.0], [1.0]]]]), np.zeros(1)])
     stack = np.tile(np.float32([0.5, 0.4, 0.6, 1.0, 1.0]), [2, 8, 8, 1])  # bright photographs, dark fakes
     before = [model.get_weights() for model in (networks.generator, networks.discriminator)]
-    stage2.make_step(networks, [sgd(), sgd()], STAGE2 | {"most_accurate": most_accurate})(tf.constant(3, tf.int64), stack)
+    stage2.make_step(networks, [sgd(), sgd()], STAGE2 | {"most_accurate": most_accurate})(
+        tf.constant(3, tf.int64), stack
+    )
     after = [model.get_weights() for model in (networks.generator, networks.discriminator)]
     assert (before[0][1] != after[0][1]).all()
     assert all((old == new).all() for old, new in zip(before[1], after[1], strict=True)) == (most_accurate < 1)
@@ -1083,7 +1126,9 @@ def test_warped_vessels_stay_as_thick_as_they_were_and_whole():
     assert set(np.unique(seen)) == {-1, 1}
     thickness, warped_thickness = images.area_to_length(masks), images.area_to_length(seen > 0)
     assert warped_thickness == pytest.approx(thickness, rel=0.03)
-    walls = [augment.random_warp(pairs[..., 3:4], [0, n], rotation=20.0, elastic=0.008, flip=(True, True)) for n in range(3)]
+    walls = [
+        augment.random_warp(pairs[..., 3:4], [0, n], rotation=20.0, elastic=0.008, flip=(True, True)) for n in range(3)
+    ]
     before, by_the_wall = (np.mean([pieces(mask) for mask in some]) for some in (masks, np.concatenate(walls) > 0))
     assert np.mean([pieces(mask > 0) for mask in seen]) < before + 0.15 * (by_the_wall - before)
     assert np.mean(seen > 0) / masks.mean() == pytest.approx(1.0, abs=0.1)
@@ -1200,7 +1245,9 @@ class Painter:
     """A generator that knows the photograph of each mask."""
 
     def __init__(self, samples, photographs):
-        self.known = {sample.mask.astype(bool).tobytes(): image for sample, image in zip(samples, photographs, strict=True)}
+        self.known = {
+            sample.mask.astype(bool).tobytes(): image for sample, image in zip(samples, photographs, strict=True)
+        }
 
     def __call__(self, inputs, training):
         image = self.known[(np.asarray(inputs[0])[0] > 0).tobytes()]
@@ -1208,12 +1255,17 @@ class Painter:
 
 
 def grey_eyes(count, deviation):
-    """Samples of 64 x 64 pixels: noise of that many grey levels on a disc of 128, black beyond it; each with a mask of its own."""
+    """Samples of 64 x 64 pixels: noise of that many grey levels on a disc of 128, black beyond it;
+    each with a mask of its own.
+    """
     rows, columns = np.mgrid[:64, :64]
     disc = (np.hypot(rows - 31.5, columns - 31.5) < 30).astype(np.uint8)[..., None]
     noise = [RNG.normal(128, deviation, [64, 64, 3]) for _ in range(count)]
     masks = [np.roll(wedge(), shift, 0) for shift in range(count)]
-    return [Sample(str(i), (np.clip(np.rint(noise[i]), 0, 255) * disc).astype(np.uint8), masks[i], disc) for i in range(count)]
+    return [
+        Sample(str(i), (np.clip(np.rint(noise[i]), 0, 255) * disc).astype(np.uint8), masks[i], disc)
+        for i in range(count)
+    ]
 
 
 def deviation_of(response):
@@ -1263,7 +1315,9 @@ def test_real_pairs_and_translation():
     inside[5:60, 5:60] = 1
     pair = stage2.real_pairs([Sample("a", image, wedge(), inside)])[0]
     np.testing.assert_allclose(pair[..., :3], image / 127.5 - 1, atol=1e-6)
-    assert (pair[..., 3:5] == images.wall_and_centreline(wedge(), stage2.FIELD_SCALE)).all() and (pair[..., 5:] == inside).all()
+    assert (pair[..., 3:5] == images.wall_and_centreline(wedge(), stage2.FIELD_SCALE)).all() and (
+        pair[..., 5:] == inside
+    ).all()
     assert (images.to_uint8(pair[..., :3]) == image).all()
     grey = stage2.real_pairs([Sample("a", deep, wedge())])[0]
     np.testing.assert_allclose(grey[..., :1], deep / 32767.5 - 1, atol=1e-6)
@@ -1288,7 +1342,12 @@ def test_stage_2_is_measured_by_how_far_its_photographs_are_from_real_ones(with_
     noisy = [np.clip(eye.image + RNG.normal(0, 12, eye.image.shape), 0, 255).astype(np.uint8) for eye in others]
     one_colour = [np.broadcast_to(eye.image.mean((0, 1)), eye.image.shape).astype(np.uint8) for eye in others]
     found = {}
-    for name, photographs in {"other eyes": [eye.image for eye in others], "blurred": blurred, "noisy": noisy, "flat": one_colour}.items():
+    for name, photographs in {
+        "other eyes": [eye.image for eye in others],
+        "blurred": blurred,
+        "noisy": noisy,
+        "flat": one_colour,
+    }.items():
         networks = stage2.Stage2(Painter(others, photographs), None, False)
         measured, warning = stage2.measurement(networks, real, masks, STAGE2)()
         assert measured.keys() == {"distance"} and warning == ""
@@ -1317,7 +1376,14 @@ def test_stage_2_ends_with_the_weights_that_checkpoint_names(tmp_path, monkeypat
     monkeypatch.setattr(loop, "GRID_EVERY", 1)
     monkeypatch.setattr(stage2, "build", lambda *_: tiny_stage2())
     monkeypatch.setattr(stage2, "measurement", measurement)
-    settings = STAGE2 | {"batch_size": 1, "optimizer": "adam", "learning_rate": 0.1, "discriminator_rate": 0.1, "beta1": 0.5, "average": 0.0}
+    settings = STAGE2 | {
+        "batch_size": 1,
+        "optimizer": "adam",
+        "learning_rate": 0.1,
+        "discriminator_rate": 0.1,
+        "beta1": 0.5,
+        "average": 0.0,
+    }
     real = [Sample(str(i), RNG.integers(0, 256, [8, 8, 3]).astype(np.uint8), wedge(8, 8)) for i in range(3)]
     masks = [Sample(str(i), mask=wedge(8, 8)) for i in range(stage2.MEASURED + 1)]
     for which, step in (("best", 2), ("last", 3), ("1", 1)):
@@ -1325,7 +1391,11 @@ def test_stage_2_ends_with_the_weights_that_checkpoint_names(tmp_path, monkeypat
         assert result["sampled_step"] == step and result["sampler"] == str(tmp_path / "samplers" / f"ckpt-{step}")
         for found, expected in zip(networks.generator.get_weights(), weights[step], strict=True):
             np.testing.assert_array_equal(found, expected)
-    assert painted == [stage2.MEASURED] * 3 and (weights[1][0] != weights[2][0]).any() and (weights[2][0] != weights[3][0]).any()
+    assert (
+        painted == [stage2.MEASURED] * 3
+        and (weights[1][0] != weights[2][0]).any()
+        and (weights[2][0] != weights[3][0]).any()
+    )
     networks, result = stage2.train(tmp_path, real, settings, 3)
     assert "sampler" not in result and "sampled_step" not in result
     for found, expected in zip(networks.generator.get_weights(), weights[3], strict=True):
@@ -1338,7 +1408,9 @@ def test_a_step_of_small_datas_stage_2_in_both_precisions(policy):
     settings = flags.STAGE2_PRESETS["small_data"] | {"image_size": (64, 80), "seed": 0, "preset": "small_data"}
     tf.keras.utils.set_random_seed(1)
     networks = stage2.build(settings, 3)
-    optimizers = [stage2.make_optimizer(settings, 2e-4, model) for model in (networks.generator, networks.discriminator)]
+    optimizers = [
+        stage2.make_optimizer(settings, 2e-4, model) for model in (networks.generator, networks.discriminator)
+    ]
     pairs = stage2.real_pairs([crop_sample(phantom.fundus(index), (64, 80)) for index in range(2)])
     before = [weight.numpy() for weight in networks.generator.trainable_variables]
     stack = stage2.warped(pairs, [0, 0], 0.0)
@@ -1447,7 +1519,12 @@ def test_colours_are_normalised_inside_the_field_of_view():
 
 def test_a_second_set_is_added_to_what_is_learnt_from_the_first(tmp_path, monkeypatch):
     def made(count, vessel):
-        return [Sample(f"{i}", RNG.integers(0, 255, [160, 144, 3]).astype(np.uint8), np.full([160, 144, 1], vessel, np.uint8)) for i in range(count)]
+        return [
+            Sample(
+                f"{i}", RNG.integers(0, 255, [160, 144, 3]).astype(np.uint8), np.full([160, 144, 1], vessel, np.uint8)
+            )
+            for i in range(count)
+        ]
 
     few, many, found = made(3, 1), made(50, 0), {}
     monkeypatch.setattr(loop, "fit", lambda folder, step, batch, *_, **__: found.update(batch=batch))

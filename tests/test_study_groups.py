@@ -6,7 +6,9 @@ from synthmed_tf.datasets import study_groups
 from synthmed_tf.sample import InputError
 
 
-@pytest.mark.parametrize(("name", "bins", "last"), [("x_norm_l", 15, (67, 77)), ("x_norm", 17, (66, 68)), ("x_norm_2", 25, (66, 67))])
+@pytest.mark.parametrize(
+    ("name", "bins", "last"), [("x_norm_l", 15, (67, 77)), ("x_norm", 17, (66, 68)), ("x_norm_2", 25, (66, 67))]
+)
 def test_bins_of_the_paper(name, bins, last):
     found = study_groups.parse_bins(name)
     assert len(found) == bins and found[0][0] == 18 and found[-1] == last
@@ -27,11 +29,14 @@ def test_bins_that_are_none(text):
 
 
 def test_tasks_of_study_groups():
-    names = [f"{gender} {first}-{last}" for gender in study_groups.GENDERS for first, last in study_groups.BINS["x_norm_l"]]
+    names = [
+        f"{gender} {first}-{last}" for gender in study_groups.GENDERS for first, last in study_groups.BINS["x_norm_l"]
+    ]
     tasks = study_groups.tasks(names)
     assert tasks["gender"]["male 67-77"] == "male" and len(tasks["gender"]) == 30
     assert tasks["age group"]["female 34-36"] == "young" and tasks["age group"]["female 61-66"] == "mature"
-    assert not {"male 37-39", "male 40-44", "male 45-49", "male 67-77"} & tasks["age group"].keys()  # they reach beyond 18-38 or 48-68
+    # They reach beyond 18-38 or 48-68
+    assert not {"male 37-39", "male 40-44", "male 45-49", "male 67-77"} & tasks["age group"].keys()
 
 
 def test_tasks_of_other_classes():

@@ -134,7 +134,8 @@ def test_filter_rejects_repeats_of_what_it_passed_on():
     tally = {}
     repeat = FRESH[0][::-1]
     others = dots((15, 15)), dots((14, 14))
-    stream = [FRESH[0], repeat, FRESH[1], FRESH[0], *[others[0]] * 9, FRESH[2], *[repeat] * 5, others[1]]  # 16 make a chunk
+    # 16 make a chunk
+    stream = [FRESH[0], repeat, FRESH[1], FRESH[0], *[others[0]] * 9, FRESH[2], *[repeat] * 5, others[1]]
     found, expected = passed(stream, REAL, 5, tally), [*FRESH[:2], others[0], FRESH[2], others[1]]
     assert [(sample.mask == mask).all() for sample, mask in zip(found, expected, strict=True)] == [True] * 5
     assert tally == {"threshold": 0.5, "candidates": 20, "rejected": 15, "too_near": 0, "too_alike": 0}
@@ -221,7 +222,11 @@ def test_pairs_are_translated_one_at_a_time_with_seed_and_index(training):
         assert pair.image.dtype == np.uint8 and pair.image.shape == (64, 64, 3)
         expected = images.estimate_field_of_view(pair.image)
         assert (pair.field_of_view == expected).all() and 0.5 < expected.mean() < 0.7
-        assert pair.mask.dtype == np.uint8 and (pair.mask == np.where(expected, mask.mask, 0)).all() and (pair.mask != mask.mask).any()
+        assert (
+            pair.mask.dtype == np.uint8
+            and (pair.mask == np.where(expected, mask.mask, 0)).all()
+            and (pair.mask != mask.mask).any()
+        )
         assert pair.image[32, 32, 0] == round((0.3 * condition[0, 32, 32, 0] + 0.01 * index + 1) * 127.5)
     fewer = list(synthesis.pairs(networks, masks[:2], {"seed": 7}, False))
     assert [pair.image.tobytes() for pair in fewer] == [pair.image.tobytes() for pair in pairs[:2]]

@@ -1,4 +1,6 @@
-"""Trains one stage for a few steps in a process of its own; kills itself by SIGKILL where told to. Used by test_resume.py.
+"""Trains one stage for a few steps in a process of its own; kills itself by SIGKILL where told to.
+
+Used by test_resume.py.
 
 python train_worker.py FOLDER STEPS KILL_AT TRAINING [TRAINING ...]     KILL_AT -1: never
 """
@@ -46,7 +48,11 @@ def train_gan(folder, real, steps):
 def train_pggan(folder, real, steps):
     """Grows from 4 to 16 pixels in steps 0, 4 and 8; conditional."""
     words = ["train_stage1.py", "--target=image", "--model=pggan", "--batch_size=4", "--level_images=16"]
-    settings = flags.apply_preset(flags.parse("train_stage1", "", words), flags.STAGE1_PRESETS) | {"image_size": (16, 16), "seed": 3, "width": 1 / 32}
+    settings = flags.apply_preset(flags.parse("train_stage1", "", words), flags.STAGE1_PRESETS) | {
+        "image_size": (16, 16),
+        "seed": 3,
+        "width": 1 / 32,
+    }
     tiles = [Sample(sample.id, sample.image[24:40, 24:40], label="ab"[i % 2]) for i, sample in enumerate(real)]
     networks, _ = stage1.train(folder / "pggan", tiles, settings, steps, class_names="ab")
     made = synthesis.labelled(dict.fromkeys("ab", networks), tiles, settings, 5, {}, [])
@@ -91,7 +97,8 @@ def main(folder, steps, kill_at, *trainings):
         np.savez(folder / f"{training}.npz", *weights)
 
 
-BATCH = {"stage1": 4, "gan": 4, "pggan": 4, "stage2": 1, "pix2pix": 1, "unet": segmenter.BATCH_SIZE}  # indices drawn a step
+# Indices drawn a step
+BATCH = {"stage1": 4, "gan": 4, "pggan": 4, "stage2": 1, "pix2pix": 1, "unet": segmenter.BATCH_SIZE}
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

@@ -70,9 +70,9 @@ def load(data, data_dir, *, labels=None, chest_xrays=False, holdout=0, skip_bad_
       seed: draws the held-out groups; used by holdout alone. All commands of one experiment must give the same.
 
     Returns:
-      Iterator[Sample]. Ids are unique. Radiographs are grey, their brightness normalised by the lungs at native size (P2 § 2.1
-      resizes first; percentiles hardly depend on the size); a warning at the end counts those whose lungs are not found. Official test images without masks, and all of idrid and messidor, have mask
-      None.
+      Iterator[Sample]. Ids are unique. Radiographs are grey, their brightness normalised by the lungs at native size
+      (P2 § 2.1 resizes first; percentiles hardly depend on the size); a warning at the end counts those whose lungs are
+      not found. Official test images without masks, and all of idrid and messidor, have mask None.
 
     Raises:
       InputError: what `check` raises, now; unreadable files, mask of another size or of more than two levels, images of
@@ -91,10 +91,13 @@ def check(data, data_dir, *, labels=None, chest_xrays=False, needs_masks=False):
     """Checks that a data set is there and has the right layout; decodes no image.
 
     Raises:
-      InputError: saying where to get it and what to put where; with chest_xrays also a named set, with needs_masks one without masks.
+      InputError: saying where to get it and what to put where; with chest_xrays also a named set, with needs_masks one
+        without masks.
     """
     if chest_xrays and data in DATASETS:
-        raise InputError(f"--chest_xrays: {data} is read as what it is; allowed is the flag with a folder of your own; leave it out, or give --nochest_xrays where a synthetic set brings it along")
+        raise InputError(
+            f"--chest_xrays: {data} is read as what it is; allowed is the flag with a folder of your own; leave it out, or give --nochest_xrays where a synthetic set brings it along"
+        )
     list_entries(data, data_dir, labels)
     if needs_masks and not has_masks(data, data_dir):
         raise InputError(
@@ -116,12 +119,13 @@ def has_masks(data, data_dir):
 def fingerprint(data, data_dir, labels=None, known=None):
     """12 hexadecimal digits that change when an image or mask comes, goes or changes, or a label.
 
-    In labelled sets also when a group or an own split changes. A copy of a set, elsewhere or of another time, has the same.
+    In labelled sets also when a group or an own split changes. A copy of a set, elsewhere or of another time, has the
+    same.
 
     Args:
       data, data_dir, labels: as for `load`.
-      known: dict {absolute path: [size, time, SHA-256]} of files that have been read before; brought up to date. One whose size and time are
-        the same is not read again.
+      known: dict {absolute path: [size, time, SHA-256]} of files that have been read before; brought up to date. One
+        whose size and time are the same is not read again.
     """
     entries = list_entries(data, data_dir, labels)
     if data in BUILT_IN:
@@ -130,7 +134,9 @@ def fingerprint(data, data_dir, labels=None, known=None):
         root = Path(data_dir) if data in DATASETS else Path(data)
         fields = ("image", "mask", "field_of_view", "second_mask")
         files = [getattr(entry, field) for entry in entries for field in fields]
-        digests = _digests({os.path.relpath(file.path, root): file.path for file in files if file}, {} if known is None else known)
+        digests = _digests(
+            {os.path.relpath(file.path, root): file.path for file in files if file}, {} if known is None else known
+        )
         facts = [f"{name} {digests[name]}" for name in sorted(digests)]
     for entry in entries:
         if entry.label is not None:
@@ -155,7 +161,10 @@ def _digests(paths, known):
 
 
 def list_entries(data, data_dir, labels=None):
-    """The files.Entry list of a set, in the order of the loader; built-in ones have no files. Raises InputError like `check`."""
+    """The files.Entry list of a set, in the order of the loader; built-in ones have no files.
+
+    Raises InputError like `check`.
+    """
     try:
         if data in WITH_LABELS:
             entries = DATASETS[data].entries(data_dir, labels)
@@ -194,7 +203,9 @@ def list_entries(data, data_dir, labels=None):
 
 
 def is_labelled(entries):
-    """Whether entries are a set of labelled images: with classes, and no fundus photographs, whose grades are a by-product."""
+    """Whether entries are a set of labelled images:
+    with classes, and no fundus photographs, whose grades are a by-product.
+    """
     return any(entry.label is not None and not entry.is_fundus for entry in entries)
 
 
@@ -215,10 +226,14 @@ def _check_classes(data, entries):
 
 
 def split_entries(data, data_dir, holdout=0, seed=0, labels=None):
-    """`list_entries` with "train" or "test" in every split and a class where there are any, see `load`; test comes first."""
+    """`list_entries` with "train" or "test" in every split and a class where there are any, see `load`;
+    test comes first.
+    """
     entries = list_entries(data, data_dir, labels)
     labelled = is_labelled(entries)
-    if labelled and (odd := [entry.image.name if entry.image else entry.id for entry in entries if entry.label is None]):
+    if labelled and (
+        odd := [entry.image.name if entry.image else entry.id for entry in entries if entry.label is None]
+    ):
         chosen = f" of --labels={labels}" if labels is not None else ""
         warnings.warn(
             f"{data}: {len(odd)} of {len(entries)} images are in no class{chosen} and left out ({_some(odd)})",
@@ -253,8 +268,7 @@ def _held_out(groups, holdout, seed):
 
 
 def _held_out_of_each_class(data, entries, holdout=0, seed=0):
-    """The groups held out of a labelled set: `holdout` of them, or 0: until TEST_SHARE of each class is; see `load`.
-    """
+    """The groups held out of a labelled set: `holdout` of them, or 0: until TEST_SHARE of each class is; see `load`."""
     groups = {}  # group: {class: number of images}
     for entry in entries:
         groups.setdefault(entry.group, collections.Counter())[entry.label] += 1

@@ -11,12 +11,8 @@ from synthmed_tf.datasets.files import Entry, by_name, list_files, read_table
 from synthmed_tf.sample import InputError
 
 FOLDERS = ("nih", "NIH", "ChestX-ray14", "CXR8")
-_TABLES = (
-    "data_entry_2017_v2020.csv",
-    "data_entry_2017.csv",
-    "sample_labels.csv",
-    "metadata.csv",
-)  # the first one there counts
+# The first one there counts.
+_TABLES = ("data_entry_2017_v2020.csv", "data_entry_2017.csv", "sample_labels.csv", "metadata.csv")
 _LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
 _GENDERS = {"F": "female", "M": "male"}
 _WHERE = (

@@ -30,7 +30,8 @@ _WHERE = (
 
 
 def entries(data_dir):
-    """Lists the tiles of PCam under data_dir/pcam: the official HDF5 files, or image files in folders normal/ and tumor/.
+    """Lists the tiles of PCam under data_dir/pcam:
+    the official HDF5 files, or image files in folders normal/ and tumor/.
 
     Of the HDF5 files train is needed; valid counts as train. With the meta tables (column wsi) the slide is the group,
     without them each tile is. Tiles are read one at a time.
@@ -40,7 +41,8 @@ def entries(data_dir):
     them, put them into a folder of your own with one sub-folder a class.
 
     Returns:
-      list of Entry with the labels "normal" and "tumour". Image files have no official split, and each is its own group.
+      list of Entry with the labels "normal" and "tumour". Image files have no official split, and each is its own
+      group.
 
     Raises:
       InputError: missing, incomplete, still packed, or HDF5 files of another content.

@@ -1,9 +1,10 @@
 """Histology phantoms: tiles of lymph nodes stained with haematoxylin and eosin, normal or with tumour. No download.
 
-Normal tiles hold lymphocytes (small, round, dark, packed), now and then the larger pale cells of a germinal centre; tumour tiles a nest
-of large pale irregular nuclei with cytoplasm, lymphocytes around it. Both hold connective tissue and gaps. Stain, focus and section
-thickness differ from slide to slide, and each slide has as many tiles of either class, so that colour does not tell the classes apart.
-Absorbance adds up (Beer-Lambert). Lengths are pixels of about a micrometre. Fitted by eye to PCam (Veeling et al. 2018).
+Normal tiles hold lymphocytes (small, round, dark, packed), now and then the larger pale cells of a germinal centre;
+tumour tiles a nest of large pale irregular nuclei with cytoplasm, lymphocytes around it. Both hold connective tissue
+and gaps. Stain, focus and section thickness differ from slide to slide, and each slide has as many tiles of either
+class, so that colour does not tell the classes apart. Absorbance adds up (Beer-Lambert). Lengths are pixels of about a
+micrometre. Fitted by eye to PCam (Veeling et al. 2018).
 """
 
 from typing import NamedTuple

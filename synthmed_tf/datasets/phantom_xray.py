@@ -1,8 +1,8 @@
 """Chest X-ray phantoms: frontal films drawn from a simple anatomy, with gender and age. No download.
 
-What gender and age do to a chest is in `anatomy`. The traits of the groups overlap, and exposure and pose differ from film to film;
-brightness alone tells no groups apart. Lengths: the frame reaches from -1 to 1, x to the right (the patient's left), y downwards.
-Shapes, greys and their spread are fitted by eye to the Shenzhen set (Jaeger et al. 2014).
+What gender and age do to a chest is in `anatomy`. The traits of the groups overlap, and exposure and pose differ from
+film to film; brightness alone tells no groups apart. Lengths: the frame reaches from -1 to 1, x to the right (the
+patient's left), y downwards. Shapes, greys and their spread are fitted by eye to the Shenzhen set (Jaeger et al. 2014).
 """
 
 import math
@@ -24,7 +24,10 @@ ROUND = 4 * len(GROUPS)  # films of three patients a group, the third of whom ha
 
 
 class Anatomy(NamedTuple):
-    """What one patient's chest looks like, the same in all films. Lengths in the patient's frame, contrasts 1 on average."""
+    """What one patient's chest looks like, the same in all films.
+
+    Lengths in the patient's frame, contrasts 1 on average.
+    """
 
     gender: str
     age: int  # years
@@ -63,8 +66,8 @@ def anatomy(patient):
     """Draws a patient. Women's rib cages are narrower and shorter, their ribs thinner, their hearts relatively wider,
     their breasts thicker.
 
-    With age the heart and the aorta widen, the chest gets shorter (kyphosis), ribs lose calcium and fall more steeply, and lung
-    markings grow.
+    With age the heart and the aorta widen, the chest gets shorter (kyphosis), ribs lose calcium and fall more steeply,
+    and lung markings grow.
     """
     gender, age = person(patient)
     rng = np.random.default_rng([SEED, patient, 1])

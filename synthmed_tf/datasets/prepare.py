@@ -21,11 +21,24 @@ SHEET_IMAGES = 12  # radiographs whose lungs are drawn for a person to check
 VERSION = 1  # part of the folder's hash: raise it whenever the same raw files are prepared differently
 
 
-def prepare(data, data_dir, size, *, out_dir, labels=None, chest_xrays=False, holdout=0, skip_bad_files=False, overwrite=False, seed=0):
+def prepare(
+    data,
+    data_dir,
+    size,
+    *,
+    out_dir,
+    labels=None,
+    chest_xrays=False,
+    holdout=0,
+    skip_bad_files=False,
+    overwrite=False,
+    seed=0,
+):
     """Prepares a data set, or finds that it has been prepared.
 
-    The folder's name ends in a hash of the raw files and of the arguments that change the result: new files or another split give
-    another folder. Beside it, .NAME-files.json says what was read of each raw file, so that it is not read again while it stays as it is.
+    The folder's name ends in a hash of the raw files and of the arguments that change the result: new files or another
+    split give another folder. Beside it, .NAME-files.json says what was read of each raw file, so that it is not read
+    again while it stays as it is.
 
     Args:
       data, data_dir, labels, chest_xrays, holdout, skip_bad_files, seed: as for `datasets.load`.
@@ -37,9 +50,9 @@ def prepare(data, data_dir, size, *, out_dir, labels=None, chest_xrays=False, ho
       Path of the records: data_dir/prepared/NAME-HxW-HASH with the splits train and test. Its manifest has, beyond the
       usual, data, data_dir, fingerprint, holdout, fields_of_view ("as shipped", "estimated" or "none") and test_split
       (how it was made; a test split that lacks the masks of the training split is left out, and test_split says so),
-      and labels and chest_xrays where they were given. Samples of sets without masks have none; class names are in sorted order,
-      numbers in them by size. Samples of labelled sets keep their group. Of radiographs PLACE-lungs.png shows the lungs
-      that were found.
+      and labels and chest_xrays where they were given. Samples of sets without masks have none; class names are in
+      sorted order, numbers in them by size. Samples of labelled sets keep their group. Of radiographs PLACE-lungs.png
+      shows the lungs that were found.
 
     Raises:
       InputError: what `datasets.load` raises, no training image, or neither folder can be written.
@@ -49,7 +62,15 @@ def prepare(data, data_dir, size, *, out_dir, labels=None, chest_xrays=False, ho
     memory = f".{name}-files.json"
     known = _files_read(bases[1] / memory) | _files_read(bases[0] / memory)
     fingerprint = datasets.fingerprint(data, data_dir, labels, known)
-    facts = [VERSION, *size, fingerprint, holdout, skip_bad_files, seed if holdout else 0, *["chest_xrays"] * bool(chest_xrays)]
+    facts = [
+        VERSION,
+        *size,
+        fingerprint,
+        holdout,
+        skip_bad_files,
+        seed if holdout else 0,
+        *["chest_xrays"] * bool(chest_xrays),
+    ]
     folder = f"{name}-{size[0]}x{size[1]}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}"
     places = [base / folder for base in bases]
     if not overwrite:
@@ -67,7 +88,13 @@ def prepare(data, data_dir, size, *, out_dir, labels=None, chest_xrays=False, ho
     extra |= {} if labels is None else {"labels": labels}
     extra |= {"chest_xrays": True} if chest_xrays else {}
     source = f"{data}; fields of view: {extra['fields_of_view']}; test split: {extra['test_split']}"
-    options = {"labels": labels, "chest_xrays": chest_xrays, "holdout": holdout, "skip_bad_files": skip_bad_files, "seed": seed}
+    options = {
+        "labels": labels,
+        "chest_xrays": chest_xrays,
+        "holdout": holdout,
+        "skip_bad_files": skip_bad_files,
+        "seed": seed,
+    }
     samples = datasets.load(data, data_dir, **options)
     progress = tqdm(samples, desc=f"preparing {name}", unit="image", total=sum(counts.values()))
     wanted = (sample for sample in progress if counts.get(sample.split))
@@ -89,7 +116,9 @@ def prepare(data, data_dir, size, *, out_dir, labels=None, chest_xrays=False, ho
 def _files_read(path):
     """What `_remember` wrote: {absolute path: [size, time, SHA-256]}; {} if it is not there or says something else."""
     try:
-        return {name: list(facts) for name, facts in json.loads(path.read_text(encoding="utf-8")).items() if len(facts) == 3}
+        return {
+            name: list(facts) for name, facts in json.loads(path.read_text(encoding="utf-8")).items() if len(facts) == 3
+        }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
@@ -118,8 +147,9 @@ def _draw_lungs(place):
 def crop_sample(sample, size):
     """Crops a Sample to its field of view and resizes it.
 
-    Without a field of view the whole frame is resized to the size asked for, whatever its aspect ratio, as P2 § 2.1 resized
-    X-rays to 512x512 pixels: black borders would be a part of every picture's brightness, and of what a GAN has to learn.
+    Without a field of view the whole frame is resized to the size asked for, whatever its aspect ratio, as P2 § 2.1
+    resized X-rays to 512x512 pixels: black borders would be a part of every picture's brightness, and of what a GAN has
+    to learn.
 
     Args:
       sample: at native resolution.

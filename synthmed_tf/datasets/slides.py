@@ -1,7 +1,8 @@
 """Whole-slide images: cut into tiles of 256 pixels that show tissue (P2 § 2.2). Needs OpenSlide (the extra `wsi`).
 
-FOLDER/CLASS/a.svs, ...: a tile has the class of its slide. FOLDER/slides/a.tif, ... and FOLDER/masks/a.tif, ...: a tile is "tumour"
-where its part of the mask has any foreground (more than 0), else "normal"; masks are of the slide's aspect, at any size.
+FOLDER/CLASS/a.svs, ...: a tile has the class of its slide. FOLDER/slides/a.tif, ... and FOLDER/masks/a.tif, ...: a tile
+is "tumour" where its part of the mask has any foreground (more than 0), else "normal"; masks are of the slide's aspect,
+at any size.
 """
 
 import functools
@@ -18,17 +19,22 @@ from synthmed_tf.images import read_image
 from synthmed_tf.sample import InputError, UnreadableImage
 
 TILE = 256  # pixels, P2 § 2.2, at the slide's full resolution
-TILES_PER_SLIDE = 200  # at most, of each class: P2 took 50,000 from 270 normal slides and 50,000 from 130 with metastases
+# At most, of each class: P2 took 50,000 from 270 normal slides and 50,000 from 130 with metastases
+TILES_PER_SLIDE = 200
 TISSUE = 0.5  # share of a tile that is tissue, at least
-_SATURATION = 0.05, 0.15  # bounds of Otsu's threshold: a slide all white, or all tissue, would be cut in two by its noise
-_MAX_LEVEL_PIXELS = 2**24  # of the level that tissue and masks are looked for on: 4 pixels a tile side on the largest slides
+# Bounds of Otsu's threshold: a slide all white, or all tissue, would be cut in two by its noise
+_SATURATION = 0.05, 0.15
+# Of the level that tissue and masks are looked for on: 4 pixels a tile side on the largest slides
+_MAX_LEVEL_PIXELS = 2**24
 _SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs")
 _TIFF_SUFFIXES = (".tif", ".tiff")
 _LAYOUT = "allowed are one folder of slides a class, or slides/ and masks/ paired by stem, of .svs, .ndpi, .mrxs and tiled .tif files"
 
 
 def is_folder_of_slides(folder):
-    """Whether a folder holds slides/, or folders whose first file is a slide: .svs, .ndpi, .mrxs or a TIFF of several pages."""
+    """Whether a folder holds slides/, or folders whose first file is a slide:
+    .svs, .ndpi, .mrxs or a TIFF of several pages.
+    """
     folder = Path(folder)
     if (folder / "slides").is_dir() or (folder / "images").is_dir():
         return (folder / "slides").is_dir()
@@ -38,16 +44,16 @@ def is_folder_of_slides(folder):
 def entries(folder):
     """Lists the tiles of a folder of slides. Reads a small level of each slide, and tiles only when they are opened.
 
-    Tiles lie in a grid from the top left corner, without overlap. Of those that are tissue at least by half, TILES_PER_SLIDE of
-    each class are drawn at random, a function of the slide's name alone. Tissue is what is more saturated
-    than Otsu's threshold, within bounds.
+    Tiles lie in a grid from the top left corner, without overlap. Of those that are tissue at least by half,
+    TILES_PER_SLIDE of each class are drawn at random, a function of the slide's name alone. Tissue is what is more
+    saturated than Otsu's threshold, within bounds.
 
     Returns:
       list of Entry, group: the slide; id: SLIDE_ROW_COLUMN in tiles.
 
     Raises:
-      InputError: OpenSlide is not installed, wrong layout, a slide without mask and the reverse, an unreadable or flat slide, a
-        mask of another aspect, or no tissue in any slide.
+      InputError: OpenSlide is not installed, wrong layout, a slide without mask and the reverse, an unreadable or flat
+        slide, a mask of another aspect, or no tissue in any slide.
     """
     folder = Path(folder)
     if (folder / "slides").is_dir():
@@ -70,7 +76,9 @@ def entries(folder):
             text = label or ("tumour" if is_tumour else "normal")
             found.append(Entry(f"{group}_{row}_{column}", group, None, tile, label=text))
     if not found:
-        raise InputError(f"{printable(folder)}: no tile of its {len(listed)} slides shows tissue; {_LAYOUT}; put others there")
+        raise InputError(
+            f"{printable(folder)}: no tile of its {len(listed)} slides shows tissue; {_LAYOUT}; put others there"
+        )
     return found
 
 
@@ -107,7 +115,9 @@ def _open_slide(path, stamp):
     try:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:
-        raise InputError(f"{printable(path)}: not a readable slide ({_reason(error)}); {_LAYOUT}; replace or remove it") from error
+        raise InputError(
+            f"{printable(path)}: not a readable slide ({_reason(error)}); {_LAYOUT}; replace or remove it"
+        ) from error
 
 
 def _reason(error):
@@ -121,7 +131,9 @@ def _read_level(slide, path):
     fitting = [i for i, (width, height) in enumerate(slide.level_dimensions) if width * height <= _MAX_LEVEL_PIXELS]
     if not fitting:
         smallest = "x".join(map(str, slide.level_dimensions[-1]))
-        raise InputError(f"{printable(path)}: its smallest level has {smallest} pixels; allowed are pyramids with a smaller one")
+        raise InputError(
+            f"{printable(path)}: its smallest level has {smallest} pixels; allowed are pyramids with a smaller one"
+        )
     try:
         pixels = slide.read_region((0, 0), fitting[0], slide.level_dimensions[fitting[0]])
     except openslide.OpenSlideError as error:
@@ -157,12 +169,16 @@ def _choose_tiles(path, mask_path, stamp):
         mask = _read_mask(mask_path, stamp[1])
         if abs(mask.shape[1] * height / (mask.shape[0] * width) - 1) > 0.02:
             shown = f"{mask.shape[1]}x{mask.shape[0]}"
-            raise InputError(f"{printable(mask_path)}: has {shown} pixels and its slide {width}x{height}; allowed is one aspect")
+            raise InputError(
+                f"{printable(mask_path)}: has {shown} pixels and its slide {width}x{height}; allowed is one aspect"
+            )
         is_tumour = _share_of_tiles(mask, slide.dimensions, grid) > 0
     chosen = []
     for foreground in (False, True):
         places = np.argwhere(tiles & (is_tumour == foreground))
-        order = np.random.default_rng([zlib.crc32(path.stem.encode(errors="surrogateescape")), int(foreground)]).permutation(len(places))
+        order = np.random.default_rng(
+            [zlib.crc32(path.stem.encode(errors="surrogateescape")), int(foreground)]
+        ).permutation(len(places))
         chosen += [(int(row), int(column), foreground) for row, column in places[np.sort(order[:TILES_PER_SLIDE])]]
     return tuple(chosen)
 
@@ -170,7 +186,12 @@ def _choose_tiles(path, mask_path, stamp):
 def _share_of_tiles(plane, dimensions, grid):
     """[height, width] bool of a whole slide of dimensions (width, height) -> [rows, columns], the share of each tile."""
     (height, width), (rows, columns) = plane.shape, grid
-    covered = 0, 0, min(columns * TILE * width / dimensions[0], width), min(rows * TILE * height / dimensions[1], height)
+    covered = (
+        0,
+        0,
+        min(columns * TILE * width / dimensions[0], width),
+        min(rows * TILE * height / dimensions[1], height),
+    )
     plane = Image.fromarray(plane.astype(np.float32))
     return np.array(plane.resize((columns, rows), Image.Resampling.BOX, box=covered))
 

@@ -1,4 +1,5 @@
-"""Study groups of chest X-rays: classes by gender and age group (P2 table 1), and the benchmark tasks that follow from them (P2 table 2).
+"""Study groups of chest X-rays: classes by gender and age group (P2 table 1),
+and the benchmark tasks that follow from them (P2 table 2).
 
 A class is named "female 18-38": the gender, and the first and last age in years that belong to it.
 """
@@ -12,7 +13,8 @@ YOUNG, MATURE = (18, 38), (48, 68)  # P2 table 2, years
 BINS = {  # years, first and last
     # P2 table 1, as printed: 15 bins, with both genders the 30 groups that it names beside X-Norm.
     "x_norm_l": ((18, 19), (20, 21), (22, 23), (24, 25), (26, 27), (28, 30), (31, 33), (34, 36), (37, 39), (40, 44), (45, 49), (50, 54), (55, 60), (61, 66), (67, 77)),
-    # P2 table 1 prints 18-19, 20-21, ..., 67-68: bins of two years end at 67, not at 68. Read as bins of two years, 18-19 to 66-67, ...
+    # P2 table 1 prints 18-19, 20-21, ..., 67-68: bins of two years end at 67, not at 68. Read as bins of two years,
+    # 18-19 to 66-67, ...
     "x_norm_2": tuple((age, age + 1) for age in range(18, 67, 2)),
     # ... or as the 34 groups that it names: 17 bins of three years from 18 to 68, with both genders.
     "x_norm": tuple((age, age + 2) for age in range(18, 67, 3)),
@@ -52,7 +54,9 @@ def label(gender, age, bins):
 
 
 def age_in_years(text):
-    """The first number of "58", "058Y", "33 yrs", "16month" or "64days" as whole years; None: there is none, or over OLDEST."""
+    """The first number of "58", "058Y", "33 yrs", "16month" or "64days" as whole years;
+    None: there is none, or over OLDEST.
+    """
     match = _AGE.search(text)
     age = match and int(match[1]) // _A_YEAR[(match[2] or "y")[0].lower()]
     return age if match and age <= OLDEST else None
@@ -79,7 +83,9 @@ def with_labels(data, films, labels=None):
         for entry, gender, age in films
     ]
     if all(entry.label is None for entry in found):
-        raise InputError(f"--labels={labels}: none of the {len(films)} images of {data} has an age in these bins; give others")
+        raise InputError(
+            f"--labels={labels}: none of the {len(films)} images of {data} has an age in these bins; give others"
+        )
     return found
 
 
@@ -90,10 +96,11 @@ def parse_label(name):
 
 
 def tasks(class_names, young=YOUNG, mature=MATURE):
-    """The benchmark tasks that a set's classes allow: {task: {class name: class of the task}}; classes left out have no part in it.
+    """The benchmark tasks that a set's classes allow: {task: {class name: class of the task}};
+    classes left out have no part in it.
 
-    P2 table 2: study groups are told apart by gender and by age group, other classes as they are ("class"). An age bin belongs to
-    an age group if all of it lies within. A task that would have one class only is left out.
+    P2 table 2: study groups are told apart by gender and by age group, other classes as they are ("class"). An age bin
+    belongs to an age group if all of it lies within. A task that would have one class only is left out.
 
     Args:
       class_names: of the set. young, mature: first and last year of the two age groups.

@@ -1,4 +1,7 @@
-"""Is a labelled synthetic set useful? The same classifiers trained on real, on synthetic and on both, tested on real images (P2 table 3)."""
+"""Is a labelled synthetic set useful?
+
+The same classifiers trained on real, on synthetic and on both, tested on real images (P2 table 3).
+"""
 
 import collections
 import hashlib
@@ -20,12 +23,18 @@ from synthmed_tf.training import classical, classifier
 
 MODELS = ("vgg16", "knn", "svm", "random_forest")  # P2 § 3.2
 ARMS = ("real", "synthetic", "real_and_synthetic")
-NOTHING_TO_TEST_ON = "{} has no test images. Hold out training images: run train_stage1.py with --holdout=5 and another --out_dir."
-NO_TASK = "The classes {} allow no task of two classes; give other --labels, or for study groups other --young and --mature."
+NOTHING_TO_TEST_ON = (
+    "{} has no test images. Hold out training images: run train_stage1.py with --holdout=5 and another --out_dir."
+)
+NO_TASK = (
+    "The classes {} allow no task of two classes; give other --labels, or for study groups other --young and --mature."
+)
 MOST_TRAINING, MOST_TEST = 8000, 2000  # images of a task, P2 table 2
 
-Images = collections.namedtuple("Images", "name pixels labels groups digest")  # of a set; a group is None where it is not known
-Part = collections.namedtuple("Part", "name chosen truth groups")  # of a set: indices, and their class and group as numbers
+# Of a set; a group is None where it is not known
+Images = collections.namedtuple("Images", "name pixels labels groups digest")
+# Of a set: indices, and their class and group as numbers
+Part = collections.namedtuple("Part", "name chosen truth groups")
 
 
 def check_classes(real, synthetic):
@@ -67,17 +76,20 @@ def measure(folder, real, synthetic, test, ages, **options):
 def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, steps=None, weights=None, seed=0):
     """Trains every model for every task on the arms and tests them on real images.
 
-    The arms are real, synthetic and real_and_synthetic. Half of what real_and_synthetic sees is real, however many synthetic images
-    there are, so that many do not drown the few real ones: VGG16's batches are mixed so, and the classical models learn from at most
-    as many synthetic images as real ones. VGG16 trains as many steps in each arm. What a training is chosen by, VGG16's best weights
-    or the radii and parameters of the others, is measured on images of its own arm that no group shares with those it learns from.
+    The arms are real, synthetic and real_and_synthetic. Half of what real_and_synthetic sees is real, however many
+    synthetic images there are, so that many do not drown the few real ones: VGG16's batches are mixed so, and the
+    classical models learn from at most as many synthetic images as real ones. VGG16 trains as many steps in each arm.
+    What a training is chosen by, VGG16's best weights or the radii and parameters of the others, is measured on images
+    of its own arm that no group shares with those it learns from.
 
-    All sets are balanced, as in P2: as many images of each class within a target class, and as many of each target class, drawn at
-    random anew for each repeat. The test images of a task are drawn once. Trainings that are done are not done again.
+    All sets are balanced, as in P2: as many images of each class within a target class, and as many of each target
+    class, drawn at random anew for each repeat. The test images of a task are drawn once. Trainings that are done are
+    not done again.
 
     Args:
       folder: pathlib.Path; keeps the trainings and the features.
-      real, synthetic, test: sequences of Samples with image and label, all of one size; group is used where it is known.
+      real, synthetic, test: sequences of Samples with image and label, all of one size; group is used where it is
+        known.
       tasks: {task: {class name: target class}}, see `study_groups.tasks`.
       repeats: trainings per model and arm, with seeds seed, seed + 1, ...
       models: names among MODELS.
@@ -93,7 +105,9 @@ def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, s
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     named = {"real": "the real training images", "synthetic": "the synthetic set", "test": "the real test images"}
-    sets = _alike({key: _read(named[key], samples) for key, samples in (("real", real), ("synthetic", synthetic), ("test", test))})
+    sets = _alike(
+        {key: _read(named[key], samples) for key, samples in (("real", real), ("synthetic", synthetic), ("test", test))}
+    )
     if both := {*sets["real"].groups} & {*sets["test"].groups} - {None}:
         raise InputError(
             f"{len(both)} patients or slides have images both to learn from and to test on, {min(both)!r} for one; split the set by them"
@@ -101,7 +115,8 @@ def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, s
     features = {} if {*models} <= {"vgg16"} else {name: _features(folder, images) for name, images in sets.items()}
     weights_digest = _digest(Path(weights).read_bytes()) if weights else None
 
-    drawn, steps_of = {}, {}  # what each task learns from and is tested on, a repeat at a time; how long its VGG16 trains
+    # What each task learns from and is tested on, a repeat at a time; how long its VGG16 trains
+    drawn, steps_of = {}, {}
     for task, classes in tasks.items():
         drawn[task] = [_draw(sets, classes, seed, repeat) for repeat in range(repeats)]
         learned = len(drawn[task][0]["real"][0].chosen) * (classical.FOLDS - 1) / classical.FOLDS
@@ -137,7 +152,9 @@ def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, s
     found = {}
     for task in tasks:
         (tested,) = drawn[task][0]["test"]
-        values = {model: {arm: [np.array(run) for run in of(task, model, arm, "values")] for arm in ARMS} for model in models}
+        values = {
+            model: {arm: [np.array(run) for run in of(task, model, arm, "values")] for arm in ARMS} for model in models
+        }
         found[task] = {model: _compare(values[model], tested.truth, tested.groups, seed) for model in models}
     each = {
         key: {task: {model: {arm: of(task, model, arm, key) for arm in ARMS} for model in models} for task in tasks}
@@ -179,7 +196,9 @@ def balanced(images, classes, seed, most):
     per_target = min(most // len(members), *(len(each) * min(map(len, each)) for each in members.values()))
     per_target = per_target // multiple * multiple or per_target
     random = np.random.default_rng(seed)
-    chosen = [random.permutation(which)[: max(1, per_target // len(each))] for each in members.values() for which in each]
+    chosen = [
+        random.permutation(which)[: max(1, per_target // len(each))] for each in members.values() for which in each
+    ]
     return np.sort(np.concatenate(chosen))
 
 
@@ -190,7 +209,9 @@ def _draw(sets, classes, seed, repeat):
         images = sets[name]
         chosen = balanced(images, classes, random, most)
         truth = np.array([_numbers(classes)[label] for label in images.labels[chosen]])
-        names = [f"image {index}" if images.groups[index] is None else f"group {images.groups[index]}" for index in chosen]
+        names = [
+            f"image {index}" if images.groups[index] is None else f"group {images.groups[index]}" for index in chosen
+        ]
         return Part(name, chosen, truth, np.unique(names, return_inverse=True)[1])
 
     real = part("real", MOST_TRAINING, seed + repeat, 0)
@@ -212,7 +233,11 @@ def _vgg16(folder, sets, parts, tested, steps, seed, shown, weights):
             which.append((pixels[indices], part.truth[indices]))
     model, done = classifier.train(folder, learn, check, tested.truth.max() + 1, steps, seed, shown, weights)
     values = classifier.predict(model, sets[tested.name].pixels[tested.chosen])
-    return {"values": values, "parameters": {"validation_loss": done["validation_loss"]}, "seconds": round(done["seconds"], 1)}
+    return {
+        "values": values,
+        "parameters": {"validation_loss": done["validation_loss"]},
+        "seconds": round(done["seconds"], 1),
+    }
 
 
 def _classical(model, features, parts, tested, seed):
@@ -220,20 +245,24 @@ def _classical(model, features, parts, tested, seed):
     began = time.monotonic()
     known = np.concatenate([features[part.name][part.chosen] for part in parts])
     truth = np.concatenate([part.truth for part in parts])
-    groups = np.concatenate([part.groups + place * MOST_TRAINING for place, part in enumerate(parts)])  # no group in two sets
+    # No group in two sets
+    groups = np.concatenate([part.groups + place * MOST_TRAINING for place, part in enumerate(parts)])
     fitted, chosen = classical.train(model, known, truth, groups, seed)
     values = classical.predict(fitted, features[tested.name][tested.chosen])
     return {"values": values, "parameters": chosen, "seconds": round(time.monotonic() - began, 1)}
 
 
 def _compare(arms, truth, groups, seed):
-    """Of one task and model: {arm: {metric: {"mean", "sd", "runs", "interval"}}, "relative_drop", "relative_drop_interval"}."""
+    """Of one task and model:
+    {arm: {metric: {"mean", "sd", "runs", "interval"}}, "relative_drop", "relative_drop_interval"}.
+    """
     found, drawn = {}, {}
     for arm, runs in arms.items():
         drawn[arm] = classification.bootstrap(runs, truth, groups, seed)
         each = [classification.scores(values, truth) for values in runs]
         found[arm] = {
-            metric: _summary([scores[metric] for scores in each]) | {"interval": classification.interval(drawn[arm][metric])}
+            metric: _summary([scores[metric] for scores in each])
+            | {"interval": classification.interval(drawn[arm][metric])}
             for metric in classification.METRICS
         }
     drop = classification.relative_drop(*(found[arm]["accuracy"]["mean"] for arm in ("real", "synthetic")))
@@ -258,7 +287,9 @@ def _read(name, samples):
 
 
 def _alike(sets):
-    """16-bit images beside 8-bit ones lose their lower byte: patterns of neighbouring pixels are finer in the one than in the other."""
+    """16-bit images beside 8-bit ones lose their lower byte:
+    patterns of neighbouring pixels are finer in the one than in the other.
+    """
     if len({images.pixels.dtype for images in sets.values()}) == 1:
         return sets
     return {

@@ -1,4 +1,6 @@
-"""A synthetic set against the real ones in all that needs no training, and a second synthetic set to put beside it (P1 figure 7)."""
+"""A synthetic set against the real ones in all that needs no training,
+and a second synthetic set to put beside it (P1 figure 7).
+"""
 
 from synthmed_tf import records, synthesis
 from synthmed_tf.evaluation import distribution, morphology, privacy
@@ -13,7 +15,8 @@ def applicable(asked, real, synthetic):
     """Which benchmarks fit a synthetic set.
 
     Args:
-      asked: names of benchmarks; None: all that fit. Of a set that has neither masks nor classes those of masks are named too.
+      asked: names of benchmarks; None: all that fit. Of a set that has neither masks nor classes those of masks are
+        named too.
       real, synthetic: records.Records.
 
     Returns:
@@ -22,7 +25,13 @@ def applicable(asked, real, synthetic):
     has_masks, has_classes = "mask" in synthetic.features, bool(synthetic.class_names)
     if asked is None:
         classification = ["classification"] if has_classes and real.class_names else []
-        asked = ["distribution", "fidelity", "privacy", *classification, *(OF_MASKS if has_masks or not classification else [])]
+        asked = [
+            "distribution",
+            "fidelity",
+            "privacy",
+            *classification,
+            *(OF_MASKS if has_masks or not classification else []),
+        ]
     reasons = {} if has_masks else dict.fromkeys(OF_MASKS, NO_MASKS)
     reasons |= {} if has_classes else {"classification": NO_CLASSES}
     return set(asked) - reasons.keys(), {name: {"unavailable": reasons[name]} for name in asked if name in reasons}
@@ -37,7 +46,8 @@ def measure(synthetic, *, real, held_out, benchmarks, seed, photographs=None):
       held_out: sequence of real Samples that it was not trained on, the same; may be empty.
       benchmarks: names among "distribution", "fidelity", "morphology", "copies", "privacy"; others are left out.
       seed: of all that is random.
-      photographs: (real, held_out) to compare the photographs with, where stage 2 learned from another set than stage 1.
+      photographs: (real, held_out) to compare the photographs with, where stage 2 learned from another set than stage
+        1.
     """
     photographs = photographs or (real, held_out)
     functions = {
@@ -52,7 +62,8 @@ def measure(synthetic, *, real, held_out, benchmarks, seed, photographs=None):
 
 
 def open_baseline(folder, synthetic):
-    """records.Records of the baseline in `folder`, whose images are as those of `synthetic`, the Records of the synthetic set.
+    """records.Records of the baseline in `folder`, whose images are as those of `synthetic`,
+    the Records of the synthetic set.
 
     Raises:
       InputError: not a data set, no images, or images of another size or with other channels.

@@ -1,4 +1,6 @@
-"""Is the synthetic set faithful? Divergence of intensities (P1 § Evaluation Metrics), fidelity and diversity, with their floors."""
+"""Is the synthetic set faithful? Divergence of intensities (P1 § Evaluation Metrics), fidelity and diversity,
+with their floors.
+"""
 
 from tqdm import tqdm
 
@@ -6,7 +8,8 @@ from synthmed_tf.metrics import distribution, fidelity
 
 
 def intensity(real, synthetic, seed=0):
-    """The "distribution" part of report.json: KL(real || synthetic) a channel, the same between random halves of the real set.
+    """The "distribution" part of report.json:
+    KL(real || synthetic) a channel, the same between random halves of the real set.
 
     Args:
       real, synthetic: sequences of Samples with an image; inside their fields of view where they have one.
@@ -34,12 +37,14 @@ def intensity(real, synthetic, seed=0):
 
 
 def fidelity_and_diversity(training, synthetic, test, seed=0, photographs=None):
-    """The "fidelity" part of report.json: metrics.fidelity.compare for photographs, and for masks where all sets have them.
+    """The "fidelity" part of report.json:
+    metrics.fidelity.compare for photographs, and for masks where all sets have them.
 
     Args:
       training, synthetic, test: sequences of Samples; test, the reference, may be empty.
       seed: of the random subsets.
-      photographs: (training, test) to compare the photographs with, where it is not with those of `training` and `test`.
+      photographs: (training, test) to compare the photographs with, where it is not with those of `training` and
+        `test`.
     """
     sets = {"photographs": photographs or (training, test)}
     if all(samples[0].mask is not None for samples in (training, synthetic, test) if len(samples)):

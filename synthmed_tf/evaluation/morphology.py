@@ -6,7 +6,8 @@ from synthmed_tf.metrics import morphology
 
 
 def shapes(training, synthetic, test):
-    """The "morphology" part of report.json: metrics.morphology.distances from the training masks, a statistic at a time.
+    """The "morphology" part of report.json:
+    metrics.morphology.distances from the training masks, a statistic at a time.
 
     Fields of view are counted where all three sets have them.
 

@@ -1,4 +1,6 @@
-"""Is the synthetic set private? Nearest training mask of each synthetic mask (P1 fig. 4), near copies of images, and membership."""
+"""Is the synthetic set private? Nearest training mask of each synthetic mask (P1 fig. 4), near copies of images,
+and membership.
+"""
 
 import numpy as np
 from tqdm import tqdm
@@ -15,13 +17,16 @@ SHOWN = 6  # of the likest pairs
 def images(training, synthetic, test, seed=0):
     """The "privacy" part of report.json: for each of metrics.privacy.VIEWS
 
-      "synthetic_to_training", "control_to_training": {"max", "median"} of the likeness of each to its likest training image, see
-        metrics.privacy.likeness. The control are held-out images; without any, training images beside those of
-        other patients.
-      "near_copies": how many synthetic images are more like a training image than every image of the control is; "by_chance": how many
-        would be if they were other images of the same kind, which is all of them over the number of the control plus one.
-      "closer_to_training": metrics.privacy.closer_to_training; "membership": metrics.privacy.membership; None without held-out images.
-      "caught": {disguise: share of planted copies that are near copies by this, of their own original}, metrics.privacy.planted.
+      "synthetic_to_training", "control_to_training": {"max", "median"} of the likeness of each to its likest training
+        image, see metrics.privacy.likeness. The control are held-out images; without any, training images beside those
+        of other patients.
+      "near_copies": how many synthetic images are more like a training image than every image of the control is.
+      "by_chance": how many would be if they were other images of the same kind, which is all of them over the number
+        of the control plus one.
+      "closer_to_training": metrics.privacy.closer_to_training.
+      "membership": metrics.privacy.membership; None without held-out images.
+      "caught": {disguise: share of planted copies that are near copies by this, of their own original},
+        metrics.privacy.planted.
       "likest": the SHOWN likest pairs, [{"synthetic_id", "training_id", "likeness", "symmetry"}].
 
     and "protocol".
@@ -54,7 +59,8 @@ def images(training, synthetic, test, seed=0):
             control = compared(held_out if test else learned, learned)[0]
             if not test:
                 same = np.equal.outer(groups, groups)
-                control[np.eye(len(groups), dtype=bool) if same.all() else same] = -1  # of one patient alone, the other images
+                # Of one patient alone, the other images
+                control[np.eye(len(groups), dtype=bool) if same.all() else same] = -1
             threshold = control.max()
             caught = {}
             for name, (pictures, views) in disguised.items():

@@ -1,4 +1,6 @@
-"""Is the synthetic set useful? The same U-Net trained on real, on synthetic and on both, tested on real images (P1 § U-net)."""
+"""Is the synthetic set useful? The same U-Net trained on real, on synthetic and on both,
+tested on real images (P1 § U-net).
+"""
 
 import hashlib
 import statistics
@@ -15,13 +17,14 @@ MOST = 200  # training pairs that a threshold is chosen on, and synthetic pairs 
 def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed=0):
     """Trains the arms and tests them at the set's size and at native resolution.
 
-    The arms are real, synthetic, real_and_synthetic and, where there are more synthetic pairs than P1_PAIRS, synthetic_50: the
-    first 50 of them. In each step real_and_synthetic sees what the real arm sees and as many crops of synthetic pairs, so that many
+    The arms are real, synthetic, real_and_synthetic and, where there are more synthetic pairs than P1_PAIRS,
+    synthetic_50: the first 50 of them. In each step real_and_synthetic sees what the real arm sees and as many crops of
+      synthetic pairs, so that many
     of these do not drown the few real ones.
 
-    The threshold is chosen on pairs that the arm was trained on, real ones where it has some. "agreement" scores what the U-Nets
-    of the real arm find in the synthetic photographs against the masks these were made from: vessels without a mask and masks
-    without a vessel. Arms whose trainings are done are not trained again.
+    The threshold is chosen on pairs that the arm was trained on, real ones where it has some. "agreement" scores what
+    the U-Nets of the real arm find in the synthetic photographs against the masks these were made from: vessels without
+    a mask and masks without a vessel. Arms whose trainings are done are not trained again.
 
     Args:
       folder: pathlib.Path; each training has a folder of its own under it.

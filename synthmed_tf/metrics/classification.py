@@ -1,4 +1,7 @@
-"""How well classes are told apart, with bootstrap intervals; and local binary patterns, the features of P2 § 3.2. numpy in, numbers out."""
+"""How well classes are told apart, with bootstrap intervals; and local binary patterns, the features of P2 § 3.2.
+
+numpy in, numbers out.
+"""
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -19,8 +22,8 @@ def scores(values, truth, weights=None):
     Definitions:
       accuracy: share of the images whose class has the largest value; the first of equal ones.
       balanced_accuracy: the mean over the classes of the share of its images that are found.
-      auc: area under the ROC curve, ties counted half; with more than two classes the mean over the classes, each against all
-        others.
+      auc: area under the ROC curve, ties counted half; with more than two classes the mean over the classes, each
+        against all others.
 
     Args:
       values: [images, classes] probabilities, or other numbers that are larger for a more probable class.
@@ -39,7 +42,8 @@ def scores(values, truth, weights=None):
     each = np.ones([1, len(truth)]) if weights is None else np.asarray(weights, np.float64)
     right = values.argmax(1) == truth
     of_class = truth[:, None] == np.arange(values.shape[1])
-    ranked = range(1 if values.shape[1] == 2 else 0, values.shape[1])  # of two classes the second alone: the first has the same area
+    # Of two classes the second alone: the first has the same area
+    ranked = range(1 if values.shape[1] == 2 else 0, values.shape[1])
     with np.errstate(invalid="ignore"):  # 0 / 0: undefined
         found = {
             "accuracy": each @ right / each.sum(1),
@@ -61,8 +65,9 @@ def _auc(values, positive, weights):
 def bootstrap(runs, truth, groups=None, seed=0, draws=DRAWS):
     """Mean score of several classifiers on images drawn with replacement (Efron 1979).
 
-    Images of one group are drawn together: those of one patient are alike, and drawn one by one they would make an interval too
-    narrow. The same seed and truth give the same draws, so that the scores of other classifiers can be set against these.
+    Images of one group are drawn together: those of one patient are alike, and drawn one by one they would make an
+    interval too narrow. The same seed and truth give the same draws, so that the scores of other classifiers can be set
+    against these.
 
     Args:
       runs: list of [images, classes], as for `scores`.
@@ -106,12 +111,13 @@ def lbp_features(images, radii=RADII):
     Colours are turned to grey first, as in P2. Pixels nearer to the edge than the radius are left out.
 
     Args:
-      images: iterable of [height, width, channels] uint8 or uint16, channels 1 or 3 (red, green, blue), sides above twice the
-        largest radius.
+      images: iterable of [height, width, channels] uint8 or uint16, channels 1 or 3 (red, green, blue), sides above
+        twice the largest radius.
       radii: in pixels.
 
     Returns:
-      [images, sum of (NEIGHBOURS * radius + 2)] float64: for each radius the shares of the pixels that have each pattern.
+      [images, sum of (NEIGHBOURS * radius + 2)] float64: for each radius the shares of the pixels that have each
+      pattern.
 
     Raises:
       ValueError: images too small for the radius.
@@ -123,7 +129,9 @@ def lbp_features(images, radii=RADII):
 def _lbp(image, radii):
     image = np.asarray(image)
     if min(image.shape[:2]) <= 2 * max(radii):
-        raise ValueError(f"patterns of radius {max(radii)} need images above {2 * max(radii)} pixels, found {image.shape}")
+        raise ValueError(
+            f"patterns of radius {max(radii)} need images above {2 * max(radii)} pixels, found {image.shape}"
+        )
     # Whole numbers: rounding noise of a grey mean would make patterns where there are none.
     grey = np.rint(image @ np.float64(LUMA)).astype(np.int32) if image.shape[2] == 3 else image[..., 0].astype(np.int32)
     parts = []

@@ -42,8 +42,8 @@ def nearest_masks(queries, references):
 
     Returns:
       (index, distance, symmetry): [n] int64 into references, [n] float64, [n] int64 into SYMMETRIES, such that
-      transform(references[index], symmetry) is what lies nearest to the query. Ties go to the first symmetry, then to the
-      first reference.
+      transform(references[index], symmetry) is what lies nearest to the query. Ties go to the first symmetry, then to
+      the first reference.
 
     Raises:
       ValueError: no references, or masks of different sizes.
@@ -93,8 +93,8 @@ def closest_pair(masks):
       masks: [n, height, width] or [n, height, width, 1] in {0, 1}, array or list.
 
     Returns:
-      (first, second, distance) with first < second; None for fewer than two masks. Takes n x n comparisons: 1000 masks of
-      128 x 128 take a few seconds.
+      (first, second, distance) with first < second; None for fewer than two masks. Takes n x n comparisons: 1000 masks
+      of 128 x 128 take a few seconds.
     """
     masks = _stack(masks)
     closest = None

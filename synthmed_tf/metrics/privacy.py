@@ -1,4 +1,6 @@
-"""Does a synthetic set give away the images that its generator learned from? Near copies and membership. numpy in, numbers out."""
+"""Does a synthetic set give away the images that its generator learned from? Near copies and membership. numpy in,
+numbers out.
+"""
 
 import numpy as np
 from scipy import ndimage
@@ -10,8 +12,9 @@ from synthmed_tf.metrics.distribution import LUMA
 
 SIDE = 64  # pixels of a thumbnail, whatever the images' aspect ratio
 SHIFT = 2  # thumbnail pixels either way
-# What of a picture is compared, by the radius (standard deviation in thumbnail pixels) of what counts as its surround: lines and edges
-# relative to their surround, which tell one person from another; or all that is bright and dark, None, which also holds the large forms.
+# What of a picture is compared, by the radius (standard deviation in thumbnail pixels) of what counts as its surround:
+# lines and edges relative to their surround, which tell one person from another; or all that is bright and dark, None,
+# which also holds the large forms.
 VIEWS = {"structure": 2.0, "shading": None}
 LEAST_CONTRAST = 0.01  # of the brightest surround: flat ground has no structure, noise in it is not made one
 SUBSETS = 20
@@ -25,9 +28,10 @@ def thumbnails(images, fields_of_view=None, surround=None):
 
     Args:
       images: iterable of [height, width, channels] uint8 or uint16, channels 1 or 3 (red, green, blue).
-      fields_of_view: iterable of [height, width, 1] in {0, 1} or None, one an image; outside a thumbnail is 0. None: everywhere.
-      surround: one of the values of VIEWS. A number: each pixel is taken less the mean around it and over the standard deviation around it,
-        both weighted by a Gaussian of so many thumbnail pixels. None: as it is.
+      fields_of_view: iterable of [height, width, 1] in {0, 1} or None, one an image; outside a thumbnail is 0. None:
+        everywhere.
+      surround: one of the values of VIEWS. A number: each pixel is taken less the mean around it and over the standard
+        deviation around it, both weighted by a Gaussian of so many thumbnail pixels. None: as it is.
 
     Returns:
       [count, SIDE, SIDE] float32 of mean 0 in the field of view and norm 1; 0 everywhere for an image of one grey.
@@ -58,7 +62,8 @@ def _mean_around(values, weight, surround):
 
 
 def likeness(queries, references, square=True):
-    """How alike pictures are: their correlation, the largest over the 8 flips and rotations and over shifts of up to SHIFT pixels.
+    """How alike pictures are: their correlation,
+    the largest over the 8 flips and rotations and over shifts of up to SHIFT pixels.
 
     Args:
       queries: [n, SIDE, SIDE] from `thumbnails`. 26 times their memory is needed.
@@ -66,10 +71,12 @@ def likeness(queries, references, square=True):
       square: whether the images are; others are not turned by 90 degrees.
 
     Returns:
-      (likeness, symmetry): [n, m] float32 in [-1, 1], 1 for the same picture; [n, m] int8 into copies.SYMMETRIES, such that
-      transform(reference, symmetry) is what the query is like.
+      (likeness, symmetry): [n, m] float32 in [-1, 1], 1 for the same picture; [n, m] int8 into copies.SYMMETRIES, such
+      that transform(reference, symmetry) is what the query is like.
     """
-    moved = np.stack([_shifted(queries, down, right) for down in _shifts() for right in _shifts()]).reshape(-1, SIDE * SIDE)
+    moved = np.stack([_shifted(queries, down, right) for down in _shifts() for right in _shifts()]).reshape(
+        -1, SIDE * SIDE
+    )
     best = np.full((len(queries), len(references)), -1, np.float32)
     kind = np.zeros(best.shape, np.int8)
     for symmetry in range(len(SYMMETRIES) if square else 4):
@@ -93,17 +100,20 @@ def _shifted(pictures, down, right):
 
 
 def closer_to_training(to_training, to_held_out, seed=0):
-    """The share of synthetic images that are more like a training image than like a held-out one; 0.5 if training left no trace.
+    """The share of synthetic images that are more like a training image than like a held-out one;
+    0.5 if training left no trace.
 
-    As the larger one of two sets holds the likest image more often, random subsets of the smaller one's size are compared.
+    As the larger one of two sets holds the likest image more often, random subsets of the smaller one's size are
+    compared.
 
     Args:
       to_training: [synthetic, n] likeness. to_held_out: [synthetic, m] likeness.
       seed: of the subsets and relabellings.
 
     Returns:
-      {"share": in [0, 1], "chance": [low, high]}: between these lies the share in 95 of 100 random relabellings of the real images as
-      training and held-out ones. Synthetic images are not independent of one another, so the interval is of the real images.
+      {"share": in [0, 1], "chance": [low, high]}: between these lies the share in 95 of 100 random relabellings of the
+      real images as training and held-out ones. Synthetic images are not independent of one another, so the interval is
+      of the real images.
     """
     alike, count = np.concatenate([to_training, to_held_out], 1), to_training.shape[1]
     size = min(count, to_held_out.shape[1])
@@ -112,7 +122,9 @@ def closer_to_training(to_training, to_held_out, seed=0):
     def share(order):
         runs = []
         for _ in range(1 if 2 * size == len(order) else SUBSETS):
-            ours, theirs = (alike[:, rng.choice(part, size, replace=False)].max(1) for part in (order[:count], order[count:]))
+            ours, theirs = (
+                alike[:, rng.choice(part, size, replace=False)].max(1) for part in (order[:count], order[count:])
+            )
             runs.append(np.mean((ours > theirs) + (ours == theirs) / 2))
         return np.mean(runs)
 
@@ -122,14 +134,16 @@ def closer_to_training(to_training, to_held_out, seed=0):
 
 
 def membership(to_training, to_held_out, groups=None, seed=0):
-    """How well an attacker who has the synthetic set tells whether an image was learned from: by its likeness to the likest synthetic one.
+    """How well an attacker who has the synthetic set tells whether an image was learned from:
+    by its likeness to the likest synthetic one.
 
-    (Membership inference by distance: Hilprecht et al. 2019, "Monte Carlo and Reconstruction Membership Inference Attacks against
-    Generative Models"; Chen et al. 2020, "GAN-Leaks".)
+    (Membership inference by distance: Hilprecht et al. 2019, "Monte Carlo and Reconstruction Membership Inference
+    Attacks against Generative Models"; Chen et al. 2020, "GAN-Leaks".)
 
     Args:
       to_training: [synthetic, n] likeness. to_held_out: [synthetic, m] likeness.
-      groups: [n + m] patient or slide of the training and then of the held-out images, drawn together; None: each image is its own.
+      groups: [n + m] patient or slide of the training and then of the held-out images, drawn together; None: each image
+        is its own.
       seed: of the bootstrap.
 
     Returns:
@@ -143,10 +157,12 @@ def membership(to_training, to_held_out, groups=None, seed=0):
 
 
 def planted(images, fields_of_view, seed=0):
-    """Copies of images as somebody might disguise them, or a generator misremember: an audit that does not find them is none.
+    """Copies of images as somebody might disguise them, or a generator misremember:
+    an audit that does not find them is none.
 
     Args:
-      images: list of [height, width, channels] uint8 or uint16. fields_of_view: list of [height, width, 1] in {0, 1} or None.
+      images: list of [height, width, channels] uint8 or uint16. fields_of_view: list of [height, width, 1] in {0, 1} or
+        None.
       seed: of the noise.
 
     Returns:

@@ -34,7 +34,8 @@ def scores(probabilities, masks, fields_of_view, threshold):
       mask and prediction), which is not 0.
 
     Raises:
-      ValueError: lengths or shapes that do not fit, no images, masks outside {0, 1}, probabilities outside [0, 1] or NaN.
+      ValueError: lengths or shapes that do not fit, no images, masks outside {0, 1}, probabilities outside [0, 1] or
+        NaN.
     """
     triples = _flatten(probabilities, masks, fields_of_view)
     inside = [(predicted[seen], mask[seen]) for predicted, mask, seen in triples]
@@ -59,8 +60,8 @@ def best_threshold(probabilities, masks, fields_of_view):
     Args: as for `scores`; probabilities are floats.
 
     Returns:
-      float in [0, 1], one of the predicted values, to be compared with >=. Where the masks hold no vessel at all there is
-      no F1 to maximise: 0.5.
+      float in [0, 1], one of the predicted values, to be compared with >=. Where the masks hold no vessel at all there
+      is no F1 to maximise: 0.5.
     """
     triples = _flatten(probabilities, masks, fields_of_view)
     predicted, mask = _pool([(predicted[seen], mask[seen]) for predicted, mask, seen in triples])
@@ -105,8 +106,8 @@ def _areas(predicted, mask):
 def _cumulative_counts(predicted, mask):
     """(distinct values falling, true positives at >= value, false positives at >= value), by one sort.
 
-    The bits of a float32 in [0, 1] sort as an integer and leave the top bit free, so the label rides in the lowest bit of
-    one uint32: sorting plain integers is several times faster than an argsort.
+    The bits of a float32 in [0, 1] sort as an integer and leave the top bit free, so the label rides in the lowest bit
+    of one uint32: sorting plain integers is several times faster than an argsort.
     """
     keys = np.sort((predicted.view(np.uint32) << 1) | mask)[::-1]
     bits = keys >> 1

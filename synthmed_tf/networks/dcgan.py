@@ -1,7 +1,7 @@
 """DCGAN: Radford et al. 2016, as P1 (Guibas et al. 2017, section "Stage-I GAN") uses it.
 
-At 64 x 64 pixels the generator is Radford's figure 1: 4 x 4 x 1024, then 512, 256, 128 and the image. Other sizes get more or
-fewer stride-2 layers and a base that need not be 4 x 4; no layer has more than 1024 channels.
+At 64 x 64 pixels the generator is Radford's figure 1: 4 x 4 x 1024, then 512, 256, 128 and the image. Other sizes get
+more or fewer stride-2 layers and a base that need not be 4 x 4; no layer has more than 1024 channels.
 """
 
 import tensorflow as tf
@@ -26,7 +26,8 @@ def depth(image_size):
 
 def _channels(image_size, width):
     """Channels of the generator from the base up, without the image: `width` times 1024, 512, 256, 128 at 64 pixels."""
-    return [round(width * min(64 * 2**k, MAX_CHANNELS)) for k in range(depth(image_size), 0, -1)]  # Radford et al. 2016, fig. 1: 4x4x(64 2^k)
+    # Radford et al. 2016, fig. 1: 4x4x(64 2^k)
+    return [round(width * min(64 * 2**k, MAX_CHANNELS)) for k in range(depth(image_size), 0, -1)]
 
 
 def generator(image_size, channels=1, latent=100, classes=0, width=1.0, name="generator"):
@@ -40,7 +41,8 @@ def generator(image_size, channels=1, latent=100, classes=0, width=1.0, name="ge
       width: times Radford's channels.
 
     Returns:
-      Model: z [batch, latent] float32 -> [batch, height, width, channels] float32 in (-1, 1). Call with training=False at
+      Model: z [batch, latent] float32 -> [batch, height, width, channels] float32 in (-1, 1). Call with training=False
+        at
       test time: batch norm then uses its moving averages, so an image depends on its z alone.
     """
     channels_of_maps = _channels(image_size, width)
@@ -60,7 +62,8 @@ def generator(image_size, channels=1, latent=100, classes=0, width=1.0, name="ge
 
 
 def discriminator(image_size, channels=1, classes=0, width=1.0, name="discriminator"):
-    """Image -> logit, the generator's mirror: LeakyReLU 0.2, no batch norm on the first layer (Radford et al. 2016, section 3).
+    """Image -> logit, the generator's mirror:
+    LeakyReLU 0.2, no batch norm on the first layer (Radford et al. 2016, section 3).
 
     Args:
       image_size, channels, classes, width: as for `generator`.
@@ -71,8 +74,6 @@ def discriminator(image_size, channels=1, classes=0, width=1.0, name="discrimina
     image = tf.keras.Input([*image_size, channels], name="image")
     x = image
     for index, filters in enumerate(reversed(_channels(image_size, width))):
-        x = tf.keras.layers.Conv2D(
-            filters, KERNEL, 2, "same", use_bias=index == 0, kernel_initializer=normal_002()
-        )(x)
+        x = tf.keras.layers.Conv2D(filters, KERNEL, 2, "same", use_bias=index == 0, kernel_initializer=normal_002())(x)
         x = leaky_relu()(batch_norm(SCALE_SD)(x) if index else x)
     return tf.keras.Model(*judged(image, tf.keras.layers.Flatten()(x), classes, normal_002()), name=name)

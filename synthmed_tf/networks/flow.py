@@ -1,9 +1,9 @@
 """Denoising network of a rectified flow: stage 1 for a few dozen images, where no GAN became as varied and as sharp.
 
-A U-Net that is told the time, as in Ho et al. 2020, "Denoising Diffusion Probabilistic Models" (appendix B), with three things that
-make it fit two CPU cores: it works on blocks of pixels; it says the image and not the velocity, so that no noise has to pass
-through its narrow layers (Li & He 2025, "Back to Basics: Let Denoising Generative Models Denoise"); and its norms are root mean
-squares over channels (Zhang & Sennrich 2019).
+A U-Net that is told the time, as in Ho et al. 2020, "Denoising Diffusion Probabilistic Models" (appendix B), with three
+things that make it fit two CPU cores: it works on blocks of pixels; it says the image and not the velocity, so that no
+noise has to pass through its narrow layers (Li & He 2025, "Back to Basics: Let Denoising Generative Models Denoise");
+and its norms are root mean squares over channels (Zhang & Sennrich 2019).
 """
 
 import tensorflow as tf
@@ -18,12 +18,13 @@ FREQUENCIES, HIGHEST = 16, 6.0  # of the time: exp(0) to exp(6)
 
 
 class RootMeanSquareNormalization(layers.Layer):
-    """x / sqrt(mean of x^2 over channels), times a learned gain a channel. Zhang & Sennrich 2019, equation 4. In float32."""
+    """x / sqrt(mean of x^2 over channels), times a learned gain a channel. Zhang & Sennrich 2019, equation 4.
+
+    In float32.
+    """
 
     def build(self, input_shape):
-        self.gain = self.add_weight(
-            "gain", shape=input_shape[-1:], initializer="ones", experimental_autocast=False
-        )
+        self.gain = self.add_weight("gain", shape=input_shape[-1:], initializer="ones", experimental_autocast=False)
 
     def call(self, inputs):
         x = tf.cast(inputs, tf.float32)
@@ -37,11 +38,13 @@ def block_size(image_size):
 
 
 def denoiser(image_size, channels=2, classes=0):
-    """Network (x [batch, height, width, channels], time [batch], both float32) -> the image that x is made of, as x; 0 at first.
+    """Network (x [batch, height, width, channels], time [batch], both float32) -> the image that x is made of, as x;
+    0 at first.
 
     Args:
       image_size: (height, width), multiples of 16 from 32 up.
-      classes: if not 0, there is a third input, the one-hot class [batch, classes]; its learned vector is added to the time's.
+      classes: if not 0, there is a third input, the one-hot class [batch, classes]; its learned vector is added to the
+        time's.
     """
     block = block_size(image_size)
     image, time = layers.Input([*image_size, channels], name="image"), layers.Input([], name="time")
@@ -58,7 +61,8 @@ def denoiser(image_size, channels=2, classes=0):
         shortcut = x if x.shape[-1] == features else layers.Conv2D(features, 1)(x)
         x = layers.Conv2D(features, 3, padding="same")(_activated(x))
         scale, shift = (
-            layers.Reshape([1, 1, features])(layers.Dense(features, kernel_initializer="zeros")(style)) for _ in range(2)
+            layers.Reshape([1, 1, features])(layers.Dense(features, kernel_initializer="zeros")(style))
+            for _ in range(2)
         )
         x = layers.Activation("swish")(RootMeanSquareNormalization()(x) * (1 + scale) + shift)
         x = shortcut + layers.Conv2D(features, 3, padding="same", kernel_initializer="zeros")(x)
@@ -75,7 +79,9 @@ def denoiser(image_size, channels=2, classes=0):
         if x.shape[1] != skip.shape[1]:
             x = layers.UpSampling2D()(layers.Conv2D(features, 1)(x))
         x = residual(layers.Concatenate()([x, skip]), features)
-    x = layers.Conv2D(channels * block**2, 3, padding="same", kernel_initializer="zeros", dtype="float32")(_activated(x))
+    x = layers.Conv2D(channels * block**2, 3, padding="same", kernel_initializer="zeros", dtype="float32")(
+        _activated(x)
+    )
     return tf.keras.Model(inputs, tf.nn.depth_to_space(x, block), name="denoiser")
 
 

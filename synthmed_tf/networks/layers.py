@@ -1,13 +1,14 @@
 """Layers and initialisers that the networks share.
 
-Every normalisation here computes its statistics in float32, whatever the precision policy. Weights are drawn from Keras's
-global generator: call tf.keras.utils.set_random_seed before building a network to fix them.
+Every normalisation here computes its statistics in float32, whatever the precision policy. Weights are drawn from
+Keras's global generator: call tf.keras.utils.set_random_seed before building a network to fix them.
 """
 
 import tensorflow as tf
 
 SCALE_SD = 0.02  # of the first scales of batch norm: published code of Radford et al. 2016 and Isola et al. 2017
-CLASS_LENGTH = 0.1  # of a generator's class vector, times that of z: by one as long DCGAN drew one picture a class (docs/TRIALS.md)
+# Of a generator's class vector, times that of z: by one as long DCGAN drew one picture a class (docs/TRIALS.md)
+CLASS_LENGTH = 0.1
 LEAK = 0.2  # slope of every LeakyReLU: Radford et al. 2016, section 3; Isola et al. 2017, section 6.1
 
 
@@ -83,7 +84,8 @@ class CropLike(tf.keras.layers.Layer):
 
 
 class MinibatchStandardDeviation(tf.keras.layers.Layer):
-    """One more channel: the standard deviation over groups of samples, averaged over the map. Karras et al. 2018, section 3.
+    """One more channel: the standard deviation over groups of samples, averaged over the map. Karras et al. 2018,
+    section 3.
 
     A batch that `group_size` does not divide is one group.
     """
@@ -106,8 +108,8 @@ class UpsampleConv2D(tf.keras.layers.Layer):
     """Nearest upsampling by 2, then a 3x3 convolution without bias, as one transposed convolution.
 
     The four pixels that a nearest-upsampled pixel becomes see the same value, so the two layers are a 4x4 transposed
-    convolution of stride 2 whose kernel is the 3x3 one summed over shifts by one pixel (Karras et al. 2018, published code:
-    fused upscale). The same numbers in less than half of the operations, and no checkerboard (Odena et al. 2016).
+    convolution of stride 2 whose kernel is the 3x3 one summed over shifts by one pixel (Karras et al. 2018, published
+    code: fused upscale). The same numbers in less than half of the operations, and no checkerboard (Odena et al. 2016).
     """
 
     def __init__(self, filters, **kwargs):
@@ -135,10 +137,11 @@ def upsampled_convolution(inputs, kernel):
 
 
 class JoinedConvolution(tf.keras.layers.Layer):
-    """Inputs [x, skip], skip of twice the height and width: nearest upsampling of x by 2, skip beside it, then a 3x3 convolution with bias.
+    """Inputs [x, skip], skip of twice the height and width:
+    nearest upsampling of x by 2, skip beside it, then a 3x3 convolution with bias.
 
-    As a convolution is a sum over input channels, x goes through `upsampled_convolution` and skip through a plain one: the same numbers but
-    for rounding, the same initial weights, and less than half of the operations on x.
+    As a convolution is a sum over input channels, x goes through `upsampled_convolution` and skip through a plain one:
+    the same numbers but for rounding, the same initial weights, and less than half of the operations on x.
     """
 
     def __init__(self, filters, **kwargs):
@@ -160,8 +163,8 @@ class JoinedConvolution(tf.keras.layers.Layer):
 def joined_with_class(z, classes):
     """Where a generator begins: (the inputs of its model, z with the class beside it).
 
-    The class is given as a one-hot vector and becomes a learned vector of as many numbers as z, which begins CLASS_LENGTH times as long
-    (Mirza & Osindero 2014, section 3.2, leave the encoding open).
+    The class is given as a one-hot vector and becomes a learned vector of as many numbers as z, which begins
+    CLASS_LENGTH times as long (Mirza & Osindero 2014, section 3.2, leave the encoding open).
 
     Args:
       z: Keras input [batch, latent].
@@ -182,8 +185,8 @@ def class_vector(label, size, deviation):
 def judged(image, features, classes, initializer=None):
     """Where a discriminator ends: (the inputs of its model, logit [batch, 1] float32, real > 0).
 
-    The logit is linear in the features; with classes the scalar product of the features and a learned vector of the class is added:
-    the projection discriminator, f = y^T V phi(x) + psi(phi(x)) (Miyato & Koyama 2018, section 3).
+    The logit is linear in the features; with classes the scalar product of the features and a learned vector of the
+    class is added: the projection discriminator, f = y^T V phi(x) + psi(phi(x)) (Miyato & Koyama 2018, section 3).
 
     Args:
       image: Keras input. features: [batch, size], made of it. classes: number of classes, given one-hot; 0: none.

@@ -1,8 +1,8 @@
 """PGGAN: Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation", table 2.
 
-Generator and discriminator hold the layers of all levels: level 0 makes 4 x 4 pixels, and each further one twice as many a side. They
-are called with a level, and with alpha while that level is faded in. Sides that are no powers of two begin with what 4 to 7 pixels or
-more are left after as many halvings as both sides allow.
+Generator and discriminator hold the layers of all levels: level 0 makes 4 x 4 pixels, and each further one twice as
+many a side. They are called with a level, and with alpha while that level is faded in. Sides that are no powers of two
+begin with what 4 to 7 pixels or more are left after as many halvings as both sides allow.
 
 As in the published code, pooling comes before the bias and the activation of the layer in front of it.
 """
@@ -18,7 +18,9 @@ FIRST_GAIN = 2**0.5 / 4  # of the generator's first layer: published code
 
 
 def features(level, width=1.0):
-    """Feature maps of a level, min(8192 / 2^(level + 1), 512) times `width`; level -1 is the discriminator's last hidden layer."""
+    """Feature maps of a level, min(8192 / 2^(level + 1), 512) times `width`;
+    level -1 is the discriminator's last hidden layer.
+    """
     return max(1, round(width * min(FEATURE_BASE / 2 ** (level + 1), MOST_FEATURES)))
 
 
@@ -50,7 +52,10 @@ def faded(old, new, alpha):
 
 
 class EqualizedDense(tf.keras.layers.Layer):
-    """Dense layer whose weights are drawn from N(0, 1) and scaled at run time by gain / sqrt(inputs). Karras et al. 2018, section 4.1."""
+    """Dense layer whose weights are drawn from N(0, 1) and scaled at run time by gain / sqrt(inputs).
+
+    Karras et al. 2018, section 4.1.
+    """
 
     def __init__(self, units, gain=GAIN, use_bias=True, **kwargs):
         super().__init__(**kwargs)
@@ -67,7 +72,8 @@ class EqualizedDense(tf.keras.layers.Layer):
 
 
 class EqualizedConv2D(tf.keras.layers.Layer):
-    """Convolution with bias, padded with zeros, scaled as EqualizedDense is; after nearest upsampling, or before average pooling.
+    """Convolution with bias, padded with zeros, scaled as EqualizedDense is;
+    after nearest upsampling, or before average pooling.
 
     Args:
       filters, size: of the kernel, size 1 or 3.
@@ -100,9 +106,11 @@ class EqualizedConv2D(tf.keras.layers.Layer):
 
 
 class Generator(tf.keras.Model):
-    """z, or [z, one-hot class], of N(0, 1) [batch, latent] -> images of a level [batch, height, width, channels] float32, linear.
+    """z, or [z, one-hot class], of N(0, 1) [batch, latent] -> images of a level [batch, height, width,
+    channels] float32, linear.
 
-    z is normalised; the class becomes a learned vector, normalised to layers.CLASS_LENGTH times the length of z, beside it.
+    z is normalised; the class becomes a learned vector, normalised to layers.CLASS_LENGTH times the length of z, beside
+    it.
 
     Args:
       image_size: (height, width) of the last level, multiples of 8 from 16 up.
@@ -124,7 +132,8 @@ class Generator(tf.keras.Model):
         self.to_image = [EqualizedConv2D(channels, 1, gain=1.0, dtype="float32") for _ in self.blocks]
         self.activation = leaky_relu()
         z = tf.zeros([1, latent])
-        for level in range(self.last_level + 1):  # makes every variable, so that a checkpoint holds them from the first step on
+        # Makes every variable, so that a checkpoint holds them from the first step on
+        for level in range(self.last_level + 1):
             self([z, tf.zeros([1, classes])] if classes else z, level=level)
 
     def call(self, inputs, level=None, alpha=None, training=None):
@@ -145,7 +154,8 @@ class Generator(tf.keras.Model):
 
 
 class Discriminator(tf.keras.Model):
-    """Images of a level, or [images, one-hot class], [batch, height, width, channels] -> logit [batch, 1] float32, real > 0.
+    """Images of a level, or [images, one-hot class], [batch, height, width, channels] -> logit [batch, 1] float32,
+    real > 0.
 
     The class enters as in layers.judged.
 
@@ -167,7 +177,9 @@ class Discriminator(tf.keras.Model):
         hidden = features(-1, width)
         self.hidden = EqualizedDense(hidden)
         self.logit = EqualizedDense(1, gain=1.0, dtype="float32")
-        self.class_vector = EqualizedDense(hidden, (classes / hidden) ** 0.5, use_bias=False, dtype="float32") if classes else None
+        self.class_vector = (
+            EqualizedDense(hidden, (classes / hidden) ** 0.5, use_bias=False, dtype="float32") if classes else None
+        )
         self.activation = leaky_relu()
         for level in levels:
             image = tf.zeros([1, *level_size(image_size, level), channels])

@@ -10,8 +10,8 @@ follows from the size: the presets' tables below are met at their native sizes.
 | authors2017, P1's published code | 512 | dropout off, moving averages: training=False |
 | small_data, ours | any | no dropout, instance norm in G and D: training makes no difference |
 
-`TRAINING_AT_TEST_TIME` says the same to programs. Where the statistics are those of the batch, a picture depends on what
-shares its batch: translate one mask at a time (then this is instance norm).
+`TRAINING_AT_TEST_TIME` says the same to programs. Where the statistics are those of the batch, a picture depends on
+what shares its batch: translate one mask at a time (then this is instance norm).
 """
 
 import math
@@ -31,9 +31,13 @@ from synthmed_tf.networks.layers import (
 )
 
 TRAINING_AT_TEST_TIME = {"pix2pix": True, "vess2ret": False, "authors2017": False, "small_data": False}
-DETAIL, DETAIL_WINDOW = 8.0, 5  # small_data's discriminator also sees tanh(DETAIL * what differs from the mean over so many pixels)
-LARGE = 192  # pixels of the shorter side, from which on small_data's discriminator sees patches of 70 pixels and its generator is twice as wide
-JOINED = 32  # pixels of a map's shorter side, from which on small_data's decoder has JoinedConvolution, which is slower below
+# small_data's discriminator also sees tanh(DETAIL * what differs from the mean over so many pixels)
+DETAIL, DETAIL_WINDOW = 8.0, 5
+# Pixels of the shorter side, from which on small_data's discriminator sees patches of 70 pixels and its generator is
+# twice as wide
+LARGE = 192
+# Pixels of a map's shorter side, from which on small_data's decoder has JoinedConvolution, which is slower below
+JOINED = 32
 DROPOUT = 0.5  # on the first three decoder layers: Isola et al. 2017, section 6.1.1
 
 
@@ -54,7 +58,8 @@ def _norm(preset):
 
 
 def _kernel_init(preset):
-    return normal_002() if preset == "pix2pix" else "glorot_uniform"  # the Keras default, in vess2ret's and P1's own code
+    # The Keras default, in vess2ret's and P1's own code
+    return normal_002() if preset == "pix2pix" else "glorot_uniform"
 
 
 def generator(image_size, in_channels=1, out_channels=3, preset="pix2pix"):
@@ -66,7 +71,8 @@ def generator(image_size, in_channels=1, out_channels=3, preset="pix2pix"):
       preset: one of TRAINING_AT_TEST_TIME; ValueError otherwise.
 
     Returns:
-      Model: [mask, seed] -> [batch, height, width, out_channels] float32 in (-1, 1). The seed, [1, 2] int32, is all that
+      Model: [mask, seed] -> [batch, height, width, out_channels] float32 in (-1, 1). The seed, [1, 2] int32, is all
+        that
       dropout depends on (with training=True; without, and for small_data, it has no effect).
     """
     _check(image_size, preset)
@@ -81,7 +87,8 @@ def _paper_generator(mask, seed, out_channels, preset):
     """Skips carry the values before the activation, as in the published code of pix2pix and vess2ret.
 
     With batch 1, vess2ret's batch norm of its single bottom pixel gives a constant, as in the published code; what the
-    picture depends on passes through the skips. Isola et al. 2017 found the same and left that norm out (their erratum).
+    picture depends on passes through the skips. Isola et al. 2017 found the same and left that norm out (their
+    erratum).
     """
     bottom = 1 if preset == "pix2pix" else 2  # pixels of the shorter side after the last stride-2 layer
     depth = math.ceil(math.log2(min(mask.shape[1:3]) / bottom))  # 8 at the native size of every preset
@@ -120,8 +127,8 @@ def _paper_generator(mask, seed, out_channels, preset):
 def _small_data_generator(mask, seed, out_channels, preset):
     """A lighter U-Net: instance norm, nearest upsampling then 3x3 convolutions (no checkerboard: Odena et al. 2016).
 
-    It has two of these at full size: with one of 16 filters vessels came out a pixel wider than the mask, and squares of 2 x 2
-    pixels showed through.
+    It has two of these at full size: with one of 16 filters vessels came out a pixel wider than the mask, and squares
+    of 2 x 2 pixels showed through.
     """
     depth = math.floor(math.log2(min(mask.shape[1:3]) / 4))  # down to 4 to 7 pixels
     width = 64 if min(mask.shape[1:3]) >= LARGE else 32
@@ -153,7 +160,8 @@ def discriminator(image_size, in_channels=1, out_channels=3, preset="pix2pix"):
       As for `generator`.
 
     Returns:
-      Model: mask and photograph in one tensor [batch, height, width, in_channels + out_channels] -> [batch, rows, columns,
+      Model: mask and photograph in one tensor [batch, height, width, in_channels + out_channels] -> [batch, rows,
+        columns,
       1] float32 logits, real > 0. pix2pix, authors2017 and small_data see 70 x 70 pixels a logit (Isola et al. 2017,
       section 6.1.2), small_data 34 x 34 of an image below LARGE: with 70 of 128 pixels it won after 3,500 steps on 20
       photographs, and vessels vanished. vess2ret has 16 x 16 logits at 512 pixels.

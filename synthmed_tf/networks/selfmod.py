@@ -35,7 +35,8 @@ def generator(image_size, channels=1, latent=64, classes=0):
         x = layers.BatchNormalization(momentum=0.9, center=False, scale=False, dtype="float32")(x)
         in_float32 = {"dtype": "float32"}  # as the norm is
         scale, shift = (
-            layers.Reshape([1, 1, features], **in_float32)(layers.Dense(features, **in_float32)(style)) for _ in range(2)
+            layers.Reshape([1, 1, features], **in_float32)(layers.Dense(features, **in_float32)(style))
+            for _ in range(2)
         )
         return layers.ReLU()(x * (1 + scale) + shift)
 
@@ -52,7 +53,9 @@ def generator(image_size, channels=1, latent=64, classes=0):
 
 
 def discriminator(image_size, channels=1, classes=0):
-    """[batch, height, width, channels] float32 in [-1, 1] -> logit [batch, 1] float32, real > 0; `classes` as for `generator`."""
+    """[batch, height, width, channels] float32 in [-1, 1] -> logit [batch, 1] float32, real > 0;
+    `classes` as for `generator`.
+    """
     image = layers.Input([*image_size, channels], name="image")
     x = layers.Conv2D(_channels(*image_size), 3, padding="same")(image)
     for _ in range(halvings(image_size)):

@@ -1,4 +1,6 @@
-"""U-Net: Ronneberger et al. 2015, with padded convolutions and batch norm, so that any image size goes in and comes out."""
+"""U-Net: Ronneberger et al. 2015, with padded convolutions and batch norm,
+so that any image size goes in and comes out.
+"""
 
 import tensorflow as tf
 

@@ -1,4 +1,6 @@
-"""VGG16: Simonyan & Zisserman 2015, configuration D, as in tf.keras.applications, with a head that small sets can train (P2 § 3.2)."""
+"""VGG16: Simonyan & Zisserman 2015, configuration D, as in tf.keras.applications,
+with a head that small sets can train (P2 § 3.2).
+"""
 
 import tensorflow as tf
 
@@ -10,17 +12,20 @@ SMALLEST = 32  # pixels a side: five poolings
 def vgg16(shape, classes, mean, deviation, weights=None):
     """Image -> one logit a class. 14.7 million parameters.
 
-    P2 does not say how its network begins and ends. Here the mean of the features over the image goes to one dense layer: the two
-    layers of 4096 units of Simonyan & Zisserman have eight times as many parameters as all convolutions. Random weights are
-    those of He et al. 2015: with Keras's own (Glorot & Bengio 2010) the signal fades on its way through 13 convolutions.
+    P2 does not say how its network begins and ends. Here the mean of the features over the image goes to one dense
+    layer: the two layers of 4096 units of Simonyan & Zisserman have eight times as many parameters as all convolutions.
+      Random weights are
+    those of He et al. 2015: with Keras's own (Glorot & Bengio 2010) the signal fades on its way through 13
+    convolutions.
 
     Args:
-      shape: (height, width, channels) of the images: at least SMALLEST pixels a side, 1 or 3 channels (red, green, blue).
+      shape: (height, width, channels) of the images: at least SMALLEST pixels a side, 1 or 3 channels (red, green,
+        blue).
       classes: number of classes.
       mean, deviation: [channels] of the training images, in [0, 255]; with random weights the network subtracts the one
         (Simonyan & Zisserman 2015 § 2.1) and divides by the other.
-      weights: path of pretrained convolutions, Keras's HDF5 file without the top ("notop"). Pixels are then prepared as for
-        ImageNet, and one channel is repeated to three. None: random weights.
+      weights: path of pretrained convolutions, Keras's HDF5 file without the top ("notop"). Pixels are then prepared as
+        for ImageNet, and one channel is repeated to three. None: random weights.
 
     Returns:
       Model: [batch, height, width, channels] float32 in [0, 255] -> [batch, classes] float32 logits.

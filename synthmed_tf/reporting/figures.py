@@ -1,6 +1,9 @@
-"""The pictures of a report: P1's figures 3, 4, 5 and 7 from our own run, scores as dots, counts as bars. Returns matplotlib Figures.
+"""The pictures of a report: P1's figures 3, 4, 5 and 7 from our own run, scores as dots, counts as bars.
 
-Colours are Okabe and Ito's (2008), which colour-blind readers tell apart; line styles and labels say the same in grey print.
+Returns matplotlib Figures.
+
+Colours are Okabe and Ito's (2008), which colour-blind readers tell apart; line styles and labels say the same in grey
+print.
 """
 
 import io
@@ -68,8 +71,8 @@ def nearest_images(triples):
     """Synthetic images above the training images that they are most like.
 
     Args:
-      triples: [(synthetic image, training image, caption)], images [height, width, channels] uint8 or uint16, the training image turned as
-        it is likest.
+      triples: [(synthetic image, training image, caption)], images [height, width, channels] uint8 or uint16, the
+        training image turned as it is likest.
     """
     height, width = triples[0][0].shape[:2]
     figure = _figure(WIDTH / len(triples) * height / width * 2 + 0.3)
@@ -151,12 +154,19 @@ def accuracies(tasks):
             for row, entry in zip(rows, entries):
                 axis.plot(entry["interval"], [row, row], "-", color=colour, linewidth=1.3)
             axis.plot(means, rows, marker, color=colour, markersize=6, label=table.ARMS[arm])
-        axis.set(title=task, yticks=range(len(models)), yticklabels=[table.MODELS[model] for model in models], xlabel="accuracy")
+        axis.set(
+            title=task,
+            yticks=range(len(models)),
+            yticklabels=[table.MODELS[model] for model in models],
+            xlabel="accuracy",
+        )
         axis.set_ylim(len(models) - 0.5, -0.5)
         axis.title.set_fontsize("medium")
         axis.grid(axis="x", alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, title="learned from")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, title="learned from"
+    )
     return figure
 
 
@@ -172,7 +182,13 @@ def class_counts(sets):
     height = 0.8 / len(sets)
     for place, (label, counts) in enumerate(sets.items()):
         rows = [row + (place - (len(sets) - 1) / 2) * height for row in range(len(names))]
-        bars = axis.barh(rows, [counts.get(name, 0) for name in names], height, color={"real": REAL}.get(label, SYNTHETIC), label=label)
+        bars = axis.barh(
+            rows,
+            [counts.get(name, 0) for name in names],
+            height,
+            color={"real": REAL}.get(label, SYNTHETIC),
+            label=label,
+        )
         axis.bar_label(bars, padding=3, fontsize="small")
     labels = [name if len(name) <= 40 else name[:39] + "…" for name in names]
     axis.set(yticks=range(len(names)), yticklabels=labels, ylim=(len(names) - 0.5, -0.5), xlabel="images")
@@ -185,7 +201,9 @@ def class_counts(sets):
 
 
 def _overlay(ours, theirs):
-    """[height, width, 3] uint8: white ground, the generated mask in one colour, the training mask in another, both black."""
+    """[height, width, 3] uint8: white ground, the generated mask in one colour, the training mask in another,
+    both black.
+    """
     picture = np.full((*ours.shape, 3), 255, np.uint8)
     for where, colour in ((ours, SYNTHETIC), (theirs, REAL), (ours & theirs, "#000000")):
         picture[where] = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]

@@ -17,7 +17,16 @@ from synthmed_tf.sample import InputError
 
 SCHEMA_VERSION = 1  # of report.json
 EXAMPLES = 5  # real and synthetic pairs shown
-FIGURE_FILES = ("scores.png", "accuracies.png", "classes.png", "intensity.png", "nearest_masks.png", "nearest_images.png", "examples.png", "baseline.png")
+FIGURE_FILES = (
+    "scores.png",
+    "accuracies.png",
+    "classes.png",
+    "intensity.png",
+    "nearest_masks.png",
+    "nearest_images.png",
+    "examples.png",
+    "baseline.png",
+)
 PICTURE_FILES = ("rejected.png", "growth.png")  # that stage 1 left beside the synthetic set: P2's figures 1b and 2
 MOST_PIXELS = 2**25  # of such a picture
 
@@ -43,7 +52,9 @@ def write(report_dir, real_dir, synthetic_dir, baseline_dir=None):
     """
     report_dir = Path(report_dir)
     report = _read(report_dir / "report.json")
-    drawn = {file: figures.png(figure) for file, figure in _figures(report, real_dir, synthetic_dir, baseline_dir).items()}
+    drawn = {
+        file: figures.png(figure) for file, figure in _figures(report, real_dir, synthetic_dir, baseline_dir).items()
+    }
     drawn |= _pictures(Path(synthetic_dir).parent / "stage1")
     page = _template().render(_context(report, drawn))
     try:
@@ -176,7 +187,10 @@ def _score_panels(segmentation):
         (f"at {size}", segmentation["arms"], None),
         ("at native resolution", native.get("arms"), observer),
     ):
-        runs = {arm: [v for v in table.score(arms, arm).get("runs", []) if v is not None] for arm in table.arms_of(segmentation)}
+        runs = {
+            arm: [v for v in table.score(arms, arm).get("runs", []) if v is not None]
+            for arm in table.arms_of(segmentation)
+        }
         if any(runs.values()):
             panels.append((title, runs, human))
     return panels

@@ -52,7 +52,9 @@ def section(report, key):
 
 
 def shows(report, key):
-    """Whether a report has something to say of a benchmark: of classes only if it has them, of masks unless it has classes only."""
+    """Whether a report has something to say of a benchmark:
+    of classes only if it has them, of masks unless it has classes only.
+    """
     return key in report or (key != "classification" and "classification" not in report)
 
 
@@ -72,7 +74,10 @@ def sizes(report):
             f"{segmentation['test_images']} real images to test on",
         ]
     if "unavailable" not in classification:
-        most = {arm: max(sum(counts[arm].values()) for counts in classification["counts"].values()) for arm in ("real", "synthetic", "test")}
+        most = {
+            arm: max(sum(counts[arm].values()) for counts in classification["counts"].values())
+            for arm in ("real", "synthetic", "test")
+        }
         parts += [
             f"up to {most['real']} real and {most['synthetic']} synthetic images to learn from, {most['test']} real images to test on"
         ]
@@ -197,9 +202,14 @@ def _fidelity(fidelity):
     row = "  {:<20}" + " {:>14}" * len(METRICS)
     lines = [row.format("synthetic (floor)", *METRICS)]
     for kind, figures in fidelity.items():
-        means = {metric: [figures[metric][key]["mean"] for key in ("synthetic_vs_real", "real_vs_real")] for metric in METRICS}
+        means = {
+            metric: [figures[metric][key]["mean"] for key in ("synthetic_vs_real", "real_vs_real")]
+            for metric in METRICS
+        }
         specs = {metric: ".2g" if metric == "kid" else ".2f" for metric in METRICS}
-        cells = [f"{number(ours, specs[metric])} ({number(floor, specs[metric])})" for metric, (ours, floor) in means.items()]
+        cells = [
+            f"{number(ours, specs[metric])} ({number(floor, specs[metric])})" for metric, (ours, floor) in means.items()
+        ]
         lines.append(row.format(kind, *cells))
     return lines
 
@@ -214,7 +224,10 @@ def _shapes(morphology):
     if "unavailable" in morphology:
         return ["  shapes of masks: " + morphology["unavailable"]]
     near, known = within_floor(morphology)
-    found = [f"{key} {number(entry['distance'], '.2f')} ({number(entry['floor'], '.2f')})" for key, entry in morphology.items()]
+    found = [
+        f"{key} {number(entry['distance'], '.2f')} ({number(entry['floor'], '.2f')})"
+        for key, entry in morphology.items()
+    ]
     verdict = f"{near} of {known} lie within twice their floor" if known else "no floor to compare with"
     return [f"  shapes of masks, distance in real standard deviations (floor): {', '.join(found)}; {verdict}"]
 
@@ -225,14 +238,22 @@ def filtered(report):
     sentences = []
     if found := (manifest.get("stage1") or {}).get("filter"):
         kept = found["too_near"] + found.get("too_alike", 0)  # sets of an earlier version know no repeats
-        near = f"; {kept} are there all the same ({found['too_near']} near a training mask), as there was no better one" if kept else ""
+        near = (
+            f"; {kept} are there all the same ({found['too_near']} near a training mask), as there was no better one"
+            if kept
+            else ""
+        )
         sentences.append(
             f"Of {found['candidates']} masks made, {found['rejected']} were rejected, as they lie nearer to a training mask, or to one "
             f"made before, than the two nearest training masks do to each other{near}."
         )
     if (found := manifest.get("filter")) and found.get("candidates"):
         refused = found["rejected"] + found.get("too_far", 0)
-        kept = f"; {found['too_far']} of them are there all the same, as there was no better one" if found.get("too_far") else ""
+        kept = (
+            f"; {found['too_far']} of them are there all the same, as there was no better one"
+            if found.get("too_far")
+            else ""
+        )
         classes = {name: each for name, each in found.get("classes", {}).items() if each["candidates"]}
         shares = {name: (each["rejected"] + each["too_far"]) / each["candidates"] for name, each in classes.items()}
         most = max(shares, key=shares.get, default=None)
@@ -295,7 +316,10 @@ def privacy_rows(privacy):
         (f"near copies of {privacy['protocol']['synthetic']} (by chance)", *near),
         ("nearer to training than held-out (by chance)", *cells("closer_to_training", share)),
         ("AUC of guessing who was learned from", *cells("membership", auc)),
-        *((f"planted copies found: {name}", *(percent(each["caught"][name]) for each in found)) for name in found[0]["caught"]),
+        *(
+            (f"planted copies found: {name}", *(percent(each["caught"][name]) for each in found))
+            for name in found[0]["caught"]
+        ),
     ]
 
 
@@ -303,16 +327,18 @@ def shared(report):
     """What the synthetic set and the baseline were both measured by.
 
     Returns:
-      [(number, "lower" or "higher", synthetic set, baseline, floor, verdict)], the three {"mean", perhaps "sd"} or None,
-      lower or higher being better; the verdict on the synthetic set is by the means: "better", "worse" or "equal".
-      Numbers that are not defined for one of the two sets are left out.
+      [(number, "lower" or "higher", synthetic set, baseline, floor, verdict)], the three {"mean", perhaps "sd"} or
+      None, lower or higher being better; the verdict on the synthetic set is by the means: "better", "worse" or
+      "equal". Numbers that are not defined for one of the two sets are left out.
     """
     rows, of_set, of_baseline = [], _measures(report), _measures(report["baseline"])
     for measure, (direction, ours, floor) in of_set.items():
         theirs = of_baseline[measure][1] if measure in of_baseline else {"mean": None}
         if _is_number(ours["mean"]) and _is_number(theirs["mean"]):
             gain = (ours["mean"] - theirs["mean"]) * (1 if direction == "higher" else -1)
-            rows.append((measure, direction, ours, theirs, floor, "better" if gain > 0 else "worse" if gain else "equal"))
+            rows.append(
+                (measure, direction, ours, theirs, floor, "better" if gain > 0 else "worse" if gain else "equal")
+            )
     return rows
 
 
@@ -322,11 +348,14 @@ def unlike(report):
     learned = [(manifest or {}).get("real") for manifest in (report.get("synthetic"), report["baseline"]["synthetic"])]
     if all(learned):
         ours, theirs = (
-            f"{real.get('name')} ({real.get('counts', {}).get('train')} images, holdout {real.get('holdout', 0)})" for real in learned
+            f"{real.get('name')} ({real.get('counts', {}).get('train')} images, holdout {real.get('holdout', 0)})"
+            for real in learned
         )
         if ours != theirs:
             found.append(f"The baseline learned from other real images, {theirs}, than the synthetic set, {ours}.")
-    fidelity, copies = ([_measured(part, key) for part in (report, report["baseline"])] for key in ("fidelity", "copies"))
+    fidelity, copies = (
+        [_measured(part, key) for part in (report, report["baseline"])] for key in ("fidelity", "copies")
+    )
     for what, counts, changes in (
         (
             "Images compared at a time",
@@ -340,7 +369,9 @@ def unlike(report):
         ),
     ):
         if len(set(counts)) > 1:
-            found.append(f"{what}: {counts[0]} of the synthetic set, {counts[1]} of the baseline; {changes} with that number alone.")
+            found.append(
+                f"{what}: {counts[0]} of the synthetic set, {counts[1]} of the baseline; {changes} with that number alone."
+            )
     return found
 
 
@@ -359,14 +390,22 @@ def _measures(part):
     for kind, figures in _measured(part, "fidelity").items():
         for metric in METRICS:
             label, direction = ("KID", "lower") if metric == "kid" else (metric, "higher")
-            found[f"{label} of {kind}"] = (direction, figures[metric]["synthetic_vs_real"], figures[metric]["real_vs_real"])
+            found[f"{label} of {kind}"] = (
+                direction,
+                figures[metric]["synthetic_vs_real"],
+                figures[metric]["real_vs_real"],
+            )
     for statistic, entry in _measured(part, "morphology").items():
         label = f"distance of shapes, {statistic.replace('_', ' ')}"
         found[label] = ("lower", {"mean": entry["distance"]}, {"mean": entry["floor"]})
     if copies := _measured(part, "copies"):
         for key, label in (("min", "smallest"), ("median", "median")):
             floor = copies["test_to_training"] and {"mean": copies["test_to_training"][key]}
-            found[f"{label} distance to training masks"] = ("higher", {"mean": copies["synthetic_to_training"][key]}, floor)
+            found[f"{label} distance to training masks"] = (
+                "higher",
+                {"mean": copies["synthetic_to_training"][key]},
+                floor,
+            )
     return found
 
 
@@ -382,7 +421,11 @@ def _baseline(report):
         if verdict != "better"
     ]
     line = f"Baseline   synthetic set better on {len(rows) - len(others)} of {len(rows)} shared numbers"
-    return ["", f"{line}; not better: {', '.join(others)}" if others else line, *(f"  {note}" for note in unlike(report))]
+    return [
+        "",
+        f"{line}; not better: {', '.join(others)}" if others else line,
+        *(f"  {note}" for note in unlike(report)),
+    ]
 
 
 def _is_number(value):

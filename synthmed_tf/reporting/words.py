@@ -39,7 +39,8 @@ LITERATURE = (  # on DRIVE at native resolution, inside the field of view, poole
 def summary(report, structure):
     """What the report says of useful, faithful and private; `structure` is what a mask marks, in the singular."""
     segmentation, classification, distribution, morphology, copies, privacy = (
-        table.section(report, key) for key in ("segmentation", "classification", "distribution", "morphology", "copies", "privacy")
+        table.section(report, key)
+        for key in ("segmentation", "classification", "distribution", "morphology", "copies", "privacy")
     )
     painted_after = (report.get("photographs") or {}).get("name")
     return [
@@ -53,7 +54,9 @@ def useful(segmentation, structure):
     """The first sentence of the summary; `structure` is what a mask marks, in the singular."""
     if "unavailable" in segmentation:
         return f"How useful the set is was not measured: {segmentation['unavailable']}"
-    found = {arm: table.mean_sd(table.score(segmentation["arms"], arm), sign="±") for arm in table.arms_of(segmentation)}
+    found = {
+        arm: table.mean_sd(table.score(segmentation["arms"], arm), sign="±") for arm in table.arms_of(segmentation)
+    }
     ratio = segmentation.get("ratio")
     share = "" if ratio is None else f", which is {100 * ratio:.0f} % of that"
     return (
@@ -84,7 +87,9 @@ def told_apart(classification):
 
 
 def classification_rows(classification):
-    """[(task, its classes, [(model, real, synthetic, drop, both, P2's real and synthetic, P2's drop)])], each cell (number, interval)."""
+    """[(task, its classes, [(model, real, synthetic, drop, both, P2's real and synthetic, P2's drop)])],
+    each cell (number, interval).
+    """
     if "unavailable" in classification:
         return []
     found = []
@@ -94,7 +99,11 @@ def classification_rows(classification):
             real, synthetic, both = (_with_interval(arms[arm]["accuracy"]) for arm in ARM_NAMES)
             drop = table.percent(arms["relative_drop"]), _interval(arms["relative_drop_interval"], 100, ".1f")
             theirs = table.P2_TABLE_3.get(task, {}).get(model)
-            p2 = (f"{theirs[0]:.2f} and {theirs[1]:.2f}", table.percent(relative_drop(*theirs))) if theirs else ("none", "none")
+            p2 = (
+                (f"{theirs[0]:.2f} and {theirs[1]:.2f}", table.percent(relative_drop(*theirs)))
+                if theirs
+                else ("none", "none")
+            )
             rows.append((table.MODELS[model], real, synthetic, drop, both, *p2))
         targets = [*dict.fromkeys(classification["classes"][task].values())]
         beside = f"; P2: {P2_SETS[task]}" if task in P2_SETS else ""
@@ -107,7 +116,11 @@ def other_score_rows(classification):
     if "unavailable" in classification:
         return []
     return [
-        (task, table.MODELS[model], [_with_interval(arms[arm][metric], ".2f") for metric in ("balanced_accuracy", "auc") for arm in ARM_NAMES])
+        (
+            task,
+            table.MODELS[model],
+            [_with_interval(arms[arm][metric], ".2f") for metric in ("balanced_accuracy", "auc") for arm in ARM_NAMES],
+        )
         for task, models in classification["tasks"].items()
         for model, arms in table.in_order(models)
     ]
@@ -118,7 +131,11 @@ def learned_rows(classification):
     if "unavailable" in classification:
         return []
     return [
-        (task, *(sum(counts[arm].values()) for arm in (*ARM_NAMES, "test")), f"{classification['steps'].get(task) or 'none'}")
+        (
+            task,
+            *(sum(counts[arm].values()) for arm in (*ARM_NAMES, "test")),
+            f"{classification['steps'].get(task) or 'none'}",
+        )
         for task, counts in classification["counts"].items()
     ]
 
@@ -180,10 +197,14 @@ def protocol(classification):
             f"{'The others' if 'vgg16' in models else 'They'} learn from local binary patterns of radius 2, 3, 4 or all three in grey; radius and parameters are chosen by "
             "cross-validation on the training images alone."
         )
-        others = [arms for each in classification["parameters"].values() for model, arms in each.items() if model != "vgg16"]
+        others = [
+            arms for each in classification["parameters"].values() for model, arms in each.items() if model != "vgg16"
+        ]
         folds = {run["folds"] for arms in others for runs in arms.values() for run in runs}
         if folds != {5}:
-            sentences.append(f"There were too few images of a class for five folds everywhere: {' and '.join(map(str, sorted(folds)))} were used.")
+            sentences.append(
+                f"There were too few images of a class for five folds everywhere: {' and '.join(map(str, sorted(folds)))} were used."
+            )
     return " ".join(sentences)
 
 
@@ -198,13 +219,21 @@ def _interval(limits, factor, spec):
 def _parameters(run):
     parts = []
     for name, value in run.items():
-        text = " ".join(map(str, value)) if isinstance(value, list) else f"{value:.3g}" if isinstance(value, float) else str(value)
+        text = (
+            " ".join(map(str, value))
+            if isinstance(value, list)
+            else f"{value:.3g}"
+            if isinstance(value, float)
+            else str(value)
+        )
         parts.append(f"{name.replace('_', ' ')} {text}")
     return ", ".join(parts)
 
 
 def faithful(distribution, morphology, painted_after=None):
-    """The second sentence of the summary; painted_after: the name of the set that stage 2 learned from, where it is another."""
+    """The second sentence of the summary; painted_after:
+    the name of the set that stage 2 learned from, where it is another.
+    """
     if "unavailable" in distribution:
         return f"How faithful the images are was not measured: {distribution['unavailable']}"
     kl = distribution["kl_intensity"]
@@ -282,14 +311,23 @@ def copied(copies):
 
 
 def private(privacy):
-    """Whether images are near copies, whether an attacker can tell what was learned from, and what the audit would find."""
+    """Whether images are near copies, whether an attacker can tell what was learned from,
+    and what the audit would find.
+    """
     if "unavailable" in privacy:
         return NOT_COMPARED
     structure, shading, protocol = privacy["structure"], privacy["shading"], privacy["protocol"]
-    control = "every held-out image is" if protocol["held_out"] else "training images of different patients are like one another"
+    control = (
+        "every held-out image is"
+        if protocol["held_out"]
+        else "training images of different patients are like one another"
+    )
     guess = ""
     if structure["membership"]:
-        aucs = [f"{table.number(each['membership']['mean'], '.2f')} by {name}" for name, each in (("structure", structure), ("shading", shading))]
+        aucs = [
+            f"{table.number(each['membership']['mean'], '.2f')} by {name}"
+            for name, each in (("structure", structure), ("shading", shading))
+        ]
         guess = f"Whoever guesses by likeness which images were learned from is right with AUC {' and '.join(aucs)}, where 0.5 is chance. "
     shares = [share for each in (structure, shading) for share in each["caught"].values()]
     found = " to ".join(dict.fromkeys(f"{100 * share:.0f}" for share in (min(shares), max(shares))))
@@ -316,7 +354,10 @@ def score_tables(segmentation):
         for convention, convention_name in CONVENTION_NAMES.items():
             rows = []
             for metric in METRICS:
-                cells = [table.mean_sd(table.score(arms, arm, metric, convention), sign="±") for arm in table.arms_of(segmentation)]
+                cells = [
+                    table.mean_sd(table.score(arms, arm, metric, convention), sign="±")
+                    for arm in table.arms_of(segmentation)
+                ]
                 if observer:
                     auc = metric.startswith("auc")
                     human = (observer.get(metric) or {}).get(convention)
@@ -364,7 +405,9 @@ def agreement(segmentation, structure):
 
 
 def literature(segmentation):
-    """[(who, F1, AUC-ROC)] at native resolution in the field of view: ours first, then the human, then the published ones."""
+    """[(who, F1, AUC-ROC)] at native resolution in the field of view:
+    ours first, then the human, then the published ones.
+    """
     native = segmentation.get("native") or {}
     if not native.get("arms"):
         return []
@@ -480,7 +523,11 @@ def provenance(report, shown):
     left_out = ("shards", "features", "schema_version")
     found = [("This report", [("command", str(report.get("command", "unknown")))])]
     baseline = [("Baseline", report["baseline"]["synthetic"])] if report.get("baseline") else []
-    others = [("Photographs that stage 2 learned from", report["photographs"])] if shown and report.get("photographs") else []
+    others = (
+        [("Photographs that stage 2 learned from", report["photographs"])]
+        if shown and report.get("photographs")
+        else []
+    )
     for title, manifest in (("Synthetic set", synthetic), *baseline, ("Real set", real), *others):
         rows = list(_flatten({key: value for key, value in (manifest or {}).items() if key not in left_out}))
         found.append((title, rows or [("manifest", "none: another program made this set")]))

@@ -1,4 +1,6 @@
-"""How stage 1's samples are judged while it trains: by which rule fields become masks, and how far samples are from the training set."""
+"""How stage 1's samples are judged while it trains:
+by which rule fields become masks, and how far samples are from the training set.
+"""
 
 import numpy as np
 import tensorflow as tf
@@ -17,10 +19,11 @@ LOW_DIVERSITY = 0.6  # of the real set's; one picture for every z has 0, masks o
 def calibrate(networks, real, settings):
     """Sets `networks.rule`, by which fields become masks, so that generated masks are like real ones.
 
-    Vessels are one or two pixels wide at usual sizes, so a field that is wrong by a tenth makes them twice as thick. The wall
-    (with a decoder, its probability of mask) is where CALIBRATION_SAMPLES generated masks have, over all of them, the real training masks' ratio of area to length;
-    the smallest piece is what leaves as many pieces a mask as real ones have, or KEPT_AREA of the area, whichever comes nearer to
-    the real masks; the ridge is that of RIDGES with the least mean distance of metrics.morphology.
+    Vessels are one or two pixels wide at usual sizes, so a field that is wrong by a tenth makes them twice as thick.
+    The wall (with a decoder, its probability of mask) is where CALIBRATION_SAMPLES generated masks have, over all of
+    them, the real training masks' ratio of area to length; the smallest piece is what leaves as many pieces a mask as
+    real ones have, or KEPT_AREA of the area, whichever comes nearer to the real masks; the ridge is that of RIDGES with
+    the least mean distance of metrics.morphology.
 
     Args:
       networks: Stage1 that makes wall and centreline; with others, nothing is done.
@@ -59,21 +62,27 @@ def mean_distance(real, found):
 
 
 def common_view(real):
-    """The field of view that most of the samples have in common [height, width, 1] in {0, 1}; None where they have none."""
+    """The field of view that most of the samples have in common [height, width, 1] in {0, 1};
+    None where they have none.
+    """
     views = [sample.field_of_view for sample in real]
     return np.mean(views, 0).round().astype(np.uint8) if views[0] is not None else None
 
 
 def measurement(networks, real, settings):
-    """Returns the function that loop.fit measures stage 1 with, on MEASURED_SAMPLES samples and `real`, of the training set.
+    """Returns the function that loop.fit measures stage 1 with, on MEASURED_SAMPLES samples and `real`,
+    of the training set.
 
-    It settles and calibrates the networks first. "distance" tells the best checkpoint: for masks the mean of metrics.morphology's
-    distances, which neither broken nor repeated masks make small; for photographs KID on metrics.fidelity's features. (P1 and
-    P2 chose by eye.) "diversity" is the mean Bray-Curtis distance between two samples, which for masks is 1 - Dice, over that
-    between two real ones, of a conditional model that of the class where it is least. "originality", of masks alone, is the median
-    distance of metrics.copies from a generated mask to the nearest training mask, over that from a training mask to the nearest other
-    one: masks of new eyes have 1, and copies less (cf. authenticity in Alaa et al. 2022, "How Faithful is your Synthetic Data?").
-    Where the real ones do not differ, or are one, nothing is measured and every distance is 0. A PGGAN is measured once it has grown.
+    It settles and calibrates the networks first. "distance" tells the best checkpoint: for masks the mean of
+    metrics.morphology's distances, which neither broken nor repeated masks make small; for photographs KID on
+    metrics.fidelity's features. (P1 and P2 chose by eye.) "diversity" is the mean Bray-Curtis distance between two
+    samples, which for masks is 1 - Dice, over that between two real ones, of a conditional model that of the class
+    where it is least. "originality", of masks alone, is the median distance of metrics.copies from a generated mask to
+    the nearest training mask, over that from a training mask to the nearest other
+    one: masks of new eyes have 1, and copies less (cf. authenticity in Alaa et al. 2022, "How Faithful is your
+      Synthetic Data?").
+    Where the real ones do not differ, or are one, nothing is measured and every distance is 0. A PGGAN is measured once
+    it has grown.
     """
     part = settings["target"]
     views, view = [sample.field_of_view for sample in real], common_view(real)  # samples have none of their own
@@ -89,7 +98,8 @@ def measurement(networks, real, settings):
         kinds = np.zeros(len(pictures), int) if labels is None else labels.argmax(1)
         rows = pictures.reshape(len(pictures), -1).astype(np.float64)
         apart = {kind: pdist(rows[kinds == kind], "braycurtis") for kind in np.unique(kinds)}
-        return {kind: float(np.nan_to_num(each).mean()) for kind, each in apart.items() if len(each)}  # two empty masks are the same
+        # Two empty masks are the same
+        return {kind: float(np.nan_to_num(each).mean()) for kind, each in apart.items() if len(each)}
 
     originals = np.stack([getattr(sample, part) for sample in real])
     described = describe(originals, views)
@@ -101,7 +111,8 @@ def measurement(networks, real, settings):
         own = float(np.median(between.min(1)))
 
     def measure():
-        if networks.stage and networks.stage != (networks.sampler.last_level, None):  # no weights to make samples with yet
+        # No weights to make samples with yet
+        if networks.stage and networks.stage != (networks.sampler.last_level, None):
             return {}, ""
         networks.settle(settings["seed"])
         calibrate(networks, real, settings)

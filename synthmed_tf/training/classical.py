@@ -1,4 +1,6 @@
-"""The classical classifiers of P2 § 3.2 on local binary patterns: k-NN, SVM and random forest, parameters by cross-validation."""
+"""The classical classifiers of P2 § 3.2 on local binary patterns:
+k-NN, SVM and random forest, parameters by cross-validation.
+"""
 
 import numpy as np
 from joblib import parallel_backend
@@ -69,14 +71,25 @@ def train(model, features, classes, groups, seed):
     grid |= {f"model__{name}": values for name, values in GRIDS[model].items()}
     if model == "knn":
         grid["model__n_neighbors"] = [count for count in GRIDS["knn"]["n_neighbors"] if count <= fitted]
-    classifiers = {"knn": KNeighborsClassifier(), "svm": SVC(), "random_forest": RandomForestClassifier(random_state=seed)}
+    classifiers = {
+        "knn": KNeighborsClassifier(),
+        "svm": SVC(),
+        "random_forest": RandomForestClassifier(random_state=seed),
+    }
     steps = [("radii", FunctionTransformer(columns)), ("scale", StandardScaler()), ("model", classifiers[model])]
     search = GridSearchCV(Pipeline(steps), grid, scoring="accuracy", cv=splitter, n_jobs=-1, error_score="raise")
     with parallel_backend("threading"):  # all three compute outside of Python's lock
         search.fit(features, classes, groups=groups)
-    chosen = {name.removeprefix("model__"): value for name, value in search.best_params_.items() if name.startswith("model__")}
+    chosen = {
+        name.removeprefix("model__"): value for name, value in search.best_params_.items() if name.startswith("model__")
+    }
     radii = list(search.best_params_["radii__kw_args"]["radii"])
-    return search.best_estimator_, {"radii": radii, **chosen, "accuracy": float(search.best_score_), "folds": splitter.n_splits}
+    return search.best_estimator_, {
+        "radii": radii,
+        **chosen,
+        "accuracy": float(search.best_score_),
+        "folds": splitter.n_splits,
+    }
 
 
 def predict(fitted, features):

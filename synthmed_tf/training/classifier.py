@@ -9,7 +9,8 @@ from synthmed_tf.training import loop
 
 BATCH_SIZE = 32  # P2 § 3.2
 EPOCHS = 20  # P2 § 3.2
-LEARNING_RATE = 1e-4  # Adam's; P2 does not say. Rises over the first WARM_UP of the steps, then falls to 0 along half a cosine
+# Adam's; P2 does not say. Rises over the first WARM_UP of the steps, then falls to 0 along half a cosine
+LEARNING_RATE = 1e-4
 WARM_UP = 0.1
 SHIFT = 1 / 16  # of a side: the farthest that augmentation moves an image
 CHUNK = 64  # images that are predicted at once
@@ -22,8 +23,8 @@ def train(folder, sets, validation, classes, steps, seed, name="VGG16", weights=
 
     Args:
       folder: pathlib.Path of this training alone; the same call goes on from its newest checkpoint.
-      sets: list of (images, classes): [count, height, width, channels] uint8 or uint16, [count] int from 0. Each batch has as
-        much of one set as of the next, however many images they hold.
+      sets: list of (images, classes): [count, height, width, channels] uint8 or uint16, [count] int from 0. Each batch
+        has as much of one set as of the next, however many images they hold.
       validation: the same list of other images; each set counts as much as the next.
       classes: number of classes.
       steps: training steps of BATCH_SIZE images; the learning rate ends there.
@@ -129,7 +130,9 @@ def _mean_power(images, power):
 
 
 def _augment(image, random):
-    """Mirrors left to right with probability one half, and moves by up to SHIFT of each side; the frame is mirrored beyond its edge."""
+    """Mirrors left to right with probability one half, and moves by up to SHIFT of each side;
+    the frame is mirrored beyond its edge.
+    """
     height, width = image.shape[:2]
     most = [int(side * SHIFT) for side in (height, width)]
     top, left = (random.integers(2 * each + 1) for each in most)

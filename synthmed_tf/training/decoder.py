@@ -1,8 +1,9 @@
 """How a flow's fields become masks: a small network that knows real masks and what the flow makes of their fields.
 
-A flow leaves out of a field what it cannot foresee, so that by any one threshold vessels come out smooth, loops close and thin branches are as wide
-as thick ones. What it leaves out is seen where it draws real fields anew from halfway to noise (SDEdit: Meng et al. 2022): there the
-mask that should come out is known. Receptive field: 19 pixels, so that the network knows walls and not eyes.
+A flow leaves out of a field what it cannot foresee, so that by any one threshold vessels come out smooth, loops close
+and thin branches are as wide as thick ones. What it leaves out is seen where it draws real fields anew from halfway to
+noise (SDEdit: Meng et al. 2022): there the mask that should come out is known. Receptive field: 19 pixels, so that the
+network knows walls and not eyes.
 """
 
 import numpy as np
@@ -16,12 +17,16 @@ BATCH_SIZE = 8
 CROP = 80  # pixels
 LEARNING_RATE = 3e-3  # Adam's, falling to 0 along half a cosine
 CHANNELS, DILATIONS = 24, (1, 1, 2, 2, 1, 1)
-LEFT_OUT = (3 / 4, 5 / 6, 11 / 12)  # of the flow's steps where fields are redrawn: they begin at times 0.5, 0.375 and 0.214
+# Of the flow's steps where fields are redrawn: they begin at times 0.5, 0.375 and 0.214
+LEFT_OUT = (3 / 4, 5 / 6, 11 / 12)
 BATCHES = 15  # of redrawn fields, an equal number from each of these
 
 
 def network(channels=2):
-    """Fields [batch, height, width, channels] -> logits [batch, height, width, 1] float32, mask > 0. Fully convolutional."""
+    """Fields [batch, height, width, channels] -> logits [batch, height, width, 1] float32, mask > 0.
+
+    Fully convolutional.
+    """
     x = fields = tf.keras.Input([None, None, channels])
     for dilation in DILATIONS:
         x = layers.Conv2D(CHANNELS, 3, padding="same", dilation_rate=dilation, kernel_initializer="he_normal")(x)
@@ -45,16 +50,22 @@ def train(folder, networks, fields, settings, steps):
     seed = settings["seed"]
     tf.keras.utils.set_random_seed(seed)
     model = network(fields.shape[-1] - 1)
-    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), jit_compile=False)
+    optimizer = tf.keras.optimizers.Adam(
+        tf.keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), jit_compile=False
+    )
     optimizer.build(model.trainable_variables)
     crop = min(CROP, *fields.shape[1:3])
     known = {}
 
     def redrawn(number):
-        """Redrawn fields, masks and fields of view [BATCH_SIZE, height, width, 4] of one of BATCHES batches; every second time upside down."""
+        """Redrawn fields, masks and fields of view [BATCH_SIZE, height, width, 4] of one of BATCHES batches;
+        every second time upside down.
+        """
         places = number // len(LEFT_OUT) * BATCH_SIZE + np.arange(BATCH_SIZE)
         turned = places // len(fields) % 2 == 1
-        stack = np.where(turned[:, None, None, None], fields[:, ::-1][places % len(fields)], fields[places % len(fields)])
+        stack = np.where(
+            turned[:, None, None, None], fields[:, ::-1][places % len(fields)], fields[places % len(fields)]
+        )
         real, inside = stack[..., :-1], stack[..., -1:]
         made = networks.redraw(np.where(inside > 0, real, -1), [seed, -40 - number], LEFT_OUT[number % len(LEFT_OUT)])
         return np.concatenate([made, real[..., :1] > 0, inside], -1, dtype=np.float32)

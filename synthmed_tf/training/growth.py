@@ -1,7 +1,8 @@
 """How a PGGAN grows: which level is trained at which step. Karras et al. 2018, section 3 and appendix A.1.
 
-Each level is trained for the same number of steps (P2 § 3.1: "Same batch size and epochs number were used for all layer depths"). A new
-one is faded in during the first half of them, as in Karras et al.; all steps beyond train the last level.
+Each level is trained for the same number of steps (P2 § 3.1: "Same batch size and epochs number were used for all layer
+depths"). A new one is faded in during the first half of them, as in Karras et al.; all steps beyond train the last
+level.
 """
 
 import dataclasses
@@ -42,12 +43,20 @@ class Growth:
         return step % self.steps == 0 and step // self.steps < self.levels
 
     def phases(self):
-        """(first step, level, alpha) of each part of the training, in order; alpha a function of the step number in a graph, or None."""
+        """(first step, level, alpha) of each part of the training, in order;
+        alpha a function of the step number in a graph, or None.
+        """
         found = []
         for level in range(self.levels):
             first, fading = level * self.steps, self.fading if level else 0
             if fading:
-                found.append((first, level, lambda number, first=first: tf.cast(number - first + 1, tf.float32) / (self.fading + 1)))
+                found.append(
+                    (
+                        first,
+                        level,
+                        lambda number, first=first: tf.cast(number - first + 1, tf.float32) / (self.fading + 1),
+                    )
+                )
             found.append((first + fading, level, None))
         return found
 

@@ -27,17 +27,27 @@ AVERAGE_EVERY = 10  # steps between two updates of the averaged weights; decay *
 _REMEDY = "stopped, with the checkpoint of step {} kept. Try --overwrite with --precision=float32 or another --seed"
 
 # What may differ when a command is run again: how far to go and where things lie, not what is computed.
-_FREE_TO_CHANGE = {"steps", "epochs", "num_samples", "label_distribution", "hash_filter", "data_dir", "out_dir", "checkpoint"}
+_FREE_TO_CHANGE = {
+    "steps",
+    "epochs",
+    "num_samples",
+    "label_distribution",
+    "hash_filter",
+    "data_dir",
+    "out_dir",
+    "checkpoint",
+}
 
 
 def set_up(precision="float32", strategy="default"):
     """Makes TensorFlow deterministic, sets the precision policy, and returns (tf.distribute strategy, policy name).
 
-    On CPUs oneDNN and Eigen give the same bits in every run with the same number of threads, and TensorFlow's op determinism
-    would make them single-threaded (half the speed on 2 cores), so it is switched on for GPUs alone.
+    On CPUs oneDNN and Eigen give the same bits in every run with the same number of threads, and TensorFlow's op
+    determinism would make them single-threaded (half the speed on 2 cores), so it is switched on for GPUs alone.
 
-    `auto` is mixed_bfloat16 where that is faster (CPUs with amx_bf16, AMD's with avx512_bf16, GPUs of compute capability 8 and
-    up), else float32. Intel's avx512_bf16 without amx_bf16 takes 1.3 to 1.6 times as long as its float32: docs/RESULTS.md.
+    `auto` is mixed_bfloat16 where that is faster (CPUs with amx_bf16, AMD's with avx512_bf16, GPUs of compute
+    capability 8 and up), else float32. Intel's avx512_bf16 without amx_bf16 takes 1.3 to 1.6 times as long as its
+    float32: docs/RESULTS.md.
 
     Raises:
       InputError: `mirrored` without a GPU.
@@ -112,28 +122,44 @@ def claim(folder, settings, overwrite=False):
         yield
 
 
-def fit(folder, step, batch, state, steps, *, images_per_step, average=None, grid=None, measure=None, sampler=None, before=None, name="", strategy=None, close=CLOSE):
+def fit(
+    folder,
+    step,
+    batch,
+    state,
+    steps,
+    *,
+    images_per_step,
+    average=None,
+    grid=None,
+    measure=None,
+    sampler=None,
+    before=None,
+    name="",
+    strategy=None,
+    close=CLOSE,
+):
     """Trains until `steps` steps are done, from wherever the newest checkpoint in the folder stands.
 
-    Killed at any moment and called again, it ends with the same bits, because `step` and `batch` are functions of the step
-    number alone and everything else that changes is in the checkpoint.
+    Killed at any moment and called again, it ends with the same bits, because `step` and `batch` are functions of the
+    step number alone and everything else that changes is in the checkpoint.
 
     Args:
       folder: pathlib.Path; gets checkpoints/, samples/, events/ and metrics.jsonl.
-      step: function (step number [] int64, *batch) -> dict of scalar float32 losses; a tf.function. Or a list of (number of
-        its first step, such a function), since a strategy runs none that chooses one.
+      step: function (step number [] int64, *batch) -> dict of scalar float32 losses; a tf.function. Or a list of
+        (number of its first step, such a function), since a strategy runs none that chooses one.
       batch: function step number -> tuple of arrays, called in a background thread one step ahead.
       state: dict name -> model or optimiser, all built; what a checkpoint holds.
       steps: total number of steps, not steps from here.
       images_per_step: real images in a step, for the speed shown.
       average: (model, averaged model, decay per step) or None.
       grid: function () -> [height, width, channels] uint8 picture of samples, or None.
-      measure: function () -> (dict of floats for the log, warning for the progress line or ""), as often as pictures are
-        made; "distance" among the floats is what the best weights have little of, and "originality", where it is there, below
-        ORIGINAL says that samples copy the training set. None: nothing is measured.
+      measure: function () -> (dict of floats for the log, warning for the progress line or ""), as often as pictures
+        are made; "distance" among the floats is what the best weights have little of, and "originality", where it is
+        there, below ORIGINAL says that samples copy the training set. None: nothing is measured.
       sampler: model whose weights are kept at each measurement that has a distance, see `restore_sampler`.
-      before: function step number -> None, called before each step and outside of the strategy. What it changes must be in the
-        checkpoint or be a function of the step number.
+      before: function step number -> None, called before each step and outside of the strategy. What it changes must be
+        in the checkpoint or be a function of the step number.
       name: shown in the progress line.
       strategy: tf.distribute strategy; the batch is split over its replicas.
       close: for `restore_sampler`, whose best weights are never thrown away.
@@ -232,8 +258,8 @@ def restore_sampler(folder, sampler, which="best", close=CLOSE):
     Args:
       folder: of the run.
       sampler: the model that `fit` was given.
-      which: "best": the newest of those whose distance hardly differs from the least, where only those count whose samples are original, if
-        there are any; "last"; or a number of steps.
+      which: "best": the newest of those whose distance hardly differs from the least, where only those count whose
+        samples are original, if there are any; "last"; or a number of steps.
       close: share of the least distance that is no difference.
 
     Returns:
@@ -262,7 +288,9 @@ def _choice(measured, close):
     Distances are of few samples, so of those that hardly differ the longest trained is taken.
     """
     distances = {step: line["distance"] for step, line in measured.items()}
-    original = {step: distance for step, distance in distances.items() if measured[step].get("originality", 1.0) >= ORIGINAL}
+    original = {
+        step: distance for step, distance in distances.items() if measured[step].get("originality", 1.0) >= ORIGINAL
+    }
     distances = original or distances
     least = min(distances, key=lambda step: (distances[step], -step))
     return least, max(step for step in distances if distances[step] <= distances[least] + close * abs(distances[least]))

@@ -1,8 +1,10 @@
-"""The last steps of a flow of photographs at once, by a network that learns from a discriminator: cells with edges, where the flow paints a haze.
+"""The last steps of a flow of photographs at once, by a network that learns from a discriminator:
+cells with edges, where the flow paints a haze.
 
-A flow that has not trained for days still says the mean of all details that may be there. Its network therefore goes on learning, for one time alone, to
-make of a noisy photograph one that a discriminator of patches takes for real (the last step of Xiao et al. 2022, "Tackling the Generative
-Learning Trilemma with Denoising Diffusion GANs"). Layout, colours and variety remain those of the flow, whose first steps it leaves as they are.
+A flow that has not trained for days still says the mean of all details that may be there. Its network therefore goes on
+learning, for one time alone, to make of a noisy photograph one that a discriminator of patches takes for real (the last
+step of Xiao et al. 2022, "Tackling the Generative Learning Trilemma with Denoising Diffusion GANs"). Layout, colours
+and variety remain those of the flow, whose first steps it leaves as they are.
 """
 
 import tensorflow as tf
@@ -25,7 +27,8 @@ def train(folder, networks, time, batch, shown, settings, steps):
       networks: stage1.Stage1 of a flow of photographs, trained.
       time: of the flow, where the refiner goes on; 1 is noise.
       batch: function step number -> (real photographs, one-hot classes if any), as the flow's.
-      shown: function (photographs as from `batch`, key [2] int32) -> [batch, height, width, channels] in [-1, 1], warped at random.
+      shown: function (photographs as from `batch`, key [2] int32) -> [batch, height, width, channels] in [-1, 1],
+        warped at random.
       settings: of the flow; seed, batch_size.
       steps: steps in all.
 
@@ -51,8 +54,12 @@ def train(folder, networks, time, batch, shown, settings, steps):
         noise = tf.random.stateless_normal(tf.shape(real), key_noise)
         planes = [tf.broadcast_to(each[:, None, None], [*tf.unstack(tf.shape(real))[:3], classes]) for each in labels]
         with tf.GradientTape(persistent=True) as tape:
-            fake = refiner([(1 - time) * real + time * noise, tf.fill(tf.shape(real)[:1], time), *labels], training=True)
-            real_logits, fake_logits = (discriminator(tf.concat([*planes, each], -1), training=True) for each in (real, fake))
+            fake = refiner(
+                [(1 - time) * real + time * noise, tf.fill(tf.shape(real)[:1], time), *labels], training=True
+            )
+            real_logits, fake_logits = (
+                discriminator(tf.concat([*planes, each], -1), training=True) for each in (real, fake)
+            )
             d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / 2
             adversarial, l1 = losses.generator_non_saturating(fake_logits), losses.l1(real, fake)
             scaled = {

@@ -38,8 +38,9 @@ def train(folder, sets, steps, seed, name="U-Net", levels=3, width=16):
 
     Args:
       folder: pathlib.Path of this training alone; the same call goes on from its newest checkpoint.
-      sets: list of sequences of Samples with image and mask; all of one number of channels, sizes may differ. Each batch has
-        BATCH_SIZE crops of each set, however many samples it holds; those of the first are what they would be without the others.
+      sets: list of sequences of Samples with image and mask; all of one number of channels, sizes may differ. Each
+        batch has BATCH_SIZE crops of each set, however many samples it holds; those of the first are what they would be
+        without the others.
       steps: training steps; the cosine of the learning rate ends there.
       seed: initial weights and order of the data.
 
@@ -67,12 +68,16 @@ def train(folder, sets, steps, seed, name="U-Net", levels=3, width=16):
         return (np.stack(crops),)
 
     state = {"unet": model, "optimizer": optimizer}
-    result = loop.fit(folder, make_step(model, optimizer), batch, state, steps, images_per_step=BATCH_SIZE * len(sets), name=name)
+    result = loop.fit(
+        folder, make_step(model, optimizer), batch, state, steps, images_per_step=BATCH_SIZE * len(sets), name=name
+    )
     return model, result
 
 
 def random_crop(pair, crop, random):
-    """A square of `crop` pixels of [height, width, channels], in one of its eight orientations; `random` is a numpy Generator."""
+    """A square of `crop` pixels of [height, width, channels], in one of its eight orientations;
+    `random` is a numpy Generator.
+    """
     top, left = (random.integers(side - crop + 1) for side in pair.shape[:2])
     part = np.rot90(pair[top : top + crop, left : left + crop], random.integers(4))
     return part[::-1] if random.integers(2) else part

@@ -1,10 +1,13 @@
-"""Stage 1: noise -> geometry (P1 § Stage-I GAN), by a GAN or by a rectified flow; or, as a baseline, noise -> photograph.
+"""Stage 1: noise -> geometry (P1 § Stage-I GAN), by a GAN or by a rectified flow;
+or, as a baseline, noise -> photograph.
 
-A flow (Liu et al. 2023, "Flow Straight and Fast"; the same as Lipman et al. 2023 with straight paths) learns the velocity at which
-noise becomes an image along a straight line, by regression: nothing in it can win against anything else, and no mode is lost.
+A flow (Liu et al. 2023, "Flow Straight and Fast"; the same as Lipman et al. 2023 with straight paths) learns the
+velocity at which noise becomes an image along a straight line, by regression: nothing in it can win against anything
+else, and no mode is lost.
 
-Of labelled photographs a conditional model is told the class (P2 § 3.1: "gender-age label of each image was encoded and passed to generator
-and discriminator networks"), as a one-hot vector [batch, classes] float32. Generated ones get the classes of the real ones in their batch.
+Of labelled photographs a conditional model is told the class (P2 § 3.1: "gender-age label of each image was encoded and
+passed to generator and discriminator networks"), as a one-hot vector [batch, classes] float32. Generated ones get the
+classes of the real ones in their batch.
 """
 
 import dataclasses
@@ -19,17 +22,19 @@ from synthmed_tf.sample import spaced
 from synthmed_tf.training import calibration, decoder, loop, refiner
 from synthmed_tf.training.growth import growth_of
 
-R1_EVERY = 8  # steps between two R1 penalties, each weighted as much more (lazy regularisation: Karras et al. 2020 § 3.1)
+# Steps between two R1 penalties, each weighted as much more (lazy regularisation: Karras et al. 2020 § 3.1)
+R1_EVERY = 8
 GRADIENT_PENALTY = 10.0  # lambda: Gulrajani et al. 2017, section 4; Karras et al. 2018, appendix A.1
 DRIFT = 0.001  # Karras et al. 2018, appendix A.1
 R1_SIDE = 64  # pixels, up to which r1 is what the preset says; beyond in proportion
 WARM_UP = 200  # steps
 FLOW_STEPS = 24  # from noise to image
-FRESH = 0.7  # of the noise at each of these steps: without it vessels wind, and masks are less like real ones (docs/TRIALS.md)
+# Of the noise at each of these steps: without it vessels wind, and masks are less like real ones (docs/TRIALS.md)
+FRESH = 0.7
 REFINED = 0.7  # of these steps, which a refiner does
 EARLIEST = 0.05  # time
-# Towards noise, of the times that are learned and stepped through (Esser et al. 2024, equation 23): what makes a mask is its layout, which is decided
-# there, and what makes a photograph is its detail (docs/TRIALS.md).
+# Towards noise, of the times that are learned and stepped through (Esser et al. 2024, equation 23): what makes a mask
+# is its layout, which is decided there, and what makes a photograph is its detail (docs/TRIALS.md).
 FLOW_SHIFT = {"mask": 3.0, "image": 1.0}
 DECODED_AT_ONCE = 8
 SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # the first batch's share of the moving averages ends as 0.9^24 = 8 %
@@ -41,8 +46,8 @@ class Stage1:
 
     Attributes:
       target: "mask", or "image" for a single network that makes the photograph at once (P1 figure 7).
-      generator: of a GAN: z [batch, latent] -> fields [batch, height / stride, width / stride, channels] in (-1, 1); of a
-        flow: (fields with noise mixed in, time [batch] in [0, 1], 1 being noise) -> fields.
+      generator: of a GAN: z [batch, latent] -> fields [batch, height / stride, width / stride, channels] in (-1, 1);
+        of a flow: (fields with noise mixed in, time [batch] in [0, 1], 1 being noise) -> fields.
       averaged: the generator whose weights are the running average; None where the preset has none.
       discriminator: fields -> logit [batch, 1]; None: a flow.
       noise_shape: of one sample's noise, (latent,) or that of its fields.
@@ -51,7 +56,8 @@ class Stage1:
         photograph its own.
       rule: arguments of images.mask_from_wall_and_centreline; see calibration.calibrate.
       decoder: fields -> logits of a mask, see training/decoder.py; None: masks are made of the fields themselves.
-      refiner: of a flow of photographs, does the last REFINED of its steps at once, see training/refiner.py; None: the flow does them.
+      refiner: of a flow of photographs, does the last REFINED of its steps at once, see training/refiner.py; None: the
+        flow does them.
       typical: one-hot classes [n, classes] as they are distributed in the training set; None: not conditional.
       dtype: of photographs, "uint8" or "uint16".
       warp: options of augment.random_warp, see `warp_of`; {}: as for masks, and as for photographs of eyes.
@@ -85,9 +91,11 @@ class Stage1:
         """Noise [batch, *noise_shape] from N(0, 1) -> fields, with the sampler's weights.
 
         Args:
-          labels: one-hot classes [batch, classes] of a conditional model; None: those of the training set, in its order.
-          fresh: of a flow, the share of the noise that is drawn anew at each step, as a function of `noise` (Song et al. 2021,
-            "Denoising Diffusion Implicit Models", equation 12); None: FRESH; 0: Euler's method, by which near noises lead to near fields.
+          labels: one-hot classes [batch, classes] of a conditional model; None: those of the training set, in its
+            order.
+          fresh: of a flow, the share of the noise that is drawn anew at each step, as a function of `noise` (Song et
+            al. 2021, "Denoising Diffusion Implicit Models", equation 12); None: FRESH; 0: Euler's method, by which near
+            noises lead to near fields.
         """
         if labels is None and self.typical is not None:
             labels = self.typical_labels(noise.shape[0])
@@ -108,7 +116,9 @@ class Stage1:
         return shifted(1 - steps / FLOW_STEPS, FLOW_SHIFT[self.target])
 
     def redraw(self, fields, seed, left_out):
-        """Fields at full size [batch, height, width, channels], mixed with as much noise as there is after a share `left_out` of a flow's steps, and drawn anew by the others."""
+        """Fields at full size [batch, height, width, channels], mixed with as much noise as there is after a share
+        `left_out` of a flow's steps, and drawn anew by the others.
+        """
         fields = reduce(tf.convert_to_tensor(fields, tf.float32), self.stride)
         noise = tf.random.stateless_normal(fields.shape, seed)
         first = tf.constant(round(left_out * FLOW_STEPS))
@@ -142,7 +152,9 @@ class Stage1:
         return {name: model for name, model in models.items() if model is not None}
 
     def pictures(self, fields):
-        """Fields as the generator makes them -> masks in {0, 1}, or photographs, [batch, height, width, channels] of `dtype`."""
+        """Fields as the generator makes them -> masks in {0, 1}, or photographs, [batch, height, width,
+        channels] of `dtype`.
+        """
         if self.target == "mask":
             return self.masks(fields)
         return images.to_uint16(fields) if self.dtype == "uint16" else images.to_uint8(fields)
@@ -152,7 +164,9 @@ class Stage1:
         return self.masks_of(self.decoded(fields))
 
     def decoded(self, fields):
-        """Fields as the generator makes them -> at full size; with a decoder the first one is the probability of mask instead."""
+        """Fields as the generator makes them -> at full size;
+        with a decoder the first one is the probability of mask instead.
+        """
         fields = enlarge(fields, self.stride).numpy()
         if self.decoder is not None:
             parts = np.array_split(fields, range(DECODED_AT_ONCE, len(fields), DECODED_AT_ONCE))
@@ -169,8 +183,8 @@ class Stage1:
     def settle(self, seed):
         """Gives the averaged generator's batch norms the statistics that its own weights have.
 
-        Those of the generator as it is trained, or their average, are others, and masks come out foggy (Izmailov et al. 2018,
-        "Averaging Weights Leads to Wider Optima", section 3.2).
+        Those of the generator as it is trained, or their average, are others, and masks come out foggy (Izmailov et al.
+        2018, "Averaging Weights Leads to Wider Optima", section 3.2).
         """
         if self.averaged is None or self.discriminator is None or self.stage:  # flow and PGGAN have no batch norms
             return
@@ -186,7 +200,8 @@ def together(*parts):
 
 
 def build(settings, photograph_channels=3, classes=0):
-    """Builds the networks that `settings` ask for: target, model, image_size, half_size, latent, average, of a dcgan or pggan width.
+    """Builds the networks that `settings` ask for:
+    target, model, image_size, half_size, latent, average, of a dcgan or pggan width.
 
     Args:
       photograph_channels: 1 or 3.
@@ -246,7 +261,8 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
 
     Returns:
       (Stage1 whose sampler has the weights that settings["checkpoint"] names, loop.fit's dict with more entries:
-      "sampled_step", the step of those weights, "sampler", the prefix of their checkpoint, and with a decoder or refiner "refined", that of its).
+      "sampled_step", the step of those weights, "sampler", the prefix of their checkpoint, and with a decoder or
+      refiner "refined", that of its).
 
     Raises:
       InputError: what loop.fit raises.
@@ -297,7 +313,9 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
     def grid(count=16):
         labels = np.eye(len(class_names))[np.arange(count) % len(class_names)] if class_names else None
         fields = networks.draw(fixed[:count], labels)
-        return loop.picture_grid(networks.masks(fields) * np.uint8(255) if networks.target == "mask" else images.to_uint8(fields))
+        return loop.picture_grid(
+            networks.masks(fields) * np.uint8(255) if networks.target == "mask" else images.to_uint8(fields)
+        )
 
     average = (networks.generator, networks.averaged, settings["average"]) if networks.averaged else None
     result = loop.fit(
@@ -322,7 +340,9 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
     if settings["refined"] and settings["target"] == "image":
         place, time = folder / f"refiner-{result['sampled_step']}", networks.time_after(first_refined())
         show = functools.partial(shown, networks=networks, settings=settings)
-        networks.refiner, trained = refiner.train(place, networks, time, batch, show, settings, min(steps, refiner.STEPS))
+        networks.refiner, trained = refiner.train(
+            place, networks, time, batch, show, settings, min(steps, refiner.STEPS)
+        )
         result["refined"] = trained["checkpoint"]
     elif settings["refined"] and networks.channels == 2:
         steps, known = min(steps, decoder.STEPS), real_fields(some, settings)
@@ -336,9 +356,10 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
 def real_fields(real, settings):
     """The masks, or photographs in [-1, 1], as stage 1 sees them, with their fields of view.
 
-    With field_scale, given for images of 128 pixels or less, each mask is images.wall_and_centreline's two fields; without, one of -1 and 1.
-    With warp (small_data), eyes are all turned so that the side with the thicker vessels, where the optic disc is, is on the left, and
-    photographs go on beyond their fields of view, of which each pixel then is the share of light that passes (images.filled).
+    With field_scale, given for images of 128 pixels or less, each mask is images.wall_and_centreline's two fields;
+    without, one of -1 and 1. With warp (small_data), eyes are all turned so that the side with the thicker vessels,
+    where the optic disc is, is on the left, and photographs go on beyond their fields of view, of which each pixel then
+    is the share of light that passes (images.filled).
 
     Returns:
       [count, height, width, channels + 1] float32: the fields in [-1, 1]; the field of view in {0, 1}, or in [0, 1].
@@ -379,9 +400,9 @@ def disc_is_right(mask):
 class Rate(tf.keras.optimizers.schedules.LearningRateSchedule):
     """rate / (1 + step / decay), warmed up over WARM_UP steps.
 
-    Without the warm-up Adam's first updates are as long as the rate whatever the gradients say. It does not depend on the
-    number of steps, so a longer run is the continuation of a shorter one; by the decay the masks of two neighbouring
-    checkpoints become alike.
+    Without the warm-up Adam's first updates are as long as the rate whatever the gradients say. It does not depend on
+    the number of steps, so a longer run is the continuation of a shorter one; by the decay the masks of two
+    neighbouring checkpoints become alike.
     """
 
     def __init__(self, rate, decay):
@@ -393,7 +414,9 @@ class Rate(tf.keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_optimizer(settings, model):
-    """Adam with the preset's settings, built for the variables of `model`; the rate is a `Rate` where rate_decay is not 0."""
+    """Adam with the preset's settings, built for the variables of `model`;
+    the rate is a `Rate` where rate_decay is not 0.
+    """
     rate = settings["learning_rate"]
     if settings["rate_decay"]:
         rate = Rate(rate, settings["rate_decay"])
@@ -403,18 +426,22 @@ def make_optimizer(settings, model):
 
 
 def forget(optimizer):
-    """Sets an optimiser's moments and its number of updates to 0. Karras et al. 2018, published code, at each new level."""
+    """Sets an optimiser's moments and its number of updates to 0.
+
+    Karras et al. 2018, published code, at each new level.
+    """
     for variable in optimizer.variables:
         if variable is not optimizer._learning_rate:
             variable.assign(tf.zeros_like(variable))
 
 
 def make_gan_step(networks, optimizers, settings, replicas=1, level=None, alpha=None):
-    """The training step of a GAN: (step number, [batch, height, width, channels + 1] from real_fields, classes if any) -> losses.
+    """The training step of a GAN: (step number, [batch, height, width, channels + 1] from real_fields,
+    classes if any) -> losses.
 
-    One update of the discriminator and one of the generator, both on the same fake images (Radford et al. 2016 leave it open). Of a
-    PGGAN it is the Wasserstein game with gradient penalty and drift (Karras et al. 2018, appendix A.1); else cross entropy,
-    non-saturating, with R1 every R1_EVERY steps where settings["r1"] > 0.
+    One update of the discriminator and one of the generator, both on the same fake images (Radford et al. 2016 leave it
+    open). Of a PGGAN it is the Wasserstein game with gradient penalty and drift (Karras et al. 2018, appendix A.1);
+    else cross entropy, non-saturating, with R1 every R1_EVERY steps where settings["r1"] > 0.
 
     Args:
       level: of a PGGAN, the level to train; None: of another network.
@@ -482,11 +509,12 @@ def update(optimizer, gradients, model):
 
 
 def make_flow_step(networks, optimizers, settings, replicas=1):
-    """The training step of a rectified flow: (step number, [batch, height, width, channels + 1] from real_fields, classes if any) -> losses.
+    """The training step of a rectified flow:
+    (step number, [batch, height, width, channels + 1] from real_fields, classes if any) -> losses.
 
-    The velocity (x - network) / t at x = (1 - t) real + t noise is to be noise - real (Liu et al. 2023, equation 1): the squared
-    error of the network's image over t^2. Below EARLIEST it counts as at EARLIEST. The times of a batch are spread evenly over
-    [0, 1], at a random offset, before they are shifted.
+    The velocity (x - network) / t at x = (1 - t) real + t noise is to be noise - real (Liu et al. 2023, equation 1):
+    the squared error of the network's image over t^2. Below EARLIEST it counts as at EARLIEST. The times of a batch are
+    spread evenly over [0, 1], at a random offset, before they are shifted.
     """
     network = networks.generator
 
@@ -496,7 +524,9 @@ def make_flow_step(networks, optimizers, settings, replicas=1):
         real = shown(stack, key_warp, networks, settings)
         batch = tf.shape(real)[0]
         noise = tf.random.stateless_normal(tf.shape(real), key_noise)
-        times = tf.random.stateless_uniform([], key_noise + 1) + tf.range(tf.cast(batch, tf.float32)) / tf.cast(batch, tf.float32)
+        times = tf.random.stateless_uniform([], key_noise + 1) + tf.range(tf.cast(batch, tf.float32)) / tf.cast(
+            batch, tf.float32
+        )
         times = shifted(times % 1.0, FLOW_SHIFT[networks.target])
         mixed = tf.reshape(times, [-1, 1, 1, 1])
         with tf.GradientTape() as tape:
@@ -536,10 +566,12 @@ def shown(stack, key, networks, settings):
 
 
 def warp_of(sample):
-    """How real photographs of a set like this Sample are warped where settings["warp"]: what differs from the warps of eyes.
+    """How real photographs of a set like this Sample are warped where settings["warp"]:
+    what differs from the warps of eyes.
 
-    Radiographs, labelled ones in grey, are turned and bent a little and never mirrored: the heart is on the left. Labelled tiles in
-    colour have neither top nor bottom, and are seen in their eight orientations, with each pixel as it is.
+    Radiographs, labelled ones in grey, are turned and bent a little and never mirrored: the heart is on the left.
+    Labelled tiles in colour have neither top nor bottom, and are seen in their eight orientations, with each pixel as
+    it is.
     """
     if sample.label is None or sample.field_of_view is not None:
         return {}

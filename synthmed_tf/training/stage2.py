@@ -15,8 +15,11 @@ from synthmed_tf.training import loop
 
 GRID = 8  # pairs in a picture of samples
 MEASURED = 32  # synthetic and real photographs
-CLOSE = 1.0  # of the least KID: of so few it wavers by half, and is least while vessels are faint; where the discriminator wins it is far more
-MATCHED = 128  # pixels of the shorter side, from which on small_data matches features: BU-BIL's cells at 64 came out faint by it
+# Of the least KID: of so few it wavers by half, and is least while vessels are faint; where the discriminator wins it
+# is far more
+CLOSE = 1.0
+# Pixels of the shorter side, from which on small_data matches features: BU-BIL's cells at 64 came out faint by it
+MATCHED = 128
 SMALL_IMAGES = {"l1": 50.0, "feature_matching": 0.0}  # what it does below
 FIELD_SCALE = 2.0  # pixels
 RIDGE = 0.5  # of a warped centreline
@@ -28,16 +31,18 @@ class Stage2:
     """The networks of stage 2.
 
     Attributes:
-      generator: [mask [batch, height, width, 1] in {-1, 1}, seed [1, 2] int32] -> photograph [batch, height, width, c] in
-        (-1, 1). Where it is told the colours, they follow the mask as 2c constant planes; where it gets noise, one plane of
-        that comes last.
-      discriminator: mask and photograph, in one tensor of 1 + c channels -> logits [batch, rows, columns, 1], one a patch.
+      generator: [mask [batch, height, width, 1] in {-1, 1}, seed [1, 2] int32] -> photograph [batch, height, width, c]
+        in (-1, 1). Where it is told the colours, they follow the mask as 2c constant planes; where it gets noise, one
+        plane of that comes last.
+      discriminator: mask and photograph, in one tensor of 1 + c channels -> logits [batch, rows, columns, 1], one a
+        patch.
       noise: whether the generator gets N(0, 1) at each pixel, for texture that the mask does not decide.
-      colours: (mean [2c], factor [2c, 2c]) of the normal distribution of the real photographs' colours, where the generator
-        is told the colours (see `colours_of`); None where it is not.
+      colours: (mean [2c], factor [2c, 2c]) of the normal distribution of the real photographs' colours, where the
+        generator is told the colours (see `colours_of`); None where it is not.
       training_at_test_time: whether photographs are made with dropout and batch statistics on, as Isola et al. 2017 do.
       averaged: the generator with averaged weights, which then makes the photographs; None without.
-      grain: what is added to a generated photograph inside its field of view, arguments of grain.draw; () where nothing is.
+      grain: what is added to a generated photograph inside its field of view, arguments of grain.draw; () where nothing
+        is.
       has_view: whether photographs have a field of view.
     """
 
@@ -81,8 +86,8 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
       masks: sequence of synthetic Samples to paint and measure while training, see `measurement`; may be empty.
 
     Returns:
-      (Stage2, loop.fit's dict). With `masks` the sampler has the weights that settings["checkpoint"] names, and the dict two
-      more entries: "sampled_step", the step of those weights, and "sampler", the prefix of their checkpoint.
+      (Stage2, loop.fit's dict). With `masks` the sampler has the weights that settings["checkpoint"] names, and the
+      dict two more entries: "sampled_step", the step of those weights, and "sampler", the prefix of their checkpoint.
 
     Raises:
       InputError: what loop.fit raises.
@@ -112,7 +117,9 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         some = pairs[np.linspace(0, len(pairs) - 1, GRID).astype(int)]
         masks, photographs = np.sign(some[..., -3:-2]), some[..., -1:] * (some[..., :-3] + 1) - 1
         fakes = np.concatenate([translate(networks, mask[None] > 0, [seed, i]) for i, mask in enumerate(masks)])
-        shown = np.concatenate([np.repeat(images.to_uint8(masks), photographs.shape[-1], -1), fakes, images.to_uint8(photographs)])
+        shown = np.concatenate(
+            [np.repeat(images.to_uint8(masks), photographs.shape[-1], -1), fakes, images.to_uint8(photographs)]
+        )
         return loop.picture_grid(shown, GRID)
 
     state = {
@@ -146,7 +153,8 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
 
 
 def missing_grain(networks, real, seed):
-    """The grain that real photographs have and those painted for their masks lack: (grain.response, spread), to add when sampling.
+    """The grain that real photographs have and those painted for their masks lack:
+    (grain.response, spread), to add when sampling.
 
     Not added while training: the discriminator then won, and KID was twice as large after 1,000 steps at 256 pixels.
     """
@@ -163,11 +171,13 @@ def missing_grain(networks, real, seed):
 def measurement(networks, real, masks, settings):
     """Returns the function that loop.fit measures stage 2 with: "distance" is KID on metrics.fidelity's features.
 
-    Compared are photographs of synthetic masks, which is what stage 2 is for, with at most MEASURED of the training photographs.
-    (P1 and P2 chose by eye.) Where there are not two of either, every distance is 0.
+    Compared are photographs of synthetic masks, which is what stage 2 is for, with at most MEASURED of the training
+    photographs. (P1 and P2 chose by eye.) Where there are not two of either, every distance is 0.
     """
     seed, some = settings["seed"], spaced(real, MEASURED)
-    originals = fidelity.photograph_features([sample.image for sample in some], [sample.field_of_view for sample in some])
+    originals = fidelity.photograph_features(
+        [sample.image for sample in some], [sample.field_of_view for sample in some]
+    )
     with_views = some[0].field_of_view is not None
 
     def measure():
@@ -176,16 +186,20 @@ def measurement(networks, real, masks, settings):
         if settings["grain"]:
             networks.grain = missing_grain(networks, real, seed)
         made = [translate(networks, sample.mask[None], [seed, i])[0] for i, sample in enumerate(masks)]
-        found = fidelity.photograph_features(made, [images.estimate_field_of_view(each) if with_views else None for each in made])
+        found = fidelity.photograph_features(
+            made, [images.estimate_field_of_view(each) if with_views else None for each in made]
+        )
         return {"distance": fidelity.kid(*(fidelity.standardise(each, originals) for each in (originals, found)))}, ""
 
     return measure
 
 
 def real_pairs(real, filled=False):
-    """[count, height, width, channels + 3] float32: photograph in [-1, 1], images.wall_and_centreline, field of view in {0, 1}.
+    """[count, height, width, channels + 3] float32:
+    photograph in [-1, 1], images.wall_and_centreline, field of view in {0, 1}.
 
-    With filled, photographs go on beyond their fields of view, of which each pixel then is the share of light that passes: images.filled.
+    With filled, photographs go on beyond their fields of view, of which each pixel then is the share of light that
+    passes: images.filled.
     """
     pairs = []
     for sample in real:
@@ -200,9 +214,10 @@ def real_pairs(real, filled=False):
 def warped(pairs, seed, wall):
     """Photographs and masks, bent alike at random, of pairs from `real_pairs`.
 
-    The rim is the camera's, and stays where it is and as dark as it is. A mask is warped as its two fields, and is where the first lies above `wall` or the
-    second has a ridge: so the masks that the networks learn from are as thick, and in as many pieces, as those they will paint. (What is
-    interpolated between a thin vessel and its surround lies below any wall, so that by the wall alone a mask of DRIVE falls to 75 pieces.) None is enlarged: vessels would be
+    The rim is the camera's, and stays where it is and as dark as it is. A mask is warped as its two fields, and is
+    where the first lies above `wall` or the second has a ridge: so the masks that the networks learn from are as thick,
+    and in as many pieces, as those they will paint. (What is interpolated between a thin vessel and its surround lies
+    below any wall, so that by the wall alone a mask of DRIVE falls to 75 pieces.) None is enlarged: vessels would be
     wider than the camera shows them.
 
     Args:
@@ -251,7 +266,9 @@ def translate(networks, masks, seed):
         condition = with_colours(condition, drawn_colours(*networks.colours, *seed))
     if networks.noise:
         condition = with_noise(condition, tf.random.experimental.stateless_fold_in(seed, 1))
-    photograph = networks.sampler([condition, tf.constant([seed], tf.int32)], training=networks.training_at_test_time).numpy()
+    photograph = networks.sampler(
+        [condition, tf.constant([seed], tf.int32)], training=networks.training_at_test_time
+    ).numpy()
     if networks.grain:
         texture = grain.draw(*networks.grain, tf.random.experimental.stateless_fold_in(seed, 2)).numpy()
         inside = images.estimate_field_of_view(images.to_uint8(photograph[0])) if networks.has_view else 1
@@ -262,9 +279,10 @@ def translate(networks, masks, seed):
 def colours_of(photographs, inside):
     """Mean and standard deviation of each channel inside the field of view.
 
-    Small_data's generator is told them: a mask does not say how bright an eye is, and while the brightness is wrong by more than
-    the vessels' contrast, the sign of every pixel's error, which is L1's gradient, says nothing about vessels. When sampling,
-    colours are drawn from the normal distribution fitted to the real ones (`drawn_colours`), so the set varies in colour too.
+    Small_data's generator is told them: a mask does not say how bright an eye is, and while the brightness is wrong by
+    more than the vessels' contrast, the sign of every pixel's error, which is L1's gradient, says nothing about
+    vessels. When sampling, colours are drawn from the normal distribution fitted to the real ones (`drawn_colours`), so
+    the set varies in colour too.
 
     Args:
       photographs: [batch, height, width, c] float32. inside: [batch, height, width, 1] in {0, 1}.
@@ -279,10 +297,12 @@ def colours_of(photographs, inside):
 
 
 def drawn_colours(mean, factor, seed, index):
-    """Colours number `index` of those that are drawn from the normal distribution of mean [2c] and covariance factor @ factor.T.
+    """Colours number `index` of those that are drawn from the normal distribution of mean [2c] and covariance factor @
+    factor.T.
 
-    The draws are a scrambled Sobol sequence (Owen 1998), so that a set of some hundred has the mean and the spread of the distribution, where
-    independent ones stray from both. None is more than 2 standard deviations out, as no real colours are near there.
+    The draws are a scrambled Sobol sequence (Owen 1998), so that a set of some hundred has the mean and the spread of
+    the distribution, where independent ones stray from both. None is more than 2 standard deviations out, as no real
+    colours are near there.
 
     Args:
       mean: [2c]. factor: [2c, 2c].
@@ -335,13 +355,14 @@ def make_optimizer(settings, rate, model):
 
 
 def make_step(networks, optimizers, settings, replicas=1):
-    """The training step: (step number, [batch, height, width, channels + 2]: photograph, mask, field of view as from `warped`) -> losses.
+    """The training step: (step number, [batch, height, width, channels + 2]:
+    photograph, mask, field of view as from `warped`) -> losses.
 
     Isola et al. 2017 eq. 1-4: one update of D (cross entropy, halved as in their § 3.3) and one of G
-    (non-saturating + l1 * L1), both on the same fake photographs. Small_data adds the feature matching of Wang et al. 2018,
-    so that a fake photograph looks to D like the real one of its mask, and D, which soon tells 20 photographs from fakes by
-    something, goes on teaching. D then sees fakes inside the field of view alone: its rim is the same in all warps, which G
-    cannot know.
+    (non-saturating + l1 * L1), both on the same fake photographs. Small_data adds the feature matching of Wang et al.
+    2018, so that a fake photograph looks to D like the real one of its mask, and D, which soon tells 20 photographs
+    from fakes by something, goes on teaching. D then sees fakes inside the field of view alone: its rim is the same in
+    all warps, which G cannot know.
     """
     generator, discriminator = networks.generator, pix2pix.with_features(networks.discriminator)
     seed, jitter = settings["seed"], settings["jitter"]
@@ -377,8 +398,9 @@ def make_step(networks, optimizers, settings, replicas=1):
 def may_learn(real_logits, fake_logits, most_accurate):
     """1 where the discriminator is right about at most so large a share of a step's patches, on all replicas, else 0.
 
-    Wu et al. 2016, "Learning a Probabilistic Latent Space of Object Shapes via 3D Generative-Adversarial Modeling", section 3.1, with the
-    accuracy of the step itself. Sooner or later D knows 20 photographs by heart; G then learns nothing from it, and vessels vanish.
+    Wu et al. 2016, "Learning a Probabilistic Latent Space of Object Shapes via 3D Generative-Adversarial Modeling",
+    section 3.1, with the accuracy of the step itself. Sooner or later D knows 20 photographs by heart; G then learns
+    nothing from it, and vessels vanish.
     """
     right = tf.concat([real_logits > 0, fake_logits < 0], 0)
     accuracy = tf.reduce_mean(tf.cast(right, tf.float32))
