@@ -1166,14 +1166,30 @@ def test_warped_photographs_keep_their_rim_and_hold_no_darkness_from_it_or_beyon
     np.testing.assert_allclose(single, expected, atol=0.01)
 
 
-def test_colours_are_mean_and_deviation_inside_the_field_of_view():
-    photographs = RNG.normal(size=[2, 8, 8, 3]).astype(np.float32)
-    inside = (RNG.random([2, 8, 8, 1]) < 0.6).astype(np.float32)
+def test_colours_are_the_quadratic_surface_inside_the_field_of_view_and_the_deviation_from_it():
+    photographs = RNG.normal(size=[2, 8, 6, 3]).astype(np.float32)
+    inside = (RNG.random([2, 8, 6, 1]) < 0.6).astype(np.float32)
     found = stage2.colours_of(photographs, inside).numpy()
+    y, x = (grid.ravel() for grid in np.meshgrid(np.linspace(-1, 1, 8), np.linspace(-1, 1, 6), indexing="ij"))
+    surfaces = np.stack([np.ones(48), y, x, y * y, y * x, x * x], -1)
     for index in range(2):
-        pixels = photographs[index][inside[index, ..., 0] > 0]
-        np.testing.assert_allclose(found[index, 0, 0], [*pixels.mean(0), *pixels.std(0)], atol=1e-5)
+        seen = inside[index].ravel() > 0
+        pixels = photographs[index].reshape(48, 3)[seen]
+        coefficients = np.linalg.lstsq(surfaces[seen], pixels, rcond=None)[0]
+        rest = pixels - surfaces[seen] @ coefficients
+        np.testing.assert_allclose(found[index, :18], coefficients.ravel(), atol=0.01)
+        np.testing.assert_allclose(found[index, 18:], np.sqrt((rest**2).mean(0)), atol=1e-3)
     assert (stage2.colours_of(photographs, 0 * inside).numpy() == 0).all()
+
+
+def test_a_quadratic_photograph_is_told_whole_and_mirrored():
+    y, x = np.meshgrid(np.linspace(-1, 1, 8), np.linspace(-1, 1, 6), indexing="ij")
+    photograph = np.stack([0.3 - 0.2 * x + 0.1 * x * y, 0.1 * y + 0.2 * y * y - x * x], -1)[None].astype(np.float32)
+    colours = stage2.colours_of(photograph, np.ones([1, 8, 6, 1], np.float32)).numpy()
+    mask = np.ones([1, 8, 6, 1], np.float32)
+    told, mirrored = (stage2.with_colours(mask, each).numpy() for each in (colours, stage2.mirrored(colours)))
+    np.testing.assert_allclose(told, np.concatenate([mask, photograph, 0 * photograph], -1), atol=1e-3)
+    np.testing.assert_allclose(mirrored[..., 1:3], photograph[:, :, ::-1], atol=1e-3)
 
 
 def test_the_generator_is_told_the_real_colours_in_training_and_drawn_ones_when_sampling():
@@ -1182,29 +1198,38 @@ def test_the_generator_is_told_the_real_colours_in_training_and_drawn_ones_when_
     class Generator:
         def __call__(self, inputs, training):
             told.append(np.array(inputs[0]))
-            return tf.zeros([1, 8, 8, 3])
+            return tf.zeros([1, *told[-1].shape[1:3], 3])
 
-    mean = np.array([0.1, -0.1, -0.3, 0.2, 0.1, 0.1])
-    networks = stage2.Stage2(Generator(), None, False, colours=(mean, 0.05 * np.eye(6)))
-    for index in range(300):
-        stage2.translate(networks, np.ones([1, 8, 8, 1]), [7, index])
-    stage2.translate(networks, np.ones([1, 8, 8, 1]), [7, 0])
-    told = np.concatenate(told)
-    assert told.shape == (301, 8, 8, 7) and (told[..., 0] == 1).all() and (told == told[:, :1, :1]).all()
-    drawn = told[:300, 0, 0, 1:]
-    assert (told[300] == told[0]).all() and len(np.unique(drawn[:, 0])) > 250
-    np.testing.assert_allclose(drawn.mean(0), mean, atol=0.002)  # of independent draws 0.003 is one standard deviation
-    assert abs(drawn - mean).max() <= 0.1 + 1e-6 and drawn.std(0).min() > 0.045
-    assert abs(np.corrcoef(drawn.T) - np.eye(6)).max() < 0.05
+    mean = np.zeros(21)
+    mean[:3], mean[18:] = (0.1, -0.1, -0.3), (0.2, 0.1, 0.1)
+    networks = stage2.Stage2(Generator(), None, False, colours=(mean, 0.05 * np.eye(21)))
+    for index in [*range(300), 0]:
+        stage2.translate(networks, np.ones([1, 9, 9, 1]), [7, index])
+    planes = np.concatenate(told)
+    assert planes.shape == (301, 9, 9, 7) and (planes[..., 0] == 1).all()
+    assert (planes[..., 4:] == planes[:, :1, :1, 4:]).all()
+    drawn = planes[:300, 4, 4, 1:]  # in the middle y and x are 0
+    assert (planes[300] == planes[0]).all() and len(np.unique(drawn[:, 0])) > 250
+    np.testing.assert_allclose(drawn.mean(0), mean[[0, 1, 2, 18, 19, 20]], atol=0.002)
+    assert abs(drawn - drawn.mean(0)).max() <= 0.1 + 0.002 and drawn.std(0).min() > 0.045
+    assert abs(np.corrcoef(drawn.T) - np.eye(6)).max() < 0.1
+
+    told.clear()
+    mean[6:9] = 0.4  # brighter to the right, as eyes with the disc on the left are turned
+    networks = stage2.Stage2(Generator(), None, False, colours=(mean, np.zeros([21, 21])))
+    for mask in (wedge(), wedge()[:, ::-1]):
+        stage2.translate(networks, mask[None], [7, 0])
+    slopes = [np.sign(np.diff(each[0, 0, [0, -1], 1])[0]) for each in told]
+    assert slopes == [-1, 1]
 
 
 def test_drawn_colours_have_the_covariance_that_they_are_drawn_from():
     mean, factor = np.array([0.3, -0.2]), np.array([[0.2, 0.0], [-0.1, 0.05]])
-    drawn = np.stack([stage2.drawn_colours(mean, factor, 3, index)[0, 0, 0] for index in range(512)])
+    drawn = np.stack([stage2.drawn_colours(mean, factor, 3, index)[0] for index in range(512)])
     np.testing.assert_allclose(drawn.mean(0), mean, atol=0.002)
     kept = stats.norm.expect(lambda value: np.clip(value, -2, 2) ** 2)  # of the variance, by the clipping
     np.testing.assert_allclose(np.cov(drawn.T), kept * factor @ factor.T, atol=0.001)
-    other = np.stack([stage2.drawn_colours(mean, factor, 3, index)[0, 0, 0] for index in range(-512, 0)])
+    other = np.stack([stage2.drawn_colours(mean, factor, 3, index)[0] for index in range(-512, 0)])
     assert not np.isclose(drawn, other[::-1]).all(1).any()  # the first below 0 is -1
 
 

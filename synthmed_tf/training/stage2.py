@@ -12,6 +12,7 @@ from synthmed_tf.metrics import fidelity
 from synthmed_tf.networks import pix2pix
 from synthmed_tf.sample import spaced
 from synthmed_tf.training import loop
+from synthmed_tf.training.stage1 import disc_is_right
 
 GRID = 8  # pairs in a picture of samples
 MEASURED = 32  # synthetic and real photographs
@@ -32,13 +33,13 @@ class Stage2:
 
     Attributes:
       generator: [mask [batch, height, width, 1] in {-1, 1}, seed [1, 2] int32] -> photograph [batch, height, width, c]
-        in (-1, 1). Where it is told the colours, they follow the mask as 2c constant planes; where it gets noise, one
+        in (-1, 1). Where it is told the colours, they follow the mask as 2c planes; where it gets noise, one
         plane of that comes last.
       discriminator: mask and photograph, in one tensor of 1 + c channels -> logits [batch, rows, columns, 1], one a
         patch.
       noise: whether the generator gets N(0, 1) at each pixel, for texture that the mask does not decide.
-      colours: (mean [2c], factor [2c, 2c]) of the normal distribution of the real photographs' colours, where the
-        generator is told the colours (see `colours_of`); None where it is not.
+      colours: (mean [7c], factor [7c, 7c]) of the normal distribution of the real photographs' colours, eyes turned one
+        way, where the generator is told the colours (see `colours_of`); None where it is not.
       training_at_test_time: whether photographs are made with dropout and batch statistics on, as Isola et al. 2017 do.
       averaged: the generator with averaged weights, which then makes the photographs; None without.
       grain: what is added to a generated photograph inside its field of view, arguments of grain.draw; () where nothing
@@ -102,7 +103,8 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         models = networks.generator, networks.discriminator
         optimizers = [make_optimizer(settings, rate, model) for rate, model in zip(rates, models, strict=True)]
     if settings["colours"]:
-        known = colours_of(pairs[..., -1:] * (pairs[..., :-3] + 1) - 1, np.sign(pairs[..., -1:])).numpy()[:, 0, 0]
+        turned = np.stack([pair[:, ::-1] if disc_is_right(pair[..., -3:-2] > 0) else pair for pair in pairs])
+        known = colours_of(turned[..., -1:] * (turned[..., :-3] + 1) - 1, np.sign(turned[..., -1:])).numpy()
         spread = np.cov(known, rowvar=False) if len(known) > 1 else np.zeros([known.shape[1]] * 2)
         networks.colours = known.mean(0), np.linalg.cholesky(spread + 1e-6 * np.eye(len(spread)))
     networks.has_view = real[0].field_of_view is not None
@@ -263,7 +265,8 @@ def translate(networks, masks, seed):
     """
     condition = np.where(masks, np.float32(1), np.float32(-1))
     if networks.colours is not None:
-        condition = with_colours(condition, drawn_colours(*networks.colours, *seed))
+        colours = drawn_colours(*networks.colours, *seed)
+        condition = with_colours(condition, mirrored(colours) if disc_is_right(masks[0] > 0) else colours)
     if networks.noise:
         condition = with_noise(condition, tf.random.experimental.stateless_fold_in(seed, 1))
     photograph = networks.sampler(
@@ -277,7 +280,7 @@ def translate(networks, masks, seed):
 
 
 def colours_of(photographs, inside):
-    """Mean and standard deviation of each channel inside the field of view.
+    """The quadratic surface that each channel lies about inside the field of view, and its deviation from that.
 
     Small_data's generator is told them: a mask does not say how bright an eye is, and while the brightness is wrong by
     more than the vessels' contrast, the sign of every pixel's error, which is L1's gradient, says nothing about
@@ -288,16 +291,30 @@ def colours_of(photographs, inside):
       photographs: [batch, height, width, c] float32. inside: [batch, height, width, 1] in {0, 1}.
 
     Returns:
-      [batch, 1, 1, 2c] float32.
+      [batch, 7c] float32: for each function of `_surfaces` its coefficients, one a channel; the standard deviations.
     """
-    count = tf.reduce_sum(inside, [1, 2], keepdims=True)
-    mean = tf.math.divide_no_nan(tf.reduce_sum(photographs * inside, [1, 2], keepdims=True), count)
-    squares = tf.reduce_sum(tf.square(photographs - mean) * inside, [1, 2], keepdims=True)
-    return tf.concat([mean, tf.sqrt(tf.math.divide_no_nan(squares, count))], -1)
+    surfaces = _surfaces(*photographs.shape[1:3])
+    gram = tf.einsum("bhwo,hwi,hwj->bij", inside, surfaces, surfaces) + 1e-3 * tf.eye(surfaces.shape[-1])
+    coefficients = tf.linalg.solve(gram, tf.einsum("bhwc,hwi->bic", photographs * inside, surfaces))
+    rest = (photographs - tf.einsum("hwi,bic->bhwc", surfaces, coefficients)) * inside
+    squares = tf.math.divide_no_nan(tf.reduce_sum(tf.square(rest), [1, 2]), tf.reduce_sum(inside, [1, 2]))
+    return tf.concat([tf.reshape(coefficients, [tf.shape(coefficients)[0], -1]), tf.sqrt(squares)], -1)
+
+
+def _surfaces(height, width):
+    """[height, width, 6]: 1, y, x, y^2, yx and x^2, y and x from -1 to 1."""
+    y, x = tf.meshgrid(tf.linspace(-1.0, 1.0, height), tf.linspace(-1.0, 1.0, width), indexing="ij")
+    return tf.stack([tf.ones_like(x), y, x, y * y, y * x, x * x], -1)
+
+
+def mirrored(colours):
+    """Colours [batch, 7c] of the photographs mirrored left to right."""
+    signs = np.repeat(np.float32([1, 1, -1, 1, -1, 1, 1]), colours.shape[-1] // 7)
+    return colours * signs
 
 
 def drawn_colours(mean, factor, seed, index):
-    """Colours number `index` of those that are drawn from the normal distribution of mean [2c] and covariance factor @
+    """Colours number `index` of those that are drawn from the normal distribution of mean [d] and covariance factor @
     factor.T.
 
     The draws are a scrambled Sobol sequence (Owen 1998), so that a set of some hundred has the mean and the spread of
@@ -305,24 +322,26 @@ def drawn_colours(mean, factor, seed, index):
     colours are near there.
 
     Args:
-      mean: [2c]. factor: [2c, 2c].
+      mean: [d]. factor: [d, d].
       seed: of the scrambling.
       index: of the draw; those below 0, which nobody samples with, are another sequence.
 
     Returns:
-      [1, 1, 1, 2c] float32.
+      [1, d] float32.
     """
     sequence = qmc.Sobol(len(mean), rng=np.random.default_rng([seed, index < 0]))
     if before := index if index >= 0 else -1 - index:
         sequence.fast_forward(before)
     normal = np.clip(stats.norm.ppf(sequence.random(1)[0]), -2, 2)
-    return (mean + factor @ normal).astype(np.float32)[None, None, None]
+    return (mean + factor @ normal).astype(np.float32)[None]
 
 
 def with_colours(masks, colours):
-    """Masks [batch, height, width, 1] and colours [batch, 1, 1, 2c] -> [batch, height, width, 1 + 2c]."""
-    planes = tf.broadcast_to(colours, [*tf.unstack(tf.shape(masks))[:3], colours.shape[-1]])
-    return tf.concat([masks, planes], -1)
+    """Masks [batch, height, width, 1] and colours [batch, 7c] -> [batch, height, width, 1 + 2c]: surfaces, deviations."""
+    channels = colours.shape[-1] // 7
+    coefficients = tf.reshape(colours[:, :-channels], [-1, 6, channels])
+    surfaces = tf.einsum("hwi,bic->bhwc", _surfaces(*masks.shape[1:3]), coefficients)
+    return tf.concat([masks, surfaces, tf.ones_like(surfaces) * colours[:, None, None, -channels:]], -1)
 
 
 def with_noise(condition, key):
