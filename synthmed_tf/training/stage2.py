@@ -23,6 +23,9 @@ CLOSE = 1.0
 MATCHED = 128
 SMALL_IMAGES = {"l1": 50.0, "feature_matching": 0.0}  # what it does below
 FIELD_SCALE = 2.0  # pixels
+# Of the real photographs' spread in colours, which drawn ones have: the truncation of Karras et al. 2019, "A Style-Based
+# Generator Architecture for Generative Adversarial Networks", section B. By 1 some are lit as no eye is (docs/TRIALS.md).
+TRUNCATION = 0.8
 RIDGE = 0.5  # of a warped centreline
 NOISE_SCALES = (1, 4, 16)  # pixels
 
@@ -38,8 +41,9 @@ class Stage2:
       discriminator: mask and photograph, in one tensor of 1 + c channels -> logits [batch, rows, columns, 1], one a
         patch.
       noise: whether the generator gets N(0, 1) at each pixel, for texture that the mask does not decide.
-      colours: (mean [7c], factor [7c, 7c]) of the normal distribution of the real photographs' colours, eyes turned one
-        way, where the generator is told the colours (see `colours_of`); None where it is not.
+      colours: (mean [7c], factor [7c, 7c]) of the normal distribution that colours are drawn from, that of the real
+        photographs' with TRUNCATION, eyes turned one way, where the generator is told the colours (see `colours_of`);
+        None where it is not.
       training_at_test_time: whether photographs are made with dropout and batch statistics on, as Isola et al. 2017 do.
       averaged: the generator with averaged weights, which then makes the photographs; None without.
       grain: what is added to a generated photograph inside its field of view, arguments of grain.draw; () where nothing
@@ -106,7 +110,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         turned = np.stack([pair[:, ::-1] if disc_is_right(pair[..., -3:-2] > 0) else pair for pair in pairs])
         known = colours_of(turned[..., -1:] * (turned[..., :-3] + 1) - 1, np.sign(turned[..., -1:])).numpy()
         spread = np.cov(known, rowvar=False) if len(known) > 1 else np.zeros([known.shape[1]] * 2)
-        networks.colours = known.mean(0), np.linalg.cholesky(spread + 1e-6 * np.eye(len(spread)))
+        networks.colours = known.mean(0), TRUNCATION * np.linalg.cholesky(spread + 1e-6 * np.eye(len(spread)))
     networks.has_view = real[0].field_of_view is not None
     step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
     wall = wall_of_warped(spaced(pairs, MEASURED), seed) if settings["warp"] else None
