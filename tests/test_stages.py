@@ -1192,6 +1192,23 @@ def test_a_quadratic_photograph_is_told_whole_and_mirrored():
     np.testing.assert_allclose(mirrored[..., 1:3], photograph[:, :, ::-1], atol=1e-3)
 
 
+def test_fitted_colours_are_those_of_eyes_turned_one_way_with_less_spread():
+    eyes = [crop_sample(phantom.fundus(index), (64, 64)) for index in range(5)]
+    pairs = stage2.real_pairs(eyes)
+    mean, factor = stage2.fit_colours(pairs)
+    is_right = [phantom.anatomy(index).disc[0] > phantom.CENTRE[0] for index in range(5)]
+    assert any(is_right) and not all(is_right)
+    left = np.stack([pair[:, ::-1] if right else pair for right, pair in zip(is_right, pairs, strict=True)])
+    colours = stage2.colours_of(left[..., :3], left[..., -1:]).numpy()
+    np.testing.assert_allclose(mean, colours.mean(0), atol=1e-5)
+    np.testing.assert_allclose(factor @ factor.T, 0.64 * np.cov(colours.T), atol=1e-5)
+    for same, expected in zip(stage2.fit_colours(pairs[:, :, ::-1]), (mean, factor), strict=True):
+        np.testing.assert_allclose(same, expected, atol=1e-4)
+    alone, still = stage2.fit_colours(left[:1])
+    np.testing.assert_allclose(alone, colours[0], atol=1e-5)
+    assert abs(still).max() < 0.001
+
+
 def test_the_generator_is_told_the_real_colours_in_training_and_drawn_ones_when_sampling():
     told = []
 

@@ -41,9 +41,7 @@ class Stage2:
       discriminator: mask and photograph, in one tensor of 1 + c channels -> logits [batch, rows, columns, 1], one a
         patch.
       noise: whether the generator gets N(0, 1) at each pixel, for texture that the mask does not decide.
-      colours: (mean [7c], factor [7c, 7c]) of the normal distribution that colours are drawn from, that of the real
-        photographs' with TRUNCATION, eyes turned one way, where the generator is told the colours (see `colours_of`);
-        None where it is not.
+      colours: from `fit_colours`, where the generator is told the colours; None where it is not.
       training_at_test_time: whether photographs are made with dropout and batch statistics on, as Isola et al. 2017 do.
       averaged: the generator with averaged weights, which then makes the photographs; None without.
       grain: what is added to a generated photograph inside its field of view, arguments of grain.draw; () where nothing
@@ -107,10 +105,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         models = networks.generator, networks.discriminator
         optimizers = [make_optimizer(settings, rate, model) for rate, model in zip(rates, models, strict=True)]
     if settings["colours"]:
-        turned = np.stack([pair[:, ::-1] if disc_is_right(pair[..., -3:-2] > 0) else pair for pair in pairs])
-        known = colours_of(turned[..., -1:] * (turned[..., :-3] + 1) - 1, np.sign(turned[..., -1:])).numpy()
-        spread = np.cov(known, rowvar=False) if len(known) > 1 else np.zeros([known.shape[1]] * 2)
-        networks.colours = known.mean(0), TRUNCATION * np.linalg.cholesky(spread + 1e-6 * np.eye(len(spread)))
+        networks.colours = fit_colours(pairs)
     networks.has_view = real[0].field_of_view is not None
     step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
     wall = wall_of_warped(spaced(pairs, MEASURED), seed) if settings["warp"] else None
@@ -315,6 +310,19 @@ def mirrored(colours):
     """Colours [batch, 7c] of the photographs mirrored left to right."""
     signs = np.repeat(np.float32([1, 1, -1, 1, -1, 1, 1]), colours.shape[-1] // 7)
     return colours * signs
+
+
+def fit_colours(pairs):
+    """The normal distribution that colours are drawn from: that of the colours of pairs from `real_pairs`, all turned
+    so that the disc is on the left, with TRUNCATION of their spread.
+
+    Returns:
+      (mean [7c], factor [7c, 7c]), the covariance being factor @ factor.T.
+    """
+    turned = np.stack([pair[:, ::-1] if disc_is_right(pair[..., -3:-2] > 0) else pair for pair in pairs])
+    known = colours_of(turned[..., -1:] * (turned[..., :-3] + 1) - 1, np.sign(turned[..., -1:])).numpy()
+    spread = np.cov(known, rowvar=False) if len(known) > 1 else np.zeros([known.shape[1]] * 2)
+    return known.mean(0), TRUNCATION * np.linalg.cholesky(spread + 1e-6 * np.eye(len(spread)))
 
 
 def drawn_colours(mean, factor, seed, index):
