@@ -1169,7 +1169,7 @@ def test_warped_photographs_keep_their_rim_and_hold_no_darkness_from_it_or_beyon
 def test_colours_are_the_quadratic_surface_inside_the_field_of_view_and_the_deviation_from_it():
     photographs = RNG.normal(size=[2, 8, 6, 3]).astype(np.float32)
     inside = (RNG.random([2, 8, 6, 1]) < 0.6).astype(np.float32)
-    found = stage2.colours_of(photographs, inside).numpy()
+    found, plain = (stage2.colours_of(photographs, inside, view).numpy() for view in (True, False))
     y, x = (grid.ravel() for grid in np.meshgrid(np.linspace(-1, 1, 8), np.linspace(-1, 1, 6), indexing="ij"))
     surfaces = np.stack([np.ones(48), y, x, y * y, y * x, x * x], -1)
     for index in range(2):
@@ -1179,15 +1179,16 @@ def test_colours_are_the_quadratic_surface_inside_the_field_of_view_and_the_devi
         rest = pixels - surfaces[seen] @ coefficients
         np.testing.assert_allclose(found[index, :18], coefficients.ravel(), atol=0.01)
         np.testing.assert_allclose(found[index, 18:], np.sqrt((rest**2).mean(0)), atol=1e-3)
-    assert (stage2.colours_of(photographs, 0 * inside).numpy() == 0).all()
+        np.testing.assert_allclose(plain[index], [*pixels.mean(0), *pixels.std(0)], atol=1e-4)
+    assert all((stage2.colours_of(photographs, 0 * inside, view).numpy() == 0).all() for view in (True, False))
 
 
 def test_a_quadratic_photograph_is_told_whole_and_mirrored():
     y, x = np.meshgrid(np.linspace(-1, 1, 8), np.linspace(-1, 1, 6), indexing="ij")
     photograph = np.stack([0.3 - 0.2 * x + 0.1 * x * y, 0.1 * y + 0.2 * y * y - x * x], -1)[None].astype(np.float32)
-    colours = stage2.colours_of(photograph, np.ones([1, 8, 6, 1], np.float32)).numpy()
+    colours = stage2.colours_of(photograph, np.ones([1, 8, 6, 1], np.float32), True).numpy()
     mask = np.ones([1, 8, 6, 1], np.float32)
-    told, mirrored = (stage2.with_colours(mask, each).numpy() for each in (colours, stage2.mirrored(colours)))
+    told, mirrored = (stage2.with_colours(mask, each, True).numpy() for each in (colours, stage2.mirrored(colours)))
     np.testing.assert_allclose(told, np.concatenate([mask, photograph, 0 * photograph], -1), atol=1e-3)
     np.testing.assert_allclose(mirrored[..., 1:3], photograph[:, :, ::-1], atol=1e-3)
 
@@ -1195,16 +1196,20 @@ def test_a_quadratic_photograph_is_told_whole_and_mirrored():
 def test_fitted_colours_are_those_of_eyes_turned_one_way_with_less_spread():
     eyes = [crop_sample(phantom.fundus(index), (64, 64)) for index in range(5)]
     pairs = stage2.real_pairs(eyes)
-    mean, factor = stage2.fit_colours(pairs)
+    mean, factor = stage2.fit_colours(pairs, True)
     is_right = [phantom.anatomy(index).disc[0] > phantom.CENTRE[0] for index in range(5)]
     assert any(is_right) and not all(is_right)
     left = np.stack([pair[:, ::-1] if right else pair for right, pair in zip(is_right, pairs, strict=True)])
-    colours = stage2.colours_of(left[..., :3], left[..., -1:]).numpy()
+    colours = stage2.colours_of(left[..., :3], left[..., -1:], True).numpy()
     np.testing.assert_allclose(mean, colours.mean(0), atol=1e-5)
     np.testing.assert_allclose(factor @ factor.T, 0.64 * np.cov(colours.T), atol=1e-5)
-    for same, expected in zip(stage2.fit_colours(pairs[:, :, ::-1]), (mean, factor), strict=True):
+    for same, expected in zip(stage2.fit_colours(pairs[:, :, ::-1], True), (mean, factor), strict=True):
         np.testing.assert_allclose(same, expected, atol=1e-4)
-    alone, still = stage2.fit_colours(left[:1])
+    plain = stage2.colours_of(pairs[..., :3], pairs[..., -1:], False).numpy()  # as of a set without fields of view
+    found, factor = stage2.fit_colours(pairs, False)
+    np.testing.assert_allclose(found, plain.mean(0), atol=1e-5)
+    np.testing.assert_allclose(factor @ factor.T, np.cov(plain.T), atol=1e-5)
+    alone, still = stage2.fit_colours(left[:1], True)
     np.testing.assert_allclose(alone, colours[0], atol=1e-5)
     assert abs(still).max() < 0.001
 
@@ -1219,7 +1224,7 @@ def test_the_generator_is_told_the_real_colours_in_training_and_drawn_ones_when_
 
     mean = np.zeros(21)
     mean[:3], mean[18:] = (0.1, -0.1, -0.3), (0.2, 0.1, 0.1)
-    networks = stage2.Stage2(Generator(), None, False, colours=(mean, 0.05 * np.eye(21)))
+    networks = stage2.Stage2(Generator(), None, False, colours=(mean, 0.05 * np.eye(21)), has_view=True)
     for index in [*range(300), 0]:
         stage2.translate(networks, np.ones([1, 9, 9, 1]), [7, index])
     planes = np.concatenate(told)
@@ -1233,7 +1238,7 @@ def test_the_generator_is_told_the_real_colours_in_training_and_drawn_ones_when_
 
     told.clear()
     mean[6:9] = 0.4  # brighter to the right, as eyes with the disc on the left are turned
-    networks = stage2.Stage2(Generator(), None, False, colours=(mean, np.zeros([21, 21])))
+    networks = stage2.Stage2(Generator(), None, False, colours=(mean, np.zeros([21, 21])), has_view=True)
     for mask in (wedge(), wedge()[:, ::-1]):
         stage2.translate(networks, mask[None], [7, 0])
     slopes = [np.sign(np.diff(each[0, 0, [0, -1], 1])[0]) for each in told]

@@ -104,9 +104,9 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         rates = settings["learning_rate"], settings["discriminator_rate"]
         models = networks.generator, networks.discriminator
         optimizers = [make_optimizer(settings, rate, model) for rate, model in zip(rates, models, strict=True)]
-    if settings["colours"]:
-        networks.colours = fit_colours(pairs)
     networks.has_view = real[0].field_of_view is not None
+    if settings["colours"]:
+        networks.colours = fit_colours(pairs, networks.has_view)
     step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
     wall = wall_of_warped(spaced(pairs, MEASURED), seed) if settings["warp"] else None
 
@@ -265,7 +265,9 @@ def translate(networks, masks, seed):
     condition = np.where(masks, np.float32(1), np.float32(-1))
     if networks.colours is not None:
         colours = drawn_colours(*networks.colours, *seed)
-        condition = with_colours(condition, mirrored(colours) if disc_is_right(masks[0] > 0) else colours)
+        if networks.has_view and disc_is_right(masks[0] > 0):
+            colours = mirrored(colours)
+        condition = with_colours(condition, colours, networks.has_view)
     if networks.noise:
         condition = with_noise(condition, tf.random.experimental.stateless_fold_in(seed, 1))
     photograph = networks.sampler(
@@ -278,8 +280,9 @@ def translate(networks, masks, seed):
     return images.to_uint8(photograph)
 
 
-def colours_of(photographs, inside):
-    """The quadratic surface that each channel lies about inside the field of view, and its deviation from that.
+def colours_of(photographs, inside, has_view):
+    """The quadratic surface that each channel lies about inside the field of view, and its deviation from that; without
+    a field of view its mean and deviation, as what fills the middle of a frame would bend a surface.
 
     Small_data's generator is told them: a mask does not say how bright an eye is, and while the brightness is wrong by
     more than the vessels' contrast, the sign of every pixel's error, which is L1's gradient, says nothing about
@@ -291,8 +294,9 @@ def colours_of(photographs, inside):
 
     Returns:
       [batch, 7c] float32: for each function of `_surfaces` its coefficients, one a channel; the standard deviations.
+      Without a field of view [batch, 2c].
     """
-    surfaces = _surfaces(*photographs.shape[1:3])
+    surfaces = _surfaces(*photographs.shape[1:3], has_view)
     gram = tf.einsum("bhwo,hwi,hwj->bij", inside, surfaces, surfaces) + 1e-3 * tf.eye(surfaces.shape[-1])
     coefficients = tf.linalg.solve(gram, tf.einsum("bhwc,hwi->bic", photographs * inside, surfaces))
     rest = (photographs - tf.einsum("hwi,bic->bhwc", surfaces, coefficients)) * inside
@@ -300,29 +304,32 @@ def colours_of(photographs, inside):
     return tf.concat([tf.reshape(coefficients, [tf.shape(coefficients)[0], -1]), tf.sqrt(squares)], -1)
 
 
-def _surfaces(height, width):
-    """[height, width, 6]: 1, y, x, y^2, yx and x^2, y and x from -1 to 1."""
+def _surfaces(height, width, has_view):
+    """[height, width, 6]: 1, y, x, y^2, yx and x^2, y and x from -1 to 1. Without a field of view 1 alone."""
     y, x = tf.meshgrid(tf.linspace(-1.0, 1.0, height), tf.linspace(-1.0, 1.0, width), indexing="ij")
-    return tf.stack([tf.ones_like(x), y, x, y * y, y * x, x * x], -1)
+    return tf.stack([tf.ones_like(x), y, x, y * y, y * x, x * x][: None if has_view else 1], -1)
 
 
 def mirrored(colours):
-    """Colours [batch, 7c] of the photographs mirrored left to right."""
+    """Colours [batch, 7c] of photographs with a field of view mirrored left to right."""
     signs = np.repeat(np.float32([1, 1, -1, 1, -1, 1, 1]), colours.shape[-1] // 7)
     return colours * signs
 
 
-def fit_colours(pairs):
-    """The normal distribution that colours are drawn from: that of the colours of pairs from `real_pairs`, all turned
-    so that the disc is on the left, with TRUNCATION of their spread.
+def fit_colours(pairs, has_view):
+    """The normal distribution that colours are drawn from: that of the colours of pairs from `real_pairs`, eyes turned
+    so that the disc is on the left and with TRUNCATION of their spread.
 
     Returns:
-      (mean [7c], factor [7c, 7c]), the covariance being factor @ factor.T.
+      (mean [7c], factor [7c, 7c]), or with 2c as in `colours_of`, the covariance being factor @ factor.T.
     """
-    turned = np.stack([pair[:, ::-1] if disc_is_right(pair[..., -3:-2] > 0) else pair for pair in pairs])
-    known = colours_of(turned[..., -1:] * (turned[..., :-3] + 1) - 1, np.sign(turned[..., -1:])).numpy()
+    if has_view:
+        pairs = np.stack([pair[:, ::-1] if disc_is_right(pair[..., -3:-2] > 0) else pair for pair in pairs])
+    photographs, inside = pairs[..., -1:] * (pairs[..., :-3] + 1) - 1, np.sign(pairs[..., -1:])
+    known = colours_of(photographs, inside, has_view).numpy()
     spread = np.cov(known, rowvar=False) if len(known) > 1 else np.zeros([known.shape[1]] * 2)
-    return known.mean(0), TRUNCATION * np.linalg.cholesky(spread + 1e-6 * np.eye(len(spread)))
+    factor = np.linalg.cholesky(spread + 1e-6 * np.eye(len(spread)))
+    return known.mean(0), TRUNCATION * factor if has_view else factor
 
 
 def drawn_colours(mean, factor, seed, index):
@@ -348,11 +355,14 @@ def drawn_colours(mean, factor, seed, index):
     return (mean + factor @ normal).astype(np.float32)[None]
 
 
-def with_colours(masks, colours):
-    """Masks [batch, height, width, 1] and colours [batch, 7c] -> [batch, height, width, 1 + 2c]: surfaces, deviations."""
-    channels = colours.shape[-1] // 7
-    coefficients = tf.reshape(colours[:, :-channels], [-1, 6, channels])
-    surfaces = tf.einsum("hwi,bic->bhwc", _surfaces(*masks.shape[1:3]), coefficients)
+def with_colours(masks, colours, has_view):
+    """Masks [batch, height, width, 1] and colours as from `colours_of` -> [batch, height, width, 1 + 2c]: surfaces,
+    deviations.
+    """
+    functions = _surfaces(*masks.shape[1:3], has_view)
+    channels = colours.shape[-1] // (functions.shape[-1] + 1)
+    coefficients = tf.reshape(colours[:, :-channels], [-1, functions.shape[-1], channels])
+    surfaces = tf.einsum("hwi,bic->bhwc", functions, coefficients)
     return tf.concat([masks, surfaces, tf.ones_like(surfaces) * colours[:, None, None, -channels:]], -1)
 
 
@@ -403,7 +413,9 @@ def make_step(networks, optimizers, settings, replicas=1):
         key_augment, key_dropout = loop.keys(seed, number)
         stack = augment.jitter_and_mirror(stack, key_augment, jitter)
         photograph, mask, inside = stack[..., :-2], tf.where(stack[..., -2:-1] > 0, 1.0, -1.0), stack[..., -1:]
-        condition = with_colours(mask, colours_of(photograph, inside)) if settings["colours"] else mask
+        condition = mask
+        if settings["colours"]:
+            condition = with_colours(mask, colours_of(photograph, inside, networks.has_view), networks.has_view)
         condition = with_noise(condition, key_dropout) if settings["noise"] else condition
         with tf.GradientTape(persistent=True) as tape:
             fake = generator([condition, key_dropout[None]], training=True)
