@@ -991,7 +991,7 @@ STAGE2 = {
     "l1": 10.0,
     "feature_matching": 0.0,
     "most_accurate": 1.0,
-    "colours": False,
+    "light": False,
     "noise": False,
     "grain": False,
 }

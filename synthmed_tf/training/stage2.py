@@ -67,7 +67,7 @@ class Stage2:
 def build(settings, channels):
     """Builds the preset's networks for photographs of `channels` channels."""
     size, preset = settings["image_size"], settings["preset"]
-    planes = 1 + 2 * channels * settings["colours"] + len(NOISE_SCALES) * settings["noise"]
+    planes = 1 + 2 * channels * settings["light"] + len(NOISE_SCALES) * settings["noise"]
     return Stage2(
         pix2pix.generator(size, planes, channels, preset),
         pix2pix.discriminator(size, in_channels=1, out_channels=channels, preset=preset),
@@ -105,7 +105,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         models = networks.generator, networks.discriminator
         optimizers = [make_optimizer(settings, rate, model) for rate, model in zip(rates, models, strict=True)]
     networks.has_view = real[0].field_of_view is not None
-    if settings["colours"]:
+    if settings["light"]:
         networks.colours = fit_colours(pairs, networks.has_view)
     step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
     wall = wall_of_warped(spaced(pairs, MEASURED), seed) if settings["warp"] else None
@@ -414,7 +414,7 @@ def make_step(networks, optimizers, settings, replicas=1):
         stack = augment.jitter_and_mirror(stack, key_augment, jitter)
         photograph, mask, inside = stack[..., :-2], tf.where(stack[..., -2:-1] > 0, 1.0, -1.0), stack[..., -1:]
         condition = mask
-        if settings["colours"]:
+        if settings["light"]:
             condition = with_colours(mask, colours_of(photograph, inside, networks.has_view), networks.has_view)
         condition = with_noise(condition, key_dropout) if settings["noise"] else condition
         with tf.GradientTape(persistent=True) as tape:
