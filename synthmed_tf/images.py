@@ -459,6 +459,19 @@ def pieces_of(mask):
     return labels, np.bincount(labels.ravel())[1:]
 
 
+def disc_is_right(mask):
+    """Whether the optic disc is in the right half: vessels are thickest where they leave it.
+
+    Args:
+      mask: [height, width, 1] in {0, 1}.
+    """
+    from scipy import ndimage
+
+    thickness = ndimage.distance_transform_edt(mask[..., 0]) ** 3
+    columns = np.arange(mask.shape[1]) - (mask.shape[1] - 1) / 2
+    return float((thickness.sum(0) * columns).sum()) > 0
+
+
 def area_to_length(masks):
     """Area over skeleton length of all masks together, in pixels: the mean thickness of vessels.
 

@@ -8,6 +8,7 @@ from scipy import ndimage
 from skimage.morphology import skeletonize
 
 from synthmed_tf import images
+from synthmed_tf.datasets import phantom
 from synthmed_tf.images import Box
 from synthmed_tf.sample import InputError
 
@@ -432,3 +433,13 @@ def test_the_wall_of_a_thickness():
 def test_the_wall_of_a_thickness_out_of_reach_is_the_nearest():
     fields = np.full([1, 8, 8, 1], -0.9)
     assert images.wall_of(lambda wall: fields > wall, 3.0) < -0.49
+
+
+def test_disc_is_right():
+    fork = np.zeros([64, 64, 1], np.uint8)
+    fork[30:34, 40:60] = fork[32, 4:40] = 1
+    assert images.disc_is_right(fork) and not images.disc_is_right(fork[:, ::-1])
+    assert not images.disc_is_right(np.zeros([64, 64, 1], np.uint8))
+    for index in range(8):
+        is_right = phantom.anatomy(index).disc[0] > phantom.CENTRE[0]
+        assert images.disc_is_right(phantom.fundus(index).mask) == is_right, index

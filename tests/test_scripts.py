@@ -201,6 +201,21 @@ def samples(folder):
 # ---------------------------------------------------------------- what comes out
 
 
+def test_each_module_can_be_imported_before_all_others():
+    program = (
+        "import importlib, pkgutil, sys\n"
+        "import synthmed_tf, tensorflow\n"
+        "for module in [*pkgutil.walk_packages(synthmed_tf.__path__, 'synthmed_tf.')]:\n"
+        "    for name in [name for name in sys.modules if name.startswith('synthmed_tf')]:\n"
+        "        del sys.modules[name]\n"
+        "    importlib.import_module(module.name)\n"
+        "    print(module.name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "synthmed_tf.training.stage1" in done.stdout.split()
+
+
 def test_three_commands_make_masks_pairs_and_a_report(original):
     out = original.out
     masks, pairs = samples(out / "stage1" / "masks"), samples(out / "synthetic")

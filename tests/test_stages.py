@@ -248,14 +248,6 @@ def test_samples_have_the_field_of_view_of_most_real_ones():
     assert calibration.common_view([Sample("a", mask=views[0])]) is None
 
 
-def test_disc_is_right():
-    assert stage1.disc_is_right(wedge()) and not stage1.disc_is_right(wedge()[:, ::-1])
-    assert not stage1.disc_is_right(np.zeros([64, 64, 1], np.uint8))
-    for index in range(8):
-        is_right = phantom.anatomy(index).disc[0] > phantom.CENTRE[0]
-        assert stage1.disc_is_right(phantom.fundus(index).mask) == is_right, index
-
-
 def test_fields_at_half_size_are_means_and_come_back():
     fields = RNG.normal(size=[2, 8, 6, 1]).astype(np.float32)
     halved = stage1.reduce(fields, 2)

@@ -376,25 +376,12 @@ def real_fields(real, settings):
             continue
         mask = sample.mask
         inside = np.ones_like(mask) if inside is None else inside
-        if settings["warp"] and sample.field_of_view is not None and disc_is_right(mask):
+        if settings["warp"] and sample.field_of_view is not None and images.disc_is_right(mask):
             mask, inside = mask[:, ::-1], inside[:, ::-1]
         scale = settings["field_scale"] * max(1, min(mask.shape[:2]) / 128)
         field = images.wall_and_centreline(mask, scale, scale / 2) if scale else mask * 2.0 - 1
         fields.append(np.concatenate([field, inside], -1, dtype=np.float32))
     return np.stack(fields)
-
-
-def disc_is_right(mask):
-    """Whether the optic disc is in the right half: vessels are thickest where they leave it.
-
-    Args:
-      mask: [height, width, 1] in {0, 1}.
-    """
-    from scipy import ndimage
-
-    thickness = ndimage.distance_transform_edt(mask[..., 0]) ** 3
-    columns = np.arange(mask.shape[1]) - (mask.shape[1] - 1) / 2
-    return float((thickness.sum(0) * columns).sum()) > 0
 
 
 class Rate(tf.keras.optimizers.schedules.LearningRateSchedule):

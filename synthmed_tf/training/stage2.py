@@ -12,7 +12,6 @@ from synthmed_tf.metrics import fidelity
 from synthmed_tf.networks import pix2pix
 from synthmed_tf.sample import spaced
 from synthmed_tf.training import loop
-from synthmed_tf.training.stage1 import disc_is_right
 
 GRID = 8  # pairs in a picture of samples
 MEASURED = 32  # synthetic and real photographs
@@ -265,7 +264,7 @@ def translate(networks, masks, seed):
     condition = np.where(masks, np.float32(1), np.float32(-1))
     if networks.colours is not None:
         colours = drawn_colours(*networks.colours, *seed)
-        if networks.has_view and disc_is_right(masks[0] > 0):
+        if networks.has_view and images.disc_is_right(masks[0] > 0):
             colours = mirrored(colours)
         condition = with_colours(condition, colours, networks.has_view)
     if networks.noise:
@@ -324,7 +323,7 @@ def fit_colours(pairs, has_view):
       (mean [7c], factor [7c, 7c]), or with 2c as in `colours_of`, the covariance being factor @ factor.T.
     """
     if has_view:
-        pairs = np.stack([pair[:, ::-1] if disc_is_right(pair[..., -3:-2] > 0) else pair for pair in pairs])
+        pairs = np.stack([pair[:, ::-1] if images.disc_is_right(pair[..., -3:-2] > 0) else pair for pair in pairs])
     photographs, inside = pairs[..., -1:] * (pairs[..., :-3] + 1) - 1, np.sign(pairs[..., -1:])
     known = colours_of(photographs, inside, has_view).numpy()
     spread = np.cov(known, rowvar=False) if len(known) > 1 else np.zeros([known.shape[1]] * 2)
