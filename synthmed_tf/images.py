@@ -119,24 +119,33 @@ def filled(photograph, inside):
       (the photograph filled; [height, width, 1] in [0, 1]: what share of its light passes the rim, 1 within and 0
       outside). The light of the one that passes the other is, but for colour, the photograph again.
     """
-    from scipy import ndimage
-
     if inside is None:
         return photograph, np.ones_like(photograph[..., :1])
-    within = ndimage.distance_transform_edt(np.pad(inside[..., 0], 1))[1:-1, 1:-1] > min(inside.shape[:2]) / RIM
-    if not within.any():
+    nearest = _nearest_within(inside[..., 0])
+    if nearest is None:
         return photograph, inside
-    found = photograph[tuple(ndimage.distance_transform_edt(~within, return_distances=False, return_indices=True))]
+    found = photograph[nearest]
     before, after = ((each + 1).mean(-1, keepdims=True) for each in (photograph, found))
     return found, inside * np.clip((before + DARKEST) / (after + DARKEST), DARKEST, 1)
+
+
+def _nearest_within(inside):
+    """Index arrays (rows, columns) of each pixel's nearest one within the rim of inside [height, width], or None."""
+    from scipy import ndimage
+
+    within = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1] > min(inside.shape) / RIM
+    if within.any():
+        return tuple(ndimage.distance_transform_edt(~within, return_distances=False, return_indices=True))
 
 
 def estimate_field_of_view(image):
     """Finds the bright disc of a fundus photograph against its dark surround.
 
     The convex hull of the largest region that is brighter than the corners of the frame: the disc, also where the frame
-    cuts it, is convex, and its dark rim, fovea and vessels do not break the hull. Measured Dice with the fields of view
-    that come with the sets: DRIVE 0.997 (worst 0.992), CHASE_DB1 0.993 (worst 0.975).
+    cuts it, is convex, and its dark rim, fovea and vessels do not break the hull. Of its rim, what has less than a third of
+    the light of the nearest pixels within is left out, or a small image would get too large a disc. Measured Dice with
+    the fields of view that come with the sets: DRIVE 0.997 (worst 0.995), CHASE_DB1 0.994 (worst 0.977); scaled to 128
+    pixels 0.997 (0.995) and 0.993 (0.976).
 
     Args:
       image: [height, width, channels] uint8 or uint16.
@@ -162,7 +171,12 @@ def estimate_field_of_view(image):
         return everything
     sizes = np.bincount(regions.ravel())
     sizes[0] = 0
-    hull = Image.fromarray(convex_hull_image(regions == sizes.argmax()).astype(np.uint8))
+    hull = convex_hull_image(regions == sizes.argmax())
+    nearest = _nearest_within(hull)
+    if nearest is not None:
+        lit = hull & (brightest - surround >= (smooth[nearest] - surround) / 3)
+        hull = convex_hull_image(lit, offset_coordinates=False)
+    hull = Image.fromarray(hull.astype(np.uint8))
     return np.array(hull.resize(image.shape[1::-1], Image.Resampling.NEAREST))[..., None]
 
 

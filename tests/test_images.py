@@ -297,6 +297,15 @@ def test_field_of_view_of_a_made_disc():
     assert dice(field[..., 0], disc) > 0.985
 
 
+@pytest.mark.parametrize("size", [64, 128, 256])
+def test_field_of_view_is_as_large_as_the_disc_at_any_size(size):
+    radius = 0.42 * size
+    y, x = np.mgrid[: 8 * size, : 8 * size] / 8 - size / 2 + 1 / 16
+    disc = Image.fromarray((np.hypot(y, x) < radius).astype(np.float32)).resize((size, size), Image.Resampling.BOX)
+    image = np.rint(np.array(disc)[..., None] * [180, 90, 40]).astype(np.uint8)
+    assert images.estimate_field_of_view(image).sum() == pytest.approx(np.pi * radius**2, rel=0.01)
+
+
 def test_frame_without_dark_surround_is_all_field_of_view():
     bright = np.random.default_rng(0).integers(100, 200, (60, 60, 3)).astype(np.uint8)
     for image in (bright, np.zeros_like(bright), np.full((4, 4, 1), 9, np.uint8)):

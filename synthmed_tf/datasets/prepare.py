@@ -18,7 +18,7 @@ from synthmed_tf.radiographs import hull_sheet
 from synthmed_tf.sample import InputError
 
 SHEET_IMAGES = 12  # radiographs whose lungs are drawn for a person to check
-VERSION = 1  # part of the folder's hash: raise it whenever the same raw files are prepared differently
+VERSION = 2  # part of the folder's hash: raise it whenever the same raw files are prepared differently
 
 
 def prepare(
