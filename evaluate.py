@@ -124,8 +124,8 @@ def main(settings):
             held_out = []
         against = {"real": real, "held_out": held_out, "benchmarks": benchmarks, "seed": settings["seed"]}
         if photographs:
-            options = {"skip_bad_files": settings["skip_bad_files"], "chest_xrays": settings["chest_xrays"]}
-            other = prepare(*photographs, size, out_dir=Path(settings["out_dir"]), **options)
+            how = {"skip_bad_files": settings["skip_bad_files"], "chest_xrays": settings["chest_xrays"]}
+            other = prepare(*photographs, size, out_dir=Path(settings["out_dir"]), **how)
             report["photographs"] = records.read_manifest(other)
             has_test = "test" in report["photographs"]["counts"]
             against["photographs"] = records.Records(other, "train"), records.Records(other, "test") if has_test else []

@@ -7,7 +7,7 @@ import pytest
 from skimage.feature import local_binary_pattern
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
-from synthmed_tf.metrics import classification
+from synthmed_tf.metrics import bootstrap, classification
 
 P2_TABLE_3 = [  # accuracy trained on real, on artificial images, drop in % as printed
     (0.96, 0.93, 3.12), (0.94, 0.87, 7.45), (0.90, 0.85, 5.56), (0.93, 0.86, 7.53),
@@ -60,7 +60,7 @@ def test_scores_of_what_does_not_fit(values, truth):
 def test_the_interval_of_an_accuracy_is_the_binomial_one():
     truth = np.zeros(400, int)
     values = np.eye(2)[(np.arange(400) % 4 == 0).astype(int)]  # three in four right
-    low, high = classification.interval(classification.bootstrap([values], truth, seed=0, draws=4000)["accuracy"])
+    low, high = bootstrap.interval(classification.bootstrapped([values], truth, seed=0, draws=4000)["accuracy"])
     half = 1.96 * np.sqrt(0.75 * 0.25 / 400)
     assert (low, high) == (pytest.approx(0.75 - half, abs=0.006), pytest.approx(0.75 + half, abs=0.006))
 
@@ -68,22 +68,22 @@ def test_the_interval_of_an_accuracy_is_the_binomial_one():
 def test_images_of_one_patient_are_drawn_together():
     """Ten alike images a patient tell no more than one: the interval is that of the patients."""
     values, truth = made(2, 40)
-    alone = classification.bootstrap([values], truth, seed=3)
-    repeated = classification.bootstrap(
+    alone = classification.bootstrapped([values], truth, seed=3)
+    repeated = classification.bootstrapped(
         [np.repeat(values, 10, 0)], np.repeat(truth, 10), np.repeat(np.arange(40), 10), seed=3
     )
     for metric in classification.METRICS:
         np.testing.assert_allclose(repeated[metric], alone[metric])
     names = [f"patient {index}" for index in np.repeat(np.arange(40), 10)]
-    named = classification.bootstrap([np.repeat(values, 10, 0)], np.repeat(truth, 10), names, seed=3)
+    named = classification.bootstrapped([np.repeat(values, 10, 0)], np.repeat(truth, 10), names, seed=3)
     assert np.std(named["accuracy"]) == pytest.approx(np.std(alone["accuracy"]), rel=0.1)
 
 
 def test_runs_are_averaged_draw_by_draw():
     values, truth = made(2)
     right, wrong = np.eye(2)[truth], np.eye(2)[1 - truth]
-    assert classification.interval(classification.bootstrap([right, wrong], truth)["accuracy"]) == [0.5, 0.5]
-    assert classification.interval(np.full(3, np.nan)) is None
+    assert bootstrap.interval(classification.bootstrapped([right, wrong], truth)["accuracy"]) == [0.5, 0.5]
+    assert bootstrap.interval(np.full(3, np.nan)) is None
 
 
 @pytest.mark.parametrize("real, synthetic, printed", P2_TABLE_3)

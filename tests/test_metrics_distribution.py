@@ -58,11 +58,11 @@ def test_real_vs_real_is_a_seeded_floor_below_another_set():
     rng = np.random.default_rng(3)
     images = [np.clip(rng.normal(100, 20, (32, 32, 3)), 0, 255).astype(np.uint8) for _ in range(11)]
     brighter = [np.clip(image + 60.0, 0, 255).astype(np.uint8) for image in images]
-    floor = distribution.real_vs_real(images, seed=4, repeats=6)
+    floor = distribution.real_vs_half(images, seed=4, repeats=6)
     assert (
         floor
-        == distribution.real_vs_real(images, seed=4, repeats=6)
-        != distribution.real_vs_real(images, seed=5, repeats=6)
+        == distribution.real_vs_half(images, seed=4, repeats=6)
+        != distribution.real_vs_half(images, seed=5, repeats=6)
     )
     real, other = distribution.intensity_histograms(images), distribution.intensity_histograms(brighter)
     for channel, values in floor.items():
@@ -72,8 +72,30 @@ def test_real_vs_real_is_a_seeded_floor_below_another_set():
         assert 0 < values["mean"] < 0.1 * distribution.kl_divergence(real[channel], other[channel])
 
 
+def test_as_many_images_of_the_same_kind_are_as_far_as_the_other_half():
+    """Images are of many brightnesses: ten of them differ from ten by chance, which a hundred do not."""
+    rng = np.random.default_rng(0)
+
+    def eyes(count):
+        return [
+            np.full((8, 8, 1), level, np.uint8) + rng.integers(0, 20, (8, 8, 1), dtype=np.uint8)
+            for level in rng.integers(60, 120, count)
+        ]
+
+    real, others = eyes(20), eyes(400)
+    floor, matched = (distribution.real_vs_half(real, others=o, repeats=40)["grey"]["mean"] for o in (None, others))
+    everything = distribution.kl_divergence(
+        *(distribution.intensity_histograms(each)["grey"] for each in (real, others))
+    )
+    assert matched == pytest.approx(floor, rel=0.25) and everything < 0.6 * floor
+    few = distribution.real_vs_half(real, others=others[:3], repeats=1)
+    assert few["grey"]["sd"] is None and few["grey"]["mean"] > floor
+    colour = [np.repeat(each, 3, -1) for each in others]
+    assert distribution.real_vs_half(real, others=colour).keys() == {"grey"}
+
+
 def test_real_vs_real_of_one_image_is_undefined():
-    floor = distribution.real_vs_real([np.zeros((4, 4, 1), np.uint8)])
+    floor = distribution.real_vs_half([np.zeros((4, 4, 1), np.uint8)])
     assert floor == {"grey": {"mean": None, "sd": None, "runs": []}}
 
 

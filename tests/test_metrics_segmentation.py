@@ -131,3 +131,34 @@ def test_twenty_drive_sized_images_take_less_than_six_seconds():
     start = time.process_time()
     segmentation.scores(predicted, masks, views, 0.5)
     assert time.process_time() - start < 6
+
+
+def test_counts_pool_to_the_f1_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    masks = [(rng.random([9, 7, 1]) < 0.4).astype(np.uint8) for _ in range(5)]
+    views = [(rng.random([9, 7, 1]) < 0.7).astype(np.uint8) for _ in range(4)] + [None]
+    probabilities = [rng.random([9, 7]).astype(np.float32) for _ in range(5)]
+    counted = segmentation.counts(probabilities, masks, views, 0.6)
+    for index in range(5):
+        seen = np.ones([9, 7], bool) if views[index] is None else views[index][..., 0] > 0
+        truth, found = masks[index][..., 0][seen], probabilities[index][seen] >= 0.6
+        (_, fp), (fn, tp) = sklearn.metrics.confusion_matrix(truth, found)
+        assert counted[index].tolist() == [tp, fp, fn]
+        assert segmentation.pooled_f1(counted[index : index + 1]) == pytest.approx(
+            sklearn.metrics.f1_score(truth, found)
+        )
+    whole = segmentation.scores(probabilities, masks, views, 0.6)["f1"]["fov_pooled"]
+    assert segmentation.pooled_f1(counted) == pytest.approx(whole)
+    assert np.isnan(segmentation.pooled_f1(np.zeros([3, 3])))
+
+
+def test_bootstrap_of_f1_by_hand():
+    """Of two images, one all right and one all wrong, a quarter of the draws is all right and a quarter all wrong."""
+    right, wrong = [4, 0, 0], [0, 3, 1]
+    drawn = segmentation.bootstrapped([[right, wrong]], seed=1)
+    values, counts = np.unique(drawn.round(9), return_counts=True)
+    assert values == pytest.approx([0, 8 / 12, 1])
+    assert counts / len(drawn) == pytest.approx([0.25, 0.5, 0.25], abs=0.05)
+    assert set(segmentation.bootstrapped([[right, wrong]], ["a", "a"])) == {8 / 12}
+    of_two = segmentation.bootstrapped([[right, wrong], [wrong, wrong]], seed=1)
+    assert of_two == pytest.approx(drawn / 2)

@@ -97,7 +97,8 @@ def made_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
         "distribution": {
             "kl_intensity": {
                 "synthetic_vs_real": {c: distribution.kl_divergence(histograms["real"][c], histograms["synthetic"][c]) for c in histograms["real"]},
-                "real_vs_real": distribution.real_vs_real([s.image for s in train]),
+                "real_vs_real": distribution.real_vs_half([s.image for s in train]),
+                "synthetic_vs_half": distribution.real_vs_half([s.image for s in train], others=[s.image for s in synthetic]),
             },
             "histograms": histograms,
             "smoothing": distribution.SMOOTHING,
@@ -246,7 +247,7 @@ def test_what_is_missing_is_said_in_words(made):
 def set_of_numbers(value):
     """The sections of one set in which every number is `value` and every floor 0.5."""
     entry, floor = {"mean": value, "sd": 0.01, "runs": [value]}, spread([0.5])
-    kl = {"synthetic_vs_real": {"grey": value}, "real_vs_real": {"grey": floor}}
+    kl = {"synthetic_vs_real": {"grey": 9}, "synthetic_vs_half": {"grey": entry}, "real_vs_real": {"grey": floor}}
     figures = {metric: {"synthetic_vs_real": entry, "real_vs_real": floor} for metric in fidelity.METRICS}
     return {
         "distribution": {"kl_intensity": kl},
@@ -271,15 +272,16 @@ def test_better_goes_by_the_direction_of_each_number():
         assert (direction, verdict) == (("higher", "better") if name in higher else ("lower", "worse"))
         assert (ours["mean"], theirs["mean"]) == (0.6, 0.4)
     lines = " ".join(table.text(report).split())
-    assert (
-        "synthetic set better on 6 of 9 shared numbers; not better: KL of intensities, grey 0.6 (baseline 0.4),"
-        in lines
-    )
+    assert "synthetic set better on 6 of 9 shared numbers; worse: KL of intensities, grey 0.6 (baseline 0.4)," in lines
     turned = report["baseline"] | {"baseline": set_of_numbers(0.6) | {"synthetic": None}}
     assert all((row[-1] == "worse") == (row[0] in higher) for row in table.shared(turned))
     same = set_of_numbers(0.6) | {"baseline": {"synthetic": None} | set_of_numbers(0.6)}
     assert {row[-1] for row in table.shared(same)} == {"equal"}
     assert "better on 0 of 9" in table.text(same)
+    near = set_of_numbers(0.6) | {"baseline": {"synthetic": None} | set_of_numbers(0.609)}
+    verdicts = {row[0]: row[-1] for row in table.shared(near)}
+    assert verdicts["KID of photographs"] == verdicts["KL of intensities, grey"] == "equal"  # their sd is 0.01
+    assert verdicts["distance of shapes, end points"] == "better"  # which has none
 
 
 def test_numbers_that_one_set_lacks_are_not_compared():
@@ -495,7 +497,7 @@ def classified(tmp_path, classes=("normal", "tumour"), repeats=2):
             "seconds": {},
         },
         "distribution": {
-            "kl_intensity": {"synthetic_vs_real": {"grey": 0.1}, "real_vs_real": distribution.real_vs_real(images)},
+            "kl_intensity": {"synthetic_vs_real": {"grey": 0.1}, "real_vs_real": distribution.real_vs_half(images)},
             "histograms": {key: {"grey": [1] * 256} for key in ("real", "synthetic")}, "smoothing": distribution.SMOOTHING,
         },
     }  # fmt: skip

@@ -27,7 +27,7 @@ import tensorflow as tf
 from PIL import Image
 from test_datasets_photographs import make_idrid
 
-from synthmed_tf import flags, records, synthesis
+from synthmed_tf import datasets, flags, records, synthesis
 from synthmed_tf.networks import flow
 from synthmed_tf.networks.unet import unet
 from synthmed_tf.training import calibration, loop, segmenter, stage1, stage2
@@ -356,8 +356,12 @@ def test_photographs_without_masks_get_theirs_from_a_segmenter(trained, tmp_path
     assert manifest["real"]["name"] == "eyes" and manifest["photographs"]["name"] == "idrid"
     assert not any(b"IDRiD_0" in content for content in contents(trained.out / "synthetic").values())
     assert "already done" in succeeded("train_stage2", *command)
+    load, loaded = datasets.load, []
+    monkeypatch.setattr(datasets, "load", lambda *given, **how: loaded.append((given[0], how)) or load(*given, **how))
     assert "F1" in succeeded("evaluate", f"--synthetic_dir={trained.out}", "--unet_steps=2", "--repeats=1")
     report = json.loads((trained.out / "report" / "report.json").read_text())
+    how = loaded[-1][1]  # the test images' split is that of stage 1's real set, not that of the photographs
+    assert loaded[-1][0] == report["real"]["data"] and {"holdout", "labels"} < how.keys()
     assert report["real"]["name"] == "eyes" and report["photographs"]["name"] == "idrid"
     brightness = np.concatenate([p.image[p.field_of_view[..., 0] > 0].mean(-1) for p in annotated])
     counts = np.array(report["distribution"]["histograms"]["real"]["grey"])

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from synthmed_tf import records
 from synthmed_tf.datasets import study_groups
-from synthmed_tf.metrics import classification
+from synthmed_tf.metrics import bootstrap, classification
 from synthmed_tf.sample import InputError
 from synthmed_tf.training import classical, classifier
 
@@ -258,17 +258,16 @@ def _compare(arms, truth, groups, seed):
     """
     found, drawn = {}, {}
     for arm, runs in arms.items():
-        drawn[arm] = classification.bootstrap(runs, truth, groups, seed)
+        drawn[arm] = classification.bootstrapped(runs, truth, groups, seed)
         each = [classification.scores(values, truth) for values in runs]
         found[arm] = {
-            metric: _summary([scores[metric] for scores in each])
-            | {"interval": classification.interval(drawn[arm][metric])}
+            metric: _summary([scores[metric] for scores in each]) | {"interval": bootstrap.interval(drawn[arm][metric])}
             for metric in classification.METRICS
         }
     drop = classification.relative_drop(*(found[arm]["accuracy"]["mean"] for arm in ("real", "synthetic")))
     drops = classification.relative_drop(*(drawn[arm]["accuracy"] for arm in ("real", "synthetic")))
     found["relative_drop"] = float(drop) if np.isfinite(drop) else None
-    return found | {"relative_drop_interval": classification.interval(drops)}
+    return found | {"relative_drop_interval": bootstrap.interval(drops)}
 
 
 def _summary(runs):

@@ -9,7 +9,7 @@ from synthmed_tf.metrics import distribution, fidelity
 
 def intensity(real, synthetic, seed=0):
     """The "distribution" part of report.json:
-    KL(real || synthetic) a channel, the same between random halves of the real set.
+    KL(real || synthetic) a channel, and of a random half of the real set to the other one and to as many synthetic images.
 
     Args:
       real, synthetic: sequences of Samples with an image; inside their fields of view where they have one.
@@ -27,7 +27,10 @@ def intensity(real, synthetic, seed=0):
                 channel: distribution.kl_divergence(histograms["real"][channel], histograms["synthetic"][channel])
                 for channel in sorted(shared)
             },
-            "real_vs_real": distribution.real_vs_real(real_images, real_views, seed=seed),
+            "real_vs_real": distribution.real_vs_half(real_images, real_views, seed=seed),
+            "synthetic_vs_half": distribution.real_vs_half(
+                real_images, real_views, others=images, other_views=views, seed=seed
+            ),
         },
         "histograms": {
             name: {key: counts.tolist() for key, counts in each.items()} for name, each in histograms.items()

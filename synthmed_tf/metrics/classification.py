@@ -7,13 +7,12 @@ import numpy as np
 from joblib import Parallel, delayed
 from skimage.feature import local_binary_pattern
 
+from synthmed_tf.metrics import bootstrap
 from synthmed_tf.metrics.distribution import LUMA
 
 METRICS = ("accuracy", "balanced_accuracy", "auc")
 RADII = (2, 3, 4)  # P2 § 3.2, pixels
 NEIGHBOURS = 8  # a pixel of radius: P = 8 R, so that the neighbours lie as densely on each circle
-DRAWS = 1000  # of the bootstrap
-LEVEL = 0.95  # of its intervals
 
 
 def scores(values, truth, weights=None):
@@ -62,34 +61,20 @@ def _auc(values, positive, weights):
     return (positives * (below + negatives / 2)).sum(1) / (positives.sum(1) * negatives.sum(1))
 
 
-def bootstrap(runs, truth, groups=None, seed=0, draws=DRAWS):
-    """Mean score of several classifiers on images drawn with replacement (Efron 1979).
-
-    Images of one group are drawn together: those of one patient are alike, and drawn one by one they would make an
-    interval too narrow. The same seed and truth give the same draws, so that the scores of other classifiers can be set
-    against these.
+def bootstrapped(runs, truth, groups=None, seed=0, draws=bootstrap.DRAWS):
+    """Mean score of several classifiers on images drawn with replacement, patients or slides as one.
 
     Args:
       runs: list of [images, classes], as for `scores`.
       truth: [images] int.
-      groups: [images] patient or slide; None: each image is its own.
-      seed: of the draws.
-      draws: how many.
+      groups, seed, draws: see `bootstrap.weights`.
 
     Returns:
       {metric: [draws]}, NaN where a draw lacks a class that the score needs.
     """
-    of_image = np.unique(np.arange(len(truth)) if groups is None else groups, return_inverse=True)[1]
-    count = of_image.max() + 1
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), draws)[:, of_image]
+    drawn = bootstrap.weights(len(truth), groups, seed, draws)
     found = [scores(values, truth, drawn) for values in runs]
     return {metric: np.mean([each[metric] for each in found], 0) for metric in METRICS}
-
-
-def interval(drawn):
-    """Percentile interval at LEVEL of the numbers that `bootstrap` drew: [low, high], None where all are undefined."""
-    known = drawn[np.isfinite(drawn)]
-    return np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist() if len(known) else None
 
 
 def relative_drop(real, synthetic):

@@ -54,11 +54,15 @@ def kl_divergence(p, q, smoothing=SMOOTHING):
     return float(np.sum(p * np.log(p / q)))
 
 
-def real_vs_real(images, fields_of_view=None, *, seed=0, repeats=10, smoothing=SMOOTHING):
-    """The floor of the divergence: KL between two random halves of the same set (P1 section 10), repeated.
+def real_vs_half(
+    images, fields_of_view=None, *, others=None, other_views=None, seed=0, repeats=10, smoothing=SMOOTHING
+):
+    """KL between random halves of a set (P1 section 10), repeated: the floor of the divergence. Or between a half and
+    as many images of another set, to be set beside that floor: fewer images diverge more, whatever they show.
 
     Args:
       images, fields_of_view: as for `intensity_histograms`.
+      others, other_views: another set, of which random images take the place of the second half; None: the floor.
       seed: of the random halves.
       repeats: number of random splits into halves; each image is in one half.
 
@@ -67,12 +71,17 @@ def real_vs_real(images, fields_of_view=None, *, seed=0, repeats=10, smoothing=S
       fewer than two images there are no halves: mean and sd are None and runs is empty.
     """
     each = _each_histogram(images, fields_of_view)
+    other = None if others is None else _each_histogram(others, other_views)
+    channels = each[0].keys() & (other or each)[0].keys()
     rng = np.random.default_rng(seed)
-    runs = {channel: [] for channel in each[0]}
+    runs = {channel: [] for channel in sorted(channels)}
     for _ in range(repeats if len(each) > 1 else 0):
         order = rng.permutation(len(each))
-        first = _total([each[index] for index in order[: len(each) // 2]])
-        second = _total([each[index] for index in order[len(each) // 2 :]])
+        first = [each[index] for index in order[: len(each) // 2]]
+        second = [each[index] for index in order[len(each) // 2 :]]
+        if other is not None:
+            second = [other[index] for index in rng.permutation(len(other))[: len(first)]]
+        first, second = _total(first), _total(second)
         for channel, values in runs.items():
             values.append(kl_divergence(first[channel], second[channel], smoothing))
     return {

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.transform import resize_local_mean
 
-from synthmed_tf.metrics import classification
+from synthmed_tf.metrics import bootstrap, classification
 from synthmed_tf.metrics.copies import SYMMETRIES, transform
 from synthmed_tf.metrics.distribution import LUMA
 
@@ -152,8 +152,8 @@ def membership(to_training, to_held_out, groups=None, seed=0):
     values = np.concatenate([to_training.max(0), to_held_out.max(0)])
     truth = np.repeat([1, 0], [to_training.shape[1], to_held_out.shape[1]])
     both = np.stack([-values, values], 1)
-    drawn = classification.bootstrap([both], truth, groups, seed)
-    return {"mean": float(classification.scores(both, truth)["auc"]), "interval": classification.interval(drawn["auc"])}
+    drawn = classification.bootstrapped([both], truth, groups, seed)
+    return {"mean": float(classification.scores(both, truth)["auc"]), "interval": bootstrap.interval(drawn["auc"])}
 
 
 def planted(images, fields_of_view, seed=0):

@@ -8,6 +8,8 @@ Conventions (the literature mixes them, so every number names its own):
 
 import numpy as np
 
+from synthmed_tf.metrics import bootstrap
+
 METRICS = ("f1", "f1_macro", "auc_roc", "auc_pr", "sensitivity", "specificity", "accuracy")
 CONVENTIONS = ("fov_pooled", "fov_per_image", "whole_image")
 
@@ -70,6 +72,42 @@ def best_threshold(probabilities, masks, fields_of_view):
     values, true_positives, false_positives = _cumulative_counts(predicted, mask)
     f1 = 2 * true_positives / (true_positives + false_positives + true_positives[-1])
     return float(values[np.argmax(f1)])
+
+
+def counts(probabilities, masks, fields_of_view, threshold):
+    """True positives, false positives and false negatives of each image, inside the field of view.
+
+    Args, raises: as for `scores`.
+
+    Returns:
+      [images, 3] int.
+    """
+    found = []
+    for predicted, mask, seen in _flatten(probabilities, masks, fields_of_view):
+        positive = (predicted if predicted.dtype == bool else predicted >= threshold) & seen
+        found.append([(positive & mask).sum(), (positive & ~mask).sum(), (~positive & mask & seen).sum()])
+    return np.array(found)
+
+
+def pooled_f1(counted):
+    """F1 of all images as one pool from [..., images, 3] counts: [...], NaN where it is undefined."""
+    tp, fp, fn = np.moveaxis(np.sum(counted, -2), -1, 0)
+    with np.errstate(invalid="ignore"):  # 0 / 0
+        return 2 * tp / (2 * tp + fp + fn)
+
+
+def bootstrapped(runs, groups=None, seed=0):
+    """Mean pooled F1 of several trainings on test images drawn with replacement, those of a patient as one.
+
+    Args:
+      runs: [trainings, images, 3] from `counts`.
+      groups, seed: see `bootstrap.weights`.
+
+    Returns:
+      [draws], NaN where a draw has no vessel in mask and prediction.
+    """
+    drawn = bootstrap.weights(np.shape(runs)[1], groups, seed)
+    return np.mean([pooled_f1(drawn[..., None] * run) for run in np.asarray(runs)], 0)
 
 
 def _score_pixels(predicted, mask, threshold):

@@ -282,6 +282,8 @@ def _context(report, drawn):
         "provenance": words.provenance(report, shown),
         "duration": words.duration(report.get("wall_seconds")),
         "p1_f1": table.P1_F1,
+        "measured": table.measured,
+        "macro_ratio": None if "unavailable" in segmentation else table.macro_ratio(segmentation),
         "p1_kl": table.P1_KL,
         "number": table.number,
     }

@@ -243,6 +243,8 @@ def faithful(distribution, morphology, painted_after=None):
         if floor.get("mean") is None
         else f"two random halves of the real images differ by {table.mean_sd(floor, '.2g', '±')}"
     )
+    if matched := kl.get("synthetic_vs_half", {}).get("grey"):
+        halves += f", a half of them and as many synthetic ones by {table.mean_sd(matched, '.2g', '±')}"
     return (
         f"The grey levels of the synthetic images differ from those of the real ones{f' of {painted_after}' if painted_after else ''} by a KL divergence of "
         f"{table.number(ours, '.3g')} (0 would be the same distribution); {halves}. {shapes(morphology) or ''}".rstrip()
@@ -452,7 +454,11 @@ def kl_rows(distribution):
     kl = distribution["kl_intensity"]
     ours = kl["synthetic_vs_real"]
     return [
-        (channel, table.number(ours[channel], ".3g"), table.mean_sd(kl["real_vs_real"].get(channel), ".2g", "±"))
+        (
+            channel,
+            table.number(ours[channel], ".3g"),
+            *(table.mean_sd(kl.get(of, {}).get(channel), ".2g", "±") for of in ("synthetic_vs_half", "real_vs_real")),
+        )
         for channel in ("grey", "red", "green", "blue")
         if channel in ours
     ]
@@ -491,9 +497,10 @@ def beside(report):
     if not report.get("baseline"):
         return None
     rows = table.shared(report)
-    better = sum(row[-1] == "better" for row in rows)
+    better, equal = (sum(row[-1] == judged for row in rows) for judged in ("better", "equal"))
     verdict = (
-        f"The synthetic set is better than the baseline on {better} of the {len(rows)} numbers that both have."
+        f"The synthetic set is better than the baseline on {better} of the {len(rows)} numbers that both have"
+        f"{f', and no further from it than their spread on {equal}' if equal else ''}."
         if rows
         else "There is no number that both have; run evaluate.py with --benchmarks=distribution,fidelity."
     )
