@@ -642,10 +642,23 @@ def _two_levels(pixels, where):
 
 
 def write_json(path, value):
-    """Writes JSON so that the file is either the old one or the new one, never half of it."""
+    """Writes JSON as `replace_text` does."""
+    replace_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def replace_text(path, text):
+    """Writes text so that the file is either the old one or the new one, never half of it.
+
+    Raises:
+      InputError: for one, the disk is full.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        with _disk_errors(path):
+            _write_text(temporary, text)
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def sha256(path, sync=False):

@@ -1,3 +1,4 @@
+import errno
 import functools
 import json
 import os
@@ -105,6 +106,39 @@ def test_a_killed_run_goes_on_from_its_newest_checkpoint_and_cuts_the_log_back(t
     again = Run(tmp_path)
     again.fit(14)
     assert again.seen == list(range(8, 14)) and logged(tmp_path) == [10, 14]
+
+
+@pytest.mark.parametrize("damage", [b"\x00\x00\n", b'{"step": 8, "dis', b'{"step": \xff\n'])
+def test_a_damaged_line_of_the_log_costs_no_more_than_that_line(tmp_path, damage):
+    run = Run(tmp_path)
+    run.fit(8, measure=lambda: ({"distance": 1.0}, ""), sampler=run.model)
+    with open(tmp_path / "metrics.jsonl", "ab") as file:
+        file.write(damage)
+    assert loop.restore_sampler(tmp_path, run.model)[0] == 8
+    Run(tmp_path).fit(10)
+    assert logged(tmp_path) == [4, 8, 10]
+
+
+def test_a_log_is_cut_back_whole_or_not_at_all(tmp_path, monkeypatch):
+    Run(tmp_path).fit(4)
+    log = tmp_path / "metrics.jsonl"
+    before = log.stat()
+    Run(tmp_path).fit(4)
+    assert (log.stat().st_ino, log.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)  # nothing had to go
+    with open(log, "a") as file:
+        file.write('{"step": 5, "loss": 1.0}\n')
+    content = log.read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(InputError, match="metrics.jsonl: could not be written .No space left on device"):
+            Run(tmp_path).fit(6)
+    assert log.read_bytes() == content and not list(tmp_path.glob("*.tmp"))
+    Run(tmp_path).fit(6)
+    assert logged(tmp_path) == [4, 6]
 
 
 def test_a_finished_run_does_nothing_and_a_longer_one_goes_on(tmp_path):

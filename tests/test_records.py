@@ -705,8 +705,9 @@ def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError):
+    with pytest.raises(InputError, match="a.json: could not be written .No space left on device"):
         records.write_json(path, {"a": "new"})
+    assert [each.name for each in tmp_path.iterdir()] == ["a.json"]
     assert json.loads(path.read_text(encoding="utf-8")) == {"a": "ü", "b": [1, 2]}
     with pytest.raises(TypeError):
         records.write_json(path, {"a": object()})

@@ -299,8 +299,16 @@ def _choice(measured, close):
 def _measured(folder):
     """{step: its line of metrics.jsonl} of the weights that are kept."""
     kept = {int(path.stem.rsplit("-", 1)[1]) for path in (folder / "samplers").glob("ckpt-*.index")}
-    lines = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    return {line["step"]: line for line in lines if line["step"] in kept and "distance" in line}
+    return {line["step"]: line for line in _logged(folder) if line["step"] in kept and "distance" in line}
+
+
+def _logged(folder):
+    """The lines of metrics.jsonl, but those that are damaged."""
+    lines, path = [], folder / "metrics.jsonl"
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            lines.append(json.loads(line))
+    return lines
 
 
 def _forget_samplers(folder, close):
@@ -406,22 +414,20 @@ class _Interruption:
 
 
 class _Log:
-    """metrics.jsonl and TensorBoard events, cut back to the step that a run goes on from."""
+    """metrics.jsonl, cut back to the step that a run goes on from, and TensorBoard events, which are not."""
 
     def __init__(self, folder, start):
         self.path = folder / "metrics.jsonl"
-        self.lines = []
         self.folder = folder
-        if self.path.exists():
-            old = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in old if line.endswith("\n") and json.loads(line)["step"] <= start]
-            self.path.write_text("".join(kept), encoding="utf-8")
+        self.text = "".join(json.dumps(line) + "\n" for line in _logged(folder) if line["step"] <= start)
+        if self.path.exists() and self.path.read_text(encoding="utf-8", errors="replace") != self.text:
+            records.replace_text(self.path, self.text)
         self.events = tf.summary.create_file_writer(str(folder / "events"))
 
     def add(self, step, values, always):
         if step % 10 and not always:
             return
-        self.lines.append(json.dumps({"step": step, **{key: round(value, 6) for key, value in values.items()}}) + "\n")
+        self.text += json.dumps({"step": step, **{key: round(value, 6) for key, value in values.items()}}) + "\n"
         with self.events.as_default(step):
             for key, value in values.items():
                 tf.summary.scalar(key, value)
@@ -435,9 +441,7 @@ class _Log:
             tf.summary.image("samples", image[None])
 
     def flush(self):
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.writelines(self.lines)
-        self.lines = []
+        records.replace_text(self.path, self.text)
         self.events.flush()
 
 
