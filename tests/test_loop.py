@@ -377,21 +377,44 @@ def test_a_run_whose_list_of_checkpoints_is_lost_goes_on_from_the_newest(tmp_pat
     assert again.seen == [12, 13, 14, 15] and "ckpt-16.index" in checkpoints(tmp_path)
 
 
-def test_full_disk_while_saving_is_one_line_and_the_last_checkpoint_stays(tmp_path, monkeypatch):
-    Run(tmp_path).fit(4)
+@pytest.mark.parametrize("damage", ["truncated", "index", "missing", "other model"])
+def test_damaged_weights_to_sample_with_are_said(tmp_path, damage):
+    run = Run(tmp_path)
+    run.fit(4, measure=lambda: ({"distance": 1.0}, ""), sampler=run.model)
+    data, index = (tmp_path / "samplers" / f"ckpt-4.{end}" for end in ("data-00000-of-00001", "index"))
+    if damage == "truncated":
+        data.write_bytes(data.read_bytes()[:-8])
+    elif damage == "index":
+        index.write_bytes(b"not an index")
+    elif damage == "missing":
+        data.unlink()
+    other = Run(tmp_path, units=3 if damage == "other model" else 2)
+    with pytest.raises(
+        InputError, match=r"samplers/ckpt-4: not a .* or damaged \(.*--checkpoint, or --overwrite"
+    ) as caught:
+        loop.restore_sampler(tmp_path, other.model)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", ["checkpoints", "samplers"])
+def test_full_disk_while_saving_is_one_line_and_the_last_checkpoint_stays(tmp_path, monkeypatch, what):
+    run = Run(tmp_path)
+    run.fit(4, measure=lambda: ({"distance": 1.0}, ""), sampler=run.model)
     monkeypatch.setattr(loop, "tqdm", lambda **options: tqdm(**options, disable=True))  # its output is a file here
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = sorted((tmp_path / "checkpoints").iterdir())
+    before = sorted((tmp_path / what).iterdir())
     run = Run(tmp_path)
     run.before = lambda index: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1])) if index == 7 else None
+    options = {"measure": lambda: ({"distance": 1.0}, ""), "sampler": tf.keras.Sequential([tf.keras.layers.Dense(300)])}
+    options["sampler"].build([None, 3])
     try:
         with pytest.raises(InputError) as caught:
-            run.fit(12)
+            run.fit(12, **(options if what == "samplers" else {}))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     message = str(caught.value)
-    assert str(tmp_path / "checkpoints") in message and "File too large" in message and "step 4 is kept" in message
-    assert "\n" not in message and sorted((tmp_path / "checkpoints").iterdir()) == before
+    assert str(tmp_path / what) in message and "File too large" in message and "step 4 is kept" in message
+    assert "\n" not in message and sorted((tmp_path / what).iterdir()) == before
     again = Run(tmp_path)
     again.fit(5)
     assert again.seen == [4]

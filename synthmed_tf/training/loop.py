@@ -191,7 +191,9 @@ def fit(
     checkpoint = tf.train.Checkpoint(step=counter, **state)
     _mend_list(folder / "checkpoints")
     manager = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=2)
-    _restore(checkpoint, manager, folder)
+    if manager.latest_checkpoint:
+        with _restored(manager.latest_checkpoint, f"--overwrite starts {folder} again"):
+            checkpoint.restore(manager.latest_checkpoint).assert_consumed()
     start = int(counter)
     log = _Log(folder, start)
     clock = folder / "seconds.json"
@@ -230,7 +232,9 @@ def fit(
             if measure and looks:
                 measured, warning = measure()
                 if "distance" in measured:
-                    tf.train.Checkpoint(model=sampler).write(str(folder / "samplers" / f"ckpt-{index + 1}"))
+                    prefix = folder / "samplers" / f"ckpt-{index + 1}"
+                    with _saved(prefix, manager):
+                        tf.train.Checkpoint(model=sampler).write(str(prefix))
             if grid and looks:
                 log.picture(index + 1, grid())
             log.add(index + 1, losses | measured, always=done or bool(measured))
@@ -242,7 +246,8 @@ def fit(
                         f"{folder}: step {index + 1}: weights are not finite; {_REMEDY.format(_step_of(manager))}"
                     )
                 log.flush()
-                _save(manager, index + 1, folder)
+                with _saved(folder / "checkpoints" / f"ckpt-{index + 1}", manager):
+                    manager.save(checkpoint_number=index + 1)
                 _forget_samplers(folder, close)
                 records.write_json(clock, round(time.monotonic() - began, 1))
             if interruption.signal:
@@ -266,7 +271,7 @@ def restore_sampler(folder, sampler, which="best", close=CLOSE):
       (step, prefix of the checkpoint).
 
     Raises:
-      InputError: no weights were kept at that step, the message names the steps; or none at all.
+      InputError: no weights were kept at that step, the message names the steps; or none at all; or they are damaged.
     """
     measured = _measured(folder)
     if not measured:  # a run of an earlier version
@@ -278,7 +283,8 @@ def restore_sampler(folder, sampler, which="best", close=CLOSE):
             "give one of those, best or last"
         )
     prefix = str(folder / "samplers" / f"ckpt-{int(step)}")
-    tf.train.Checkpoint(model=sampler).read(prefix).assert_existing_objects_matched()
+    with _restored(prefix, f"give another --checkpoint, or --overwrite starts {folder} again"):
+        tf.train.Checkpoint(model=sampler).read(prefix).assert_existing_objects_matched()
     return int(step), prefix
 
 
@@ -356,29 +362,27 @@ def _mend_list(folder):
         tf.compat.v1.train.update_checkpoint_state(str(folder), found[-1].stem)
 
 
-def _save(manager, number, folder):
+@contextlib.contextmanager
+def _saved(prefix, manager):
     kept = _step_of(manager)
     try:
-        manager.save(checkpoint_number=number)
+        yield
     except tf.errors.OpError as error:  # for one: the disk is full
-        for left in (folder / "checkpoints").glob(f"ckpt-{number}[._]*"):
+        for left in prefix.parent.glob(f"{prefix.name}[._]*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         raise InputError(
-            f"{folder / 'checkpoints'}: could not be written ({' '.join(error.message.split())[:300]}); the checkpoint of step "
+            f"{prefix.parent}: could not be written ({' '.join(error.message.split())[:300]}); the checkpoint of step "
             f"{kept} is kept: free space on the disk and run the same command again"
         ) from None
 
 
-def _restore(checkpoint, manager, folder):
-    if not manager.latest_checkpoint:
-        return
+@contextlib.contextmanager
+def _restored(prefix, remedy):
     try:
-        checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+        yield
     except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:  # IndexError: a truncated file
         reason = str(error).strip().splitlines()[0][:200]
-        raise InputError(
-            f"{manager.latest_checkpoint}: not a checkpoint of this model, or damaged ({reason}); --overwrite starts {folder} again"
-        ) from None
+        raise InputError(f"{prefix}: not a checkpoint of this model, or damaged ({reason}); {remedy}") from None
 
 
 def _step_of(manager):
