@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -464,6 +465,36 @@ def test_overwrite_clears_the_folder(tmp_path):
     (tmp_path / "checkpoints" / "ckpt-1.index").write_text("")
     (tmp_path / "metrics.jsonl").write_text("")
     assert claimed(tmp_path, overwrite=True, seed=2)["seed"] == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "flags.json"]
+
+
+def test_an_overwrite_that_was_stopped_can_be_done_again(tmp_path, monkeypatch):
+    claimed(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("")
+    entries, unlink = sorted(tmp_path.iterdir()), Path.unlink
+
+    def killed(path):
+        if path.name == "metrics.jsonl":
+            raise KeyboardInterrupt
+        unlink(path)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "iterdir", lambda _: iter(entries))
+        patch.setattr(Path, "unlink", killed)
+        claimed(tmp_path, overwrite=True)
+    assert claimed(tmp_path, overwrite=True, seed=2)["seed"] == 2
+
+
+def test_a_claim_that_was_stopped_or_found_the_disk_full_can_be_made_again(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(InputError, match="flags.json: could not be written .No space left on device"):
+            claimed(tmp_path)
+    (tmp_path / "flags.json.4711.tmp").write_text("{")  # as a kill leaves it
+    claimed(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "flags.json"]
 
 

@@ -95,13 +95,15 @@ def claim(folder, settings, overwrite=False):
         kept = folder / "flags.json"
         new = {key: value for key, value in settings.items() if key not in ("given", "overwrite", "dry_run")}
         new = json.loads(json.dumps(new))
+        for left in folder.glob("flags.json.*.tmp"):  # of a claim that was killed
+            left.unlink()
         others = [entry for entry in folder.iterdir() if entry.name != ".lock"]
         if others and not kept.exists():
             raise InputError(
                 f"{folder} holds files that are not of a run of this program; move them, or give another folder"
             )
         if overwrite:
-            for entry in others:
+            for entry in sorted(others, key=lambda entry: entry == kept):  # last what says whose the folder is
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         if kept.exists():
             try:
