@@ -255,6 +255,29 @@ def test_weights_that_copy_are_the_best_only_where_all_do(tmp_path, monkeypatch,
     assert loop.restore_sampler(tmp_path, sampler, "last")[0] == 10
 
 
+def test_a_run_that_went_on_chooses_as_one_that_was_as_long_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_EVERY", 2)
+    monkeypatch.setattr(loop, "GRID_EVERY", 2)
+    monkeypatch.setattr(loop, "SAMPLERS_KEPT", 1)
+    distances = {2: 0.3, 4: 0.9, 5: 0.1, 6: 0.5, 8: 0.8, 9: 0.4}
+    for lengths, best in (([5], 5), ([5, 9], 2), ([9], 2)):
+        folder = tmp_path / "-".join(map(str, lengths))
+        for steps in lengths:
+            run = Run(folder)
+            measure = lambda run=run: ({"distance": distances[run.seen[-1] + 1]}, "")  # noqa: E731
+            run.fit(steps, measure=measure, sampler=run.model)
+        assert loop.restore_sampler(folder, run.model)[0] == best
+
+
+@pytest.mark.parametrize("masks, best", [({"masks": 1}, 8), ({"masks": 2}, 4), ({}, 4)])  # old lines do not say
+def test_distances_to_other_masks_do_not_count(tmp_path, masks, best):
+    for steps, measured in ((4, {"distance": 0.3, **masks}), (8, {"distance": 0.9, "masks": 2})):
+        run = Run(tmp_path)
+        run.fit(steps, measure=lambda measured=measured: (measured, ""), sampler=run.model)
+    assert loop.restore_sampler(tmp_path, run.model)[0] == best
+    assert loop.restore_sampler(tmp_path, run.model, "4")[0] == 4
+
+
 def test_a_run_that_kept_no_weights_to_sample_with_says_so(tmp_path):
     run = Run(tmp_path)
     run.fit(4)

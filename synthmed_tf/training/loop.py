@@ -157,8 +157,9 @@ def fit(
       average: (model, averaged model, decay per step) or None.
       grid: function () -> [height, width, channels] uint8 picture of samples, or None.
       measure: function () -> (dict of floats for the log, warning for the progress line or ""), as often as pictures
-        are made; "distance" among the floats is what the best weights have little of, and "originality", where it is
-        there, below ORIGINAL says that samples copy the training set. None: nothing is measured.
+        are made; "distance" among the floats is what the best weights have little of, "originality", where it is
+        there, below ORIGINAL says that samples copy the training set, and distances with different "masks" are not
+        compared. None: nothing is measured.
       sampler: model whose weights are kept at each measurement that has a distance, see `restore_sampler`.
       before: function step number -> None, called before each step and outside of the strategy. What it changes must be
         in the checkpoint or be a function of the step number.
@@ -266,7 +267,8 @@ def restore_sampler(folder, sampler, which="best", close=CLOSE):
       folder: of the run.
       sampler: the model that `fit` was given.
       which: "best": the newest of those whose distance hardly differs from the least, where only those count whose
-        samples are original, if there are any; "last"; or a number of steps.
+        samples are original, if there are any, and what was measured at the end of a run that then went on does not;
+        "last"; or a number of steps.
       close: share of the least distance that is no difference.
 
     Returns:
@@ -295,7 +297,13 @@ def _choice(measured, close):
 
     Distances are of few samples, so of those that hardly differ the longest trained is taken.
     """
-    distances = {step: line["distance"] for step, line in measured.items()}
+    newest = max(measured)
+    masks = measured[newest].get("masks")  # of stage 2; distances of other masks are others. Old lines do not say
+    distances = {
+        step: line["distance"]
+        for step, line in measured.items()
+        if (step % GRID_EVERY == 0 or step == newest) and line.get("masks", masks) == masks
+    }
     original = {
         step: distance for step, distance in distances.items() if measured[step].get("originality", 1.0) >= ORIGINAL
     }
@@ -321,8 +329,10 @@ def _logged(folder):
 
 def _forget_samplers(folder, close):
     measured = _measured(folder)
+    lasting = {step: line for step, line in measured.items() if step % GRID_EVERY == 0}  # if the run goes on
+    chosen = [step for some in (measured, lasting) if some for step in _choice(some, close)]
     for step in sorted(measured)[:-SAMPLERS_KEPT]:
-        if step not in _choice(measured, close):
+        if step not in chosen:
             for path in (folder / "samplers").glob(f"ckpt-{step}.*"):
                 path.unlink()
 

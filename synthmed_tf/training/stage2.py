@@ -1,6 +1,7 @@
 """Stage 2: geometry -> photograph. pix2pix (Isola et al. 2017; P1 § Stage-II GAN; Costa et al. 2017)."""
 
 import dataclasses
+import zlib
 
 import numpy as np
 import tensorflow as tf
@@ -169,7 +170,8 @@ def missing_grain(networks, real, seed):
 
 
 def measurement(networks, real, masks, settings):
-    """Returns the function that loop.fit measures stage 2 with: "distance" is KID on metrics.fidelity's features.
+    """Returns the function that loop.fit measures stage 2 with: "distance" is KID on metrics.fidelity's features,
+    "masks" a checksum of the masks, of which there may be others when a run goes on.
 
     Compared are photographs of synthetic masks, which is what stage 2 is for, with at most MEASURED of the training
     photographs. (P1 and P2 chose by eye.) Where there are not two of either, every distance is 0.
@@ -179,17 +181,19 @@ def measurement(networks, real, masks, settings):
         [sample.image for sample in some], [sample.field_of_view for sample in some]
     )
     with_views = some[0].field_of_view is not None
+    checksum = zlib.crc32(np.packbits([sample.mask for sample in masks]))
 
     def measure():
         if min(len(some), len(masks)) < 2:
-            return {"distance": 0.0}, ""
+            return {"distance": 0.0, "masks": checksum}, ""
         if settings["grain"]:
             networks.grain = missing_grain(networks, real, seed)
         made = [translate(networks, sample.mask[None], [seed, i])[0] for i, sample in enumerate(masks)]
         found = fidelity.photograph_features(
             made, [images.estimate_field_of_view(each) if with_views else None for each in made]
         )
-        return {"distance": fidelity.kid(*(fidelity.standardise(each, originals) for each in (originals, found)))}, ""
+        distance = fidelity.kid(*(fidelity.standardise(each, originals) for each in (originals, found)))
+        return {"distance": distance, "masks": checksum}, ""
 
     return measure
 
