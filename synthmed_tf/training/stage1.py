@@ -357,8 +357,8 @@ def real_fields(real, settings):
     """The masks, or photographs in [-1, 1], as stage 1 sees them, with their fields of view.
 
     With field_scale, given for images of 128 pixels or less, each mask is images.wall_and_centreline's two fields;
-    without, one of -1 and 1. With warp (small_data), eyes are all turned so that the side with the thicker vessels,
-    where the optic disc is, is on the left, and photographs go on beyond their fields of view, of which each pixel then
+    without, one of -1 and 1. With warp (small_data), masks of eyes are all turned so that the side with the thicker
+    vessels, where the optic disc is, is on the left, and photographs go on beyond their fields of view, of which each pixel then
     is the share of light that passes (images.filled).
 
     Returns:
