@@ -313,7 +313,7 @@ def test_a_step_of_a_pggan_is_the_algorithm_by_hand(level, alpha):
 @pytest.mark.parametrize("rate_decay", [0, 100])
 def test_an_optimiser_that_forgets_is_as_new(rate_decay):
     weight = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=[2], use_bias=False)])
-    settings = {"learning_rate": 0.1, "rate_decay": rate_decay, "beta1": 0.0, "beta2": 0.99}
+    settings = {"model": "pggan", "learning_rate": 0.1, "rate_decay": rate_decay, "beta1": 0.0, "beta2": 0.99}
     optimizer = stage1.make_optimizer(settings, weight)
     moves = []
     for _ in range(2):

@@ -929,9 +929,10 @@ def test_the_rate_warms_up_and_decays():
 
 @pytest.mark.parametrize("model", flags.SMALL_DATA_MODELS)
 def test_optimizers_of_small_datas_models(model):
-    settings = flags.SMALL_DATA_MODELS[model]
+    settings = flags.SMALL_DATA_MODELS[model] | {"model": model}
     optimizer = stage1.make_optimizer(settings, tiny_flow((2, 2)).generator)
     assert (optimizer.beta_1, optimizer.beta_2) == (settings["beta1"], settings["beta2"])
+    assert optimizer.epsilon == (1e-8 if model == "pggan" else 1e-7)
     warm_up = 200 if settings["rate_decay"] else 1
     np.testing.assert_allclose(optimizer.learning_rate, settings["learning_rate"] / warm_up, rtol=1e-6)
 

@@ -407,7 +407,8 @@ def make_optimizer(settings, model):
     rate = settings["learning_rate"]
     if settings["rate_decay"]:
         rate = Rate(rate, settings["rate_decay"])
-    optimizer = tf.keras.optimizers.Adam(rate, settings["beta1"], settings["beta2"], jit_compile=False)
+    epsilon = 1e-8 if settings["model"] == "pggan" else 1e-7  # Karras et al. 2018, appendix A.1; Keras
+    optimizer = tf.keras.optimizers.Adam(rate, settings["beta1"], settings["beta2"], epsilon, jit_compile=False)
     optimizer.build(model.trainable_variables)
     return optimizer
 
