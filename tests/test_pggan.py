@@ -11,7 +11,6 @@ from PIL import Image
 
 from synthmed_tf import flags, losses, records
 from synthmed_tf.networks import pggan
-from synthmed_tf.networks.layers import MinibatchStandardDeviation
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import calibration, growth, loop, stage1
 
@@ -58,15 +57,6 @@ def test_pixel_norm_by_hand():
     np.testing.assert_allclose(np.square(pggan.pixel_norm(normal(5, 64))).mean(-1), 1, rtol=1e-5)
 
 
-def test_minibatch_standard_deviation_of_groups_of_four_by_hand():
-    x = normal(8, 3, 2, 5)
-    found = MinibatchStandardDeviation(group_size=4)(x).numpy()
-    assert (found[..., :5] == x).all()
-    for first in (0, 1):  # every second image is of one group
-        expected = x[first::2].std(0).mean()
-        np.testing.assert_allclose(found[first::2, ..., 5], expected, rtol=1e-4)
-
-
 def test_up_and_down_are_nearest_and_average():
     x = normal(1, 4, 6, 2)
     up = pggan.upscale(x, 2).numpy()
@@ -86,7 +76,7 @@ def test_feature_maps_are_those_of_table_2():
 def test_parameters_of_the_first_levels_are_those_of_table_2():
     generator, discriminator = pggan.Generator((8, 8)), pggan.Discriminator((8, 8))
     conv, rgb = 9 * 512 * 512 + 512, 513
-    assert generator.count_params() == 512 * 8192 + 8192 + 3 * conv + 2 * rgb  # 4.2 M, three times 2.4 M
+    assert generator.count_params() == 512 * 8192 + 512 + 3 * conv + 2 * rgb  # 4.2 M, three times 2.4 M
     assert discriminator.count_params() == 2 * conv + (conv + 9 * 512) + 8192 * 512 + 512 + 513 + 2 * 1024
     kernels = [weight.shape for weight in generator.trainable_variables if len(weight.shape) == 4]
     assert kernels.count((3, 3, 512, 512)) == 3 and kernels.count((1, 1, 512, 1)) == 2
@@ -123,6 +113,32 @@ def networks():
 
 
 ONE_HOT = np.eye(3, dtype=np.float32)
+
+
+def test_the_first_level_is_that_of_the_paper_in_numpy(monkeypatch):
+    generator, z = pggan.Generator((16, 24), 2, 5, 0, WIDTH), normal(3, 5)
+    dense, (convolution,), to_image = generator.first, generator.blocks[0], generator.to_image[0]
+    assert generator.first_bias.shape == convolution.bias.shape == (8,) and not dense.use_bias
+    for variable in (generator.first_bias, convolution.bias, to_image.bias):
+        variable.assign(normal(*variable.shape))
+    seen, call = [], convolution.call
+    monkeypatch.setattr(convolution, "call", lambda x: seen.append(x.numpy()) or call(x))
+
+    def normalised(x):
+        return x / np.sqrt(np.square(x).mean(-1, keepdims=True) + 1e-8)
+
+    def activated(x):
+        return normalised(np.where(x > 0, x, 0.2 * x))
+
+    x = normalised(z) @ dense.kernel.numpy() * (2**0.5 / 4) / 5**0.5
+    x = activated(x.reshape(3, 4, 6, 8) + generator.first_bias)
+    kernel, padded = convolution.kernel.numpy() * 2**0.5 / 72**0.5, np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    x = activated(
+        sum(padded[:, i : i + 4, j : j + 6] @ kernel[i, j] for i in range(3) for j in range(3)) + convolution.bias
+    )
+    expected = x @ to_image.kernel.numpy()[0, 0] / 8**0.5 + to_image.bias
+    np.testing.assert_allclose(generator(z, level=0), expected, atol=1e-4)
+    np.testing.assert_allclose(np.square(seen[0]).mean(-1), 1, rtol=1e-4)  # at every pixel
 
 
 @pytest.mark.parametrize("level", [1, 2])

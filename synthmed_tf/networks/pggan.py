@@ -124,7 +124,8 @@ class Generator(tf.keras.Model):
         self.base = level_size(image_size, 0)
         first = features(0, width)
         self.class_vector = EqualizedDense(latent, classes**0.5, use_bias=False) if classes else None
-        self.first = EqualizedDense(self.base[0] * self.base[1] * first, FIRST_GAIN)
+        self.first = EqualizedDense(self.base[0] * self.base[1] * first, FIRST_GAIN, use_bias=False)
+        self.first_bias = self.add_weight("first_bias", [first], initializer="zeros")
         self.blocks = [[EqualizedConv2D(first)]]
         for level in range(1, self.last_level + 1):
             count = features(level, width)
@@ -143,8 +144,8 @@ class Generator(tf.keras.Model):
         z = pixel_norm(z)
         if label:
             z = tf.concat([z, CLASS_LENGTH * pixel_norm(self.class_vector(label[0]))], -1)
-        x = pixel_norm(self.activation(self.first(z)))
-        x = tf.reshape(x, [-1, *self.base, x.shape[-1] // (self.base[0] * self.base[1])])
+        x = tf.reshape(self.first(z), [-1, *self.base, self.first_bias.shape[0]])
+        x = pixel_norm(self.activation(tf.nn.bias_add(x, self.first_bias)))
         for block in self.blocks[: level + 1]:
             before = x
             for convolution in block:
@@ -172,7 +173,7 @@ class Discriminator(tf.keras.Model):
             [EqualizedConv2D(features(level, width)), EqualizedConv2D(features(level - 1, width), resampling="down")]
             for level in levels[1:]
         ]
-        self.deviation = MinibatchStandardDeviation(group_size=4)  # Karras et al. 2018, appendix A.1
+        self.deviation = MinibatchStandardDeviation(group_size=4)  # Karras et al. 2018, published code
         self.last = EqualizedConv2D(features(0, width))
         hidden = features(-1, width)
         self.hidden = EqualizedDense(hidden)
