@@ -33,7 +33,7 @@ FIDELITY = ("precision", "recall", "density", "coverage", "kid")
 def turned(sample):
     """Mask and field of view with the optic disc on the left."""
     pair = np.concatenate([sample.mask, sample.field_of_view], -1)
-    return pair[:, ::-1] if stage1.disc_is_right(sample.mask) else pair
+    return pair[:, ::-1] if images.disc_is_right(sample.mask) else pair
 
 
 def main(data_dir, *sizes):

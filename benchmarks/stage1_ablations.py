@@ -75,8 +75,9 @@ def main(data_dir, out_dir, size="128", steps="4000", seeds="1", *names):
                 networks, result = stage1.train(folder, real, settings, int(steps))
             masks = [sample.mask for sample in synthesis.from_noise(networks, settings, MADE)]
             row = figures(masks, [view] * MADE, real, test)
-            last = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][-1]
-            rows.setdefault(name, []).append(row | {"diversity": last["diversity"], "seconds": result["seconds"]})
+            lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+            sampled = next(line for line in lines if line["step"] == result["sampled_step"])
+            rows.setdefault(name, []).append(row | {"diversity": sampled["diversity"], "seconds": result["seconds"]})
     floor = figures([s.mask for s in test], [s.field_of_view for s in test], real, test, "real_vs_real")
     rows["real test masks"] = [floor]
     columns = ["shapes", "coverage", "density", "diversity", "closest two", "copies", "seconds"]

@@ -3,6 +3,7 @@
 python benchmarks/step_time.py PRESET SIZE BATCH PRECISION [STEPS]      for example: pix2pix 256 1 auto
 """
 
+import math
 import statistics
 import sys
 import time
@@ -23,12 +24,15 @@ def main(preset, size, batch, precision, steps=10):
         stage2.make_optimizer(settings, 2e-4, model) for model in (networks.generator, networks.discriminator)
     ]
     step = stage2.make_step(networks, optimizers, settings)
-    pairs = tf.random.stateless_uniform([int(batch), int(size), int(size), 5], [0, 0], -1, 1)
+    pairs = tf.random.stateless_uniform([int(batch), int(size), int(size), 4], [0, 0], -1, 1)
+    pairs = tf.concat([pairs, tf.ones_like(pairs[..., :1])], -1)  # the field of view is everywhere
     seconds = []
     for index in range(int(steps) + 2):
         began = time.monotonic()
-        float(step(tf.constant(index, tf.int64), pairs)["l1"])
+        losses = {name: float(loss) for name, loss in step(tf.constant(index, tf.int64), pairs).items()}
         seconds.append(time.monotonic() - began)
+        if not all(map(math.isfinite, losses.values())):
+            raise SystemExit(f"step {index}: a loss is not finite: {losses}")
     print(
         f"{preset} {size} pixels batch {batch} --precision={precision} ({policy}), G {networks.generator.count_params():,} "
         f"D {networks.discriminator.count_params():,} parameters: best {min(seconds[2:]):.3f} s, "
