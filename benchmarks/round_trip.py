@@ -57,7 +57,8 @@ def main(data_dir, *sizes):
                 calibration.mean_distance(described, found),
                 *(measured[key][against]["mean"] for key in FIDELITY),
             ]
-            print(f"| {name} |", " | ".join(f"{figure:.2f}" for figure in figures), "|", flush=True)
+            cells = ["-" if figure is None else f"{figure:.2f}" for figure in figures]  # None: real masks do not differ
+            print(f"| {name} |", " | ".join(cells), "|", flush=True)
 
         row("floor", [sample.mask for sample in test], "real_vs_real")
         for scale, width, stride, weight in VARIANTS:

@@ -1,0 +1,96 @@
+"""Each script of benchmarks/ runs, on a few eyes of the built-in phantom in the place of DRIVE."""
+
+import functools
+import importlib.util
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from synthmed_tf import datasets, records
+from synthmed_tf.datasets import phantom
+from synthmed_tf.datasets.prepare import crop_sample, prepare
+from synthmed_tf.training import calibration, loop, segmenter, stage1, stage2
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a script with some of its constants changed, and returns what it prints."""
+    monkeypatch.setattr(phantom, "COUNT", 12)
+    monkeypatch.setattr(segmenter, "BATCH_SIZE", 2)
+    load = datasets.load
+    monkeypatch.setattr(datasets, "load", lambda _, *args, **options: load("phantom", *args, **options))
+
+    def run(name, *words, **constants):
+        spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+        script = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(script)
+        script.prepare = lambda _, *args, **options: prepare("phantom", *args, **options)
+        for key, value in constants.items():
+            assert hasattr(script, key)
+            setattr(script, key, value)
+        script.main(*map(str, words))
+        return capsys.readouterr().out
+
+    return run
+
+
+def rows(printed):
+    """The rows of a table in Markdown, without its first two: {name: cells}."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines() if line[:1] == "|"]
+    return {name: others for name, *others in cells[2:]}
+
+
+def test_every_benchmark_is_tested():
+    tested = {name.removeprefix("test_") for name in globals()}
+    assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} <= tested
+
+
+def test_round_trip(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = rows(run("round_trip", tmp_path, 64, VARIANTS=((3.0, 1.5, 2, 1.0),)))
+    cells = [float(cell) for row in found.values() for cell in row if cell != "-"]
+    assert len(found) == 2 and len(cells) > 20 and np.isfinite(cells).all()
+
+
+@pytest.mark.slow
+def test_stage1_ablations(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "GRID_EVERY", 1)
+    monkeypatch.setattr(stage1, "SETTLING_BATCHES", 1)
+    for name in ("MEASURED_SAMPLES", "CALIBRATION_SAMPLES"):
+        monkeypatch.setattr(calibration, name, 4)
+    again = functools.partial(run, "stage1_ablations", tmp_path, tmp_path, 64, 2, 1, "--model=selfmod", MADE=8)
+    assert rows(again()).keys() == {"--model=selfmod", "real test masks"}
+    lines = [{"step": step, "distance": float(step), "diversity": step / 4} for step in (1, 2)]
+    log = tmp_path / "--model=selfmod-64-2-seed0" / "metrics.jsonl"
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert float(rows(again())["--model=selfmod"][3]) == 0.25  # of the step that was sampled, not of the last one
+
+
+@pytest.mark.slow
+def test_stage2_presets(run, tmp_path):
+    masks = (crop_sample(phantom.fundus(index), (64, 64)) for index in range(6))
+    records.write(tmp_path / "masks", "masks", masks, source="test")
+    words = tmp_path, tmp_path, tmp_path / "masks", 1e-6, "small_data"
+    found = rows(run("stage2_presets", *words, MADE=6, SHOWN=2, TIMED=1, UNET_STEPS=1))
+    assert found.keys() == {"small_data", "real training pairs"} and found["small_data"][0] == "1"
+    assert (tmp_path / "presets.png").exists()
+
+
+def test_step_time(run, monkeypatch):
+    assert "small_data 64 pixels batch 1 --precision=float32" in run("step_time", "small_data", 64, 1, "float32", 1)
+    monkeypatch.setattr(
+        stage2, "make_step", lambda *_: lambda *_: {"l1": tf.constant(1.0), "other": tf.constant(math.nan)}
+    )
+    with pytest.raises(SystemExit, match="step 0: a loss is not finite.*'other': nan"):
+        run("step_time", "small_data", 64, 1, "float32", 1)
+
+
+def test_unet_on_drive(run, tmp_path):
+    printed = run("unet_on_drive", tmp_path, tmp_path, 1)
+    assert json.loads(printed) == json.loads((tmp_path / "result.json").read_text())
