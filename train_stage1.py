@@ -79,6 +79,7 @@ def main(settings):
                 f"{title}: {len(part)} {target}s of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {place}"
             )
             models[name], results[name] = stage1.train(place, part, own[name], steps, strategy, class_names, title)
+            models[name].discriminator = None  # one a class would be much memory
         made = folder / "masks" if target == "mask" else out / "synthetic"
         trained = {
             "steps": {name: result["step"] for name, result in results.items()},

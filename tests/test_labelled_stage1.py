@@ -5,10 +5,12 @@ conditional models, one model a class, labelled sets, the hash filter, and the c
 import contextlib
 import csv
 import dataclasses
+import gc
 import importlib.util
 import io
 import itertools
 import json
+import weakref
 from pathlib import Path
 
 import imagehash
@@ -502,7 +504,21 @@ def test_the_command_makes_a_labelled_set_of_the_same_size_and_classes(command):
         command("--model=pggan", "--noconditional")
 
 
-def test_one_model_a_class_each_in_its_folder(command):
+def test_one_model_a_class_each_in_its_folder(command, monkeypatch):
+    judges, build, labelled = [], stage1.build, synthesis.labelled
+
+    def built(*args):
+        networks = build(*args)
+        judges.append(weakref.ref(networks.discriminator))
+        return networks
+
+    def sampled(*args):
+        gc.collect()
+        assert len(judges) == 3 and not any(judge() for judge in judges)  # out of memory, unlike the generators
+        return labelled(*args)
+
+    monkeypatch.setattr(stage1, "build", built)
+    monkeypatch.setattr(synthesis, "labelled", sampled)
     said = command("--model=selfmod", "--noconditional")
     folders = sorted(path.name for path in (command.out / "stage1").iterdir() if path.is_dir())
     assert folders == ["1_evil_name", "2_female_18-38", "3_male_18-38"]

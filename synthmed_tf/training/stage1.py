@@ -49,7 +49,7 @@ class Stage1:
       generator: of a GAN: z [batch, latent] -> fields [batch, height / stride, width / stride, channels] in (-1, 1);
         of a flow: (fields with noise mixed in, time [batch] in [0, 1], 1 being noise) -> fields.
       averaged: the generator whose weights are the running average; None where the preset has none.
-      discriminator: fields -> logit [batch, 1]; None: a flow.
+      discriminator: fields -> logit [batch, 1]; None: a flow, or no longer needed.
       noise_shape: of one sample's noise, (latent,) or that of its fields.
       stride: fields are smooth, so small_data makes them at half the size (2) where they keep what a mask shows.
       channels: of a mask 1, positive inside (paper), or 2, as images.wall_and_centreline makes them (small_data); of a
@@ -86,6 +86,11 @@ class Stage1:
     def sampler(self):
         """The generator that makes samples."""
         return self.averaged or self.generator
+
+    @property
+    def is_flow(self):
+        """Whether noise has the shape of fields; a GAN's is one vector."""
+        return len(self.noise_shape) > 1
 
     def draw(self, noise, labels=None, fresh=None):
         """Noise [batch, *noise_shape] from N(0, 1) -> fields, with the sampler's weights.
@@ -125,7 +130,7 @@ class Stage1:
         return enlarge(self._drawn(noise, (), FRESH, fields, first, tf.constant(FLOW_STEPS)), self.stride).numpy()
 
     def _draw(self, noise, labels, fresh, known, first, last):
-        if self.discriminator is not None:
+        if not self.is_flow:
             return self.sampler(together(noise, *labels), training=False)
         times = self.time_after(tf.range(0.0, FLOW_STEPS + 1))
         fields = (1 - times[first]) * known + times[first] * noise
@@ -186,7 +191,7 @@ class Stage1:
         Those of the generator as it is trained, or their average, are others, and masks come out foggy (Izmailov et al.
         2018, "Averaging Weights Leads to Wider Optima", section 3.2).
         """
-        if self.averaged is None or self.discriminator is None or self.stage:  # flow and PGGAN have no batch norms
+        if self.averaged is None or self.is_flow or self.stage:  # flow and PGGAN have no batch norms
             return
         labels = () if self.typical is None else (self.typical_labels(SETTLING_BATCHES * SETTLING_BATCH),)
         for index in range(SETTLING_BATCHES):
@@ -289,7 +294,7 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
             for first, level, alpha in growth.phases()
         ]
     else:
-        make_step = make_gan_step if networks.discriminator is not None else make_flow_step
+        make_step = make_flow_step if networks.is_flow else make_gan_step
         step = make_step(networks, optimizers, settings, replicas)
 
     def batch(index):
