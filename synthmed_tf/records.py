@@ -513,24 +513,16 @@ def batch_indices(count, batch_size, seed, step):
     """Which samples make up a training batch: a function of its arguments alone.
 
     Epoch e visits every sample once, in the order `np.random.default_rng([seed, e]).permutation(count)`; epochs follow
-    each other without a gap, so a batch may hold the end of one and the beginning of the next.
+    each other without a gap, so a batch may hold the end of one and the beginning of the next, or all of several.
 
     Args:
-      count: number of samples. batch_size: at most count. seed: int from 0. step: int from 0.
+      count: number of samples. batch_size, seed, step: ints from 0.
 
     Returns:
       [batch_size] int64 in [0, count).
-
-    Raises:
-      InputError: fewer samples than a batch.
     """
-    if count < batch_size:
-        raise InputError(f"the data has {count} samples and a batch {batch_size}; set --batch_size to {count} or less")
-    epoch, start = divmod(step * batch_size, count)
-    indices = _epoch_order(count, seed, epoch)[start : start + batch_size]
-    if len(indices) < batch_size:
-        indices = np.concatenate([indices, _epoch_order(count, seed, epoch + 1)[: batch_size - len(indices)]])
-    return indices.copy()
+    positions = range(step * batch_size, (step + 1) * batch_size)
+    return np.array([_epoch_order(count, seed, position // count)[position % count] for position in positions])
 
 
 @functools.lru_cache(maxsize=4)

@@ -86,7 +86,7 @@ def main(folder, steps, kill_at, *trainings):
     original = records.batch_indices
 
     def batch_indices(count, batch_size, seed, step):
-        if step // BATCH[training] == int(kill_at):
+        if step == int(kill_at):
             os.kill(os.getpid(), signal.SIGKILL)
         return original(count, batch_size, seed, step)
 
@@ -96,9 +96,6 @@ def main(folder, steps, kill_at, *trainings):
         weights = [weight for model in models for weight in model.get_weights()]
         np.savez(folder / f"{training}.npz", *weights)
 
-
-# Indices drawn a step
-BATCH = {"stage1": 4, "gan": 4, "pggan": 4, "stage2": 1, "pix2pix": 1, "unet": segmenter.BATCH_SIZE}
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

@@ -1,6 +1,5 @@
 """The U-Net segmenter: trains on photograph and mask, predicts masks' probabilities."""
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -62,9 +61,9 @@ def train(folder, sets, steps, seed, name="U-Net", levels=3, width=16):
     def batch(index):
         random = np.random.default_rng([seed, 1, index])
         crops = []
-        for pairs, position in itertools.product(sets, range(index * BATCH_SIZE, (index + 1) * BATCH_SIZE)):
-            pair = pairs[records.batch_indices(len(pairs), 1, seed, position)[0]]
-            crops.append(random_crop(pair, crop, random))
+        for pairs in sets:
+            chosen = records.batch_indices(len(pairs), BATCH_SIZE, seed, index)
+            crops += [random_crop(pairs[each], crop, random) for each in chosen]
         return (np.stack(crops),)
 
     state = {"unet": model, "optimizer": optimizer}

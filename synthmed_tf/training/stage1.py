@@ -298,7 +298,7 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
         step = make_step(networks, optimizers, settings, replicas)
 
     def batch(index):
-        chosen = [records.batch_indices(len(fields), 1, seed, index * batch_size + i)[0] for i in range(batch_size)]
+        chosen = records.batch_indices(len(fields), batch_size, seed, index)
         return (fields[chosen], *([networks.typical[chosen]] if class_names else []))
 
     def before(index):

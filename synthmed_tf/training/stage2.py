@@ -111,7 +111,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
     wall = wall_of_warped(spaced(pairs, MEASURED), seed) if settings["warp"] else None
 
     def batch(index):
-        chosen = [records.batch_indices(len(pairs), 1, seed, index * batch_size + i)[0] for i in range(batch_size)]
+        chosen = records.batch_indices(len(pairs), batch_size, seed, index)
         return (warped(pairs[chosen], [seed, index], wall) if settings["warp"] else np.delete(pairs[chosen], -2, -1),)
 
     def grid():
