@@ -113,17 +113,25 @@ def test_the_shift_of_a_planted_copy_by_hand():
 
 
 def test_membership_is_the_area_under_the_curve_by_scikit_learn():
-    to_training, to_held_out = RNG.random((30, 12)), RNG.random((30, 9))
-    found = privacy.membership(to_training, to_held_out)
-    truth, scores = [1] * 12 + [0] * 9, np.concatenate([to_training.max(0), to_held_out.max(0)])
-    assert found["mean"] == pytest.approx(roc_auc_score(truth, scores))
+    training, held_out = RNG.random(12), RNG.random(9)
+    found = privacy.membership(training, held_out)
+    assert found["mean"] == pytest.approx(roc_auc_score([1] * 12 + [0] * 9, [*training, *held_out]))
     assert found["interval"][0] < found["mean"] < found["interval"][1]
-    wide = privacy.membership(
-        np.repeat(to_training, 2, 1), to_held_out, groups=[*np.repeat(range(12), 2), *range(12, 21)]
+    sixfold = np.repeat(training, 6), np.repeat(held_out, 6)  # of each patient six images that say the same
+    together, alone = (
+        np.diff(privacy.membership(*sixfold, groups=groups)["interval"])[0]
+        for groups in (np.repeat(range(21), 6), None)
     )
-    assert np.subtract(*wide["interval"]) < 0.7 * np.subtract(
-        *privacy.membership(np.repeat(to_training, 2, 1), to_held_out)["interval"]
-    )
+    assert together > 1.8 * alone > 0  # the square root of six, but for the ends of the scale
+
+
+def test_how_many_are_given_away_where_one_guess_about_a_held_out_image_is_wrong_by_hand():
+    found = privacy.membership(np.array([0.9, 0.75, 0.7, 0.3, 0.1]), np.array([0.8, 0.7, 0.2, 0.0]))
+    assert found["false_positive_rate"] == 1 / 4 and found["true_positive_rate"] == 2 / 5
+    draws = np.random.default_rng(1).random((200, 9))
+    rates = [privacy.membership(each[:5], each[5:])["true_positive_rate"] for each in draws]
+    assert np.mean(rates) == pytest.approx(found["true_positives_by_chance"], abs=0.05)
+    assert privacy.membership(np.array([0.3, 0.9]), np.array([0.5]))["true_positive_rate"] == 1
 
 
 def test_closer_to_training_by_hand_and_its_chance():
@@ -132,11 +140,125 @@ def test_closer_to_training_by_hand_and_its_chance():
     found = privacy.closer_to_training(to_training, to_held_out)
     assert found["share"] == pytest.approx((1 + 0 + 0.5 + 1) / 4)
     assert found["chance"][0] <= 0.5 <= found["chance"][1]
-    honest = RNG.random((300, 60)), RNG.random((300, 20))  # thrice as many training images bring them no nearer
+    rng = np.random.default_rng(7)
+    honest = rng.random((300, 60)), rng.random((300, 20))  # thrice as many training images bring them no nearer
     found = privacy.closer_to_training(*honest)
     assert found["share"] == pytest.approx(0.5, abs=0.06) and found["chance"][0] < found["share"] < found["chance"][1]
     leaking = privacy.closer_to_training(honest[0] + 0.5, honest[1])
     assert leaking["share"] > leaking["chance"][1]
+    # One slide on each side: relabelling can but swap them
+    swapped = privacy.closer_to_training(to_training, to_held_out, groups=["a", "a", "b", "b"])
+    assert swapped["share"] == 0.625 and swapped["chance"] == [0.375, 0.625]
+
+
+def test_the_chance_of_being_closer_to_training_holds_for_slides_of_many_images():
+    rng, outside = np.random.default_rng(3), {"slides": 0, "images": 0}
+    groups = np.repeat(range(8), 20)
+    for _ in range(15):  # what is alike is a slide's colour, of no slide more than of another
+        alike = rng.random((20, 8))[:, groups] + rng.normal(0, 1, 8)[groups] + 0.01 * rng.random((20, 160))
+        for name, of in (("slides", groups), ("images", None)):
+            found = privacy.closer_to_training(alike[:, :80], alike[:, 80:], of)
+            outside[name] += not found["chance"][0] <= found["share"] <= found["chance"][1]
+    assert outside["slides"] <= 2 and outside["images"] >= 4
+
+
+def test_near_copies_by_chance_in_closed_form():
+    rng = np.random.default_rng(2)
+    assert privacy.by_chance(rng.random((9, 5)), range(9)) == pytest.approx(1 / 10)
+    pairs = rng.random((9, 9))
+    pairs = np.where(np.eye(9, dtype=bool), -1, pairs + pairs.T)
+    assert privacy.by_chance(pairs, range(9), among=True) == pytest.approx(2 / 10)
+    # Three images of each patient that are all but the same count for one
+    groups = np.repeat(range(3), 3)
+    assert privacy.by_chance(np.repeat(rng.random((3, 5)), 3, 0), groups) == pytest.approx(1 / 4)
+    pairs = np.repeat(np.repeat([[-1, 0.5, 0.3], [0.5, -1, 0.2], [0.3, 0.2, -1]], 3, 0), 3, 1)
+    assert privacy.by_chance(pairs, groups, among=True) == pytest.approx(2 / 4)
+
+
+@pytest.mark.parametrize("among", [False, True])
+def test_near_copies_by_chance_are_as_many_as_other_patients_have(among):
+    rng, groups = np.random.default_rng(5), np.repeat(range(6), 4)
+    expected, found = [], []
+    for _ in range(500):
+        patient = rng.normal(size=(7, 3))
+        faces = patient[[*groups, 6]] + 0.5 * rng.normal(size=(25, 3))  # six patients of four images, one of one
+        other = faces[:24] if among else rng.normal(size=(5, 3))
+        alike = -np.linalg.norm(faces[:, None] - other, axis=-1) / 100
+        control = np.where(np.equal.outer(groups, groups), -1, alike[:24]) if among else alike[:24]
+        found.append(alike[24].max() > control.max())
+        expected.append(privacy.by_chance(control, groups, among))
+    assert np.mean(expected) == pytest.approx(np.mean(found), abs=0.05)
+
+
+def test_the_likest_of_many_is_the_one_that_all_comparisons_find():
+    ours, theirs = privacy.thumbnails(faces(5, seed=1)), privacy.thumbnails(faces(60, seed=2))
+    moved = [privacy._shifted(copies.transform(theirs[index], index % 8)[None], 2, -1)[0] for index in range(40, 60)]
+    ours = np.concatenate([ours, moved])
+    full, turned = privacy.likeness(ours, theirs)
+    done = []
+    found, symmetry = privacy.likest(ours, theirs, progress=done.append)
+    compared = found > -1
+    assert sum(done) == 25 and (compared.sum(1) == privacy.CANDIDATES).all()
+    np.testing.assert_allclose(found.max(1), full.max(1), atol=1e-6)
+    np.testing.assert_allclose(found[compared], full[compared], atol=1e-6)
+    assert (symmetry[compared] == turned[compared]).all() and (found.argmax(1)[5:] == range(40, 60)).all()
+    apart = RNG.random(full.shape) < 0.5
+    np.testing.assert_allclose(
+        privacy.likest(ours, theirs, True, apart)[0].max(1), np.where(apart, full, -1).max(1), atol=1e-6
+    )
+    few = privacy.likest(ours, theirs[:9], True, apart[:, :9])[0]
+    np.testing.assert_allclose(few, np.where(apart, full, -1)[:, :9], atol=1e-6)
+
+
+def drawn(index):
+    """The vessels of a phantom eye, as a mask of 128 x 128."""
+    return np.uint8(resize(phantom.fundus(index).mask[..., 0].astype(float), (128, 128)) > 0.3)[..., None]
+
+
+def test_mask_thumbnails_have_no_mean_and_unit_norm_and_stay_alike_where_lines_are_moved_by_their_width():
+    mask = drawn(0)
+    first, moved = privacy.mask_thumbnails([mask, np.roll(mask, 2, 1)])
+    assert first.shape == (privacy.SIDE, privacy.SIDE) and abs(first.sum()) < 1e-3
+    assert np.linalg.norm(first) == pytest.approx(1, abs=1e-5)
+    assert (first * moved).sum() > 0.8 and copies.distances([mask], [np.roll(mask, 2, 1)])[0, 0] > 0.4
+    assert not privacy.mask_thumbnails([np.zeros((128, 96, 1), np.uint8)]).any()
+
+
+def test_planted_masks_by_hand():
+    dot = np.zeros((100, 100, 1), np.uint8)
+    dot[20, 80] = 1
+    found = {name: masks[0] for name, masks in privacy.planted_masks([dot]).items()}
+    assert all(each.shape == dot.shape and each.dtype == np.uint8 for each in found.values())
+    assert np.argwhere(found["shifted"][..., 0]).tolist() == [[23, 77]]
+    assert found["turned or mirrored"][79, 19].all() and found["turned or mirrored"].sum() == 1
+    square = np.zeros((101, 101, 1), np.uint8)
+    square[40:61, 40:61] = 1
+    ((scaled,), (tilted,)) = (privacy.planted_masks([square])[name] for name in ("scaled", "tilted"))
+    assert scaled.sum() == pytest.approx(square.sum() * privacy.SCALED**2, rel=0.1)
+    assert tilted[50, 50] and tilted.sum() == pytest.approx(square.sum(), rel=0.05)
+    top = np.argwhere(tilted[..., 0])  # the corner that comes first lies beside the one it was
+    assert abs(abs(top[0][1] - 50) - abs(10 - 10 * np.tan(np.deg2rad(privacy.TILTED)))) <= 2
+    assert privacy.planted_masks([dot[:, :60]])["all of these"][0].shape == (100, 60, 1)
+
+
+def test_masks_that_were_moved_tilted_and_scaled_are_found_and_other_eyes_are_not():
+    training, test, other = (
+        [Sample(f"{name}{index}", mask=drawn(index)) for index in range(start, start + 8)]
+        for name, start in (("r", 0), ("t", 8), ("s", 16))
+    )
+    disguised = privacy.planted_masks([sample.mask for sample in training])["all of these"]
+    thieves = [Sample(f"s{index}", mask=mask) for index, mask in enumerate(disguised)]
+    found = audit.nearest_training_masks(training, thieves, test)
+    by_distance = [row["distance"] < found["test_to_training"]["min"] for row in found["nearest_training_mask"]]
+    assert found["likeness"]["near_copies"] == 8 and sum(by_distance) < 8
+    assert found["likeness"]["membership"]["mean"] == 1 == found["likeness"]["closer_to_training"]["share"]
+    assert {row["synthetic_id"] for row in found["likeness"]["near_copy_list"]} == {f"s{index}" for index in range(8)}
+    assert set(found["likeness"]["caught"].values()) == {1.0}
+    honest = audit.nearest_training_masks(training, other, test)["likeness"]
+    assert honest["near_copies"] <= 4 and honest["membership"]["mean"] < 0.85
+    assert honest["by_chance"] == pytest.approx(8 / 9) and honest["protocol"]["of"]["synthetic"] == 8
+    alone = audit.nearest_training_masks(training[:1], other, [])["likeness"]
+    assert alone == {"unavailable": audit.ALONE}
 
 
 def test_a_generator_that_copies_is_caught_and_one_that_does_not_is_not():
@@ -156,6 +278,11 @@ def test_a_generator_that_copies_is_caught_and_one_that_does_not_is_not():
             and 0.2 < honest["membership"]["mean"] < 0.8
             and honest["by_chance"] == pytest.approx(16 / 17)
         )
+        listed = caught["near_copy_list"]
+        assert {row["synthetic_id"] for row in listed} == {f"s{index}" for index in range(16)}
+        assert [row["likeness"] for row in listed] == sorted((row["likeness"] for row in listed), reverse=True)
+        assert min(row["likeness"] for row in listed) > caught["control_to_training"]["max"]
+        assert len(honest["near_copy_list"]) == honest["near_copies"]
         assert set(honest["caught"].values()) == {1.0}
 
 
@@ -169,6 +296,8 @@ def test_without_held_out_images_other_patients_are_the_control():
     for view in privacy.VIEWS:
         assert found[view]["control_to_training"]["max"] < 0.95  # not the other picture of the same patient
         assert found[view]["membership"] is None and found[view]["closer_to_training"] is None
+        # Of 5 patients the likest two are such a pair as 2 of 6 would be in
+        assert found[view]["by_chance"] == pytest.approx(5 * 2 / 6)
     assert found["protocol"]["held_out"] == 0
     alone = audit.images(
         [Sample(f"r{index}", image, group="a") for index, image in enumerate(pictures[:5])],
@@ -177,6 +306,18 @@ def test_without_held_out_images_other_patients_are_the_control():
     )
     # Of one patient the other images are the control
     assert all(alone[view]["near_copies"] < 5 for view in privacy.VIEWS)
+    assert all(alone[view]["by_chance"] == pytest.approx(5 * 2 / 6) for view in privacy.VIEWS)
+    assert audit.images(training[:1], samples("s", pictures[5:]), []) == {"unavailable": audit.ALONE}
+
+
+def test_what_was_left_out_is_told(monkeypatch):
+    monkeypatch.setattr(audit, "MOST", 6)
+    monkeypatch.setattr(audit, "MOST_RELABELLED", 4)
+    training, test, other = (samples(name, faces(9, seed=seed)) for seed, name in enumerate(("r", "t", "s"), 5))
+    found = audit.images(training, other, test)["protocol"]
+    assert [found[name] for name in ("training", "synthetic", "held_out")] == [6, 6, 6]
+    assert found["of"] == dict.fromkeys(("training", "synthetic", "held_out"), 9)
+    assert found["relabelled"] == dict.fromkeys(("training", "synthetic", "held_out"), 4)
 
 
 def test_a_fundus_photograph_is_found_among_others_in_every_disguise():

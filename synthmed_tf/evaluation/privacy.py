@@ -2,90 +2,129 @@
 and membership.
 """
 
+import dataclasses
+
 import numpy as np
 from tqdm import tqdm
 
 from synthmed_tf.metrics import copies, privacy
 from synthmed_tf.sample import spaced
 
-MOST = 1000  # images of one set that are compared, at even steps
+MOST = 8000  # images of one set that are compared, at even steps; 8,000 with 8,000 take minutes and 1 GB
+MOST_RELABELLED = 1000  # of one set, where real images are relabelled or guessed at
 PLANTED = 100  # training images that copies are planted of
-CHUNK = 64  # images compared at a time
 SHOWN = 6  # of the likest pairs
+ALONE = "There is one training image and no held-out one, so nothing tells how alike different images are."
 
 
 def images(training, synthetic, test, seed=0):
     """The "privacy" part of report.json: for each of metrics.privacy.VIEWS
 
       "synthetic_to_training", "control_to_training": {"max", "median"} of the likeness of each to its likest training
-        image, see metrics.privacy.likeness. The control are held-out images; without any, training images beside those
+        image, see metrics.privacy.likest. The control are held-out images; without any, training images beside those
         of other patients.
       "near_copies": how many synthetic images are more like a training image than every image of the control is.
-      "by_chance": how many would be if they were other images of the same kind, which is all of them over the number
-        of the control plus one.
+      "near_copy_list": which, the likest first: [{"synthetic_id", "likeness"}].
+      "by_chance": how many would be if they were other images of the same kind, metrics.privacy.by_chance.
       "closer_to_training": metrics.privacy.closer_to_training.
       "membership": metrics.privacy.membership; None without held-out images.
       "caught": {disguise: share of planted copies that are near copies by this, of their own original},
         metrics.privacy.planted.
       "likest": the SHOWN likest pairs, [{"synthetic_id", "training_id", "likeness", "symmetry"}].
 
-    and "protocol".
+    and "protocol", where "of" is how many images there are, beside the numbers of those that were compared, and
+    "relabelled" how many of them counted for "closer_to_training" and, of the real ones, for "membership".
 
     Args:
       training, synthetic, test: sequences of Samples with an image; test, the control, may be empty.
       seed: of subsets, relabellings, bootstrap and the noise on planted copies.
+
+    Returns:
+      The dict, or {"unavailable": why} where there is nothing to compare with.
     """
-    training, synthetic, test = (spaced(samples, MOST) for samples in (training, synthetic, test))
-    some = spaced(training, PLANTED)
-    originals = [training.index(sample) for sample in some]
-    disguised = privacy.planted([sample.image for sample in some], [sample.field_of_view for sample in some], seed)
-    groups = np.array([f"{sample.split} {sample.group or sample.id}" for sample in (*training, *test)])
+
+    def planted(some):
+        ways = privacy.planted([sample.image for sample in some], [sample.field_of_view for sample in some], seed)
+        return {
+            name: [dataclasses.replace(some[0], image=image, field_of_view=view) for image, view in zip(*found)]
+            for name, found in ways.items()
+        }
+
+    def thumbnail(surround):
+        return lambda sample: privacy.thumbnails([sample.image], [sample.field_of_view], surround)[0]
+
+    thumbnails = {view: thumbnail(surround) for view, surround in privacy.VIEWS.items()}
     square = len(set(training[0].image.shape[:2])) == 1
-    total = len(test or training) + len(some) * len(disguised) + len(synthetic) * (2 if test else 1)
+    return _audit(training, synthetic, test, thumbnails, planted, square, seed)
+
+
+def _audit(training, synthetic, test, thumbnails, planted, square, seed):
+    """`images` for any small pictures: thumbnails is {view: function of a Sample}, planted a function of a list of
+    training Samples that returns {disguise: list of Samples}.
+    """
+    if len(training) == 1 and not len(test):
+        return {"unavailable": ALONE}
+    learned, made, held_out = (_Pictured(samples, thumbnails) for samples in (training, synthetic, test))
+    originals = spaced(range(len(learned.ids)), PLANTED)
+    disguised = {
+        name: _Pictured(samples, thumbnails)
+        for name, samples in planted([training[learned.taken[index]] for index in originals]).items()
+    }
+    control = held_out if len(test) else learned
+    # Of one patient alone, the other images are the control
+    patients = control.ids if len(set(control.groups)) == 1 and not len(test) else control.groups
+    apart = None if len(test) else np.not_equal.outer(patients, patients)
+    parts = [np.array(spaced(range(len(each.ids)), MOST_RELABELLED), int) for each in (learned, made, held_out)]
+    groups = np.concatenate([learned.groups[parts[0]], held_out.groups[parts[2]]])
+    total = len(made.ids) + len(control.ids) + len(originals) * len(disguised)
+    total += (len(parts[1]) + len(groups)) * bool(len(test))
     report = {}
-    with tqdm(total=total * len(privacy.VIEWS), desc="near copies", unit="image") as bar:
+    with tqdm(total=total * len(thumbnails), desc="near copies", unit="image") as bar:
+        for view in thumbnails:
 
-        def compared(ours, theirs):
-            """privacy.likeness in chunks."""
-            found = []
-            for start in range(0, len(ours), CHUNK):
-                found.append(privacy.likeness(ours[start : start + CHUNK], theirs, square))
-                bar.update(len(found[-1][0]))
-            return [np.concatenate(each) for each in zip(*found, strict=True)]
+            def compared(ours, theirs, apart=None, view=view):
+                return privacy.likest(ours.small[view], theirs.small[view], square, apart, bar.update)
 
-        for view, surround in privacy.VIEWS.items():
-            learned, made, held_out = (_thumbnails(samples, surround) for samples in (training, synthetic, test))
+            of_control = compared(control, learned, apart)[0]
+            threshold = of_control.max()
+            chance = privacy.by_chance(of_control, patients, not len(test))
+            report[view] = {"control_to_training": _most_and_median(of_control.max(1))}
+            del of_control
             to_training, symmetry = compared(made, learned)
-            control = compared(held_out if test else learned, learned)[0]
-            if not test:
-                same = np.equal.outer(groups, groups)
-                # Of one patient alone, the other images
-                control[np.eye(len(groups), dtype=bool) if same.all() else same] = -1
-            threshold = control.max()
-            caught = {}
-            for name, (pictures, views) in disguised.items():
-                found = compared(privacy.thumbnails(pictures, views, surround), learned)[0]
-                caught[name] = float(np.mean((found.max(1) > threshold) & (found.argmax(1) == originals)))
-            report[view] = {
+            report[view] |= {
                 "synthetic_to_training": _most_and_median(to_training.max(1)),
-                "control_to_training": _most_and_median(control.max(1)),
                 "near_copies": int((to_training.max(1) > threshold).sum()),
-                "by_chance": len(made) / (len(control) + 1),
+                "near_copy_list": _listed(made.ids, to_training.max(1), threshold),
+                "by_chance": len(made.ids) * chance,
                 "closer_to_training": None,
                 "membership": None,
-                "caught": caught,
-                "likest": _likest(synthetic, training, to_training, symmetry),
+                "caught": {},
+                "likest": _likest(made.ids, learned.ids, to_training, symmetry),
             }
-            if test:
-                to_held_out = compared(made, held_out)[0]
-                report[view]["closer_to_training"] = privacy.closer_to_training(to_training, to_held_out, seed)
-                report[view]["membership"] = privacy.membership(to_training, to_held_out, groups, seed)
+            del to_training, symmetry
+            for name, copied in disguised.items():
+                found = compared(copied, learned)[0]
+                caught = (found.max(1) > threshold) & (found.argmax(1) == originals)
+                report[view]["caught"][name] = float(np.mean(caught))
+            if len(test):
+                some = [each.small[view][part] for each, part in zip((learned, made, held_out), parts, strict=True)]
+                real = np.concatenate([some[0], some[2]])
+                guessed = privacy.likest(real, made.small[view], square, None, bar.update)[0].max(1)
+                count = len(parts[0])
+                report[view]["membership"] = privacy.membership(guessed[:count], guessed[count:], groups, seed)
+                alike = []
+                for start in range(0, len(some[1]), privacy.CHUNK):
+                    alike.append(privacy.likeness(some[1][start : start + privacy.CHUNK], real, square)[0])
+                    bar.update(len(alike[-1]))
+                both = np.split(np.concatenate(alike), [count], 1)
+                report[view]["closer_to_training"] = privacy.closer_to_training(*both, groups, seed)
+    names = ("training", "synthetic", "held_out")
     protocol = {
-        "control": "held-out images" if test else "training images beside those of other patients",
-        "synthetic": len(synthetic),
-        "training": len(training),
-        "held_out": len(test),
-        "planted": len(some),
+        "control": "held-out images" if len(test) else "training images beside those of other patients",
+        **{name: len(each.ids) for name, each in zip(names, (learned, made, held_out), strict=True)},
+        "of": {name: len(each) for name, each in zip(names, (training, synthetic, test), strict=True)},
+        "relabelled": {name: len(part) for name, part in zip(names, parts, strict=True)},
+        "planted": len(originals),
         "side": privacy.SIDE,
         "shift": privacy.SHIFT,
         "seed": seed,
@@ -93,17 +132,33 @@ def images(training, synthetic, test, seed=0):
     return report | {"protocol": protocol}
 
 
-def _thumbnails(samples, surround):
-    images, views = [sample.image for sample in samples], [sample.field_of_view for sample in samples]
-    return privacy.thumbnails(images, views, surround) if samples else None
+class _Pictured:
+    """What is kept of a set: of at most MOST of its Samples the places, ids, groups and small pictures."""
+
+    def __init__(self, samples, thumbnails):
+        self.taken = spaced(range(len(samples)), MOST)
+        self.ids, groups, self.small = [], [], {view: [] for view in thumbnails}
+        for index in self.taken:
+            sample = samples[index]
+            self.ids.append(sample.id)
+            groups.append(f"{sample.split} {sample.group or sample.id}")
+            for view, thumbnail in thumbnails.items():
+                self.small[view].append(thumbnail(sample))
+        self.groups = np.array(groups, str)
+        self.small = {view: np.array(each, np.float32) for view, each in self.small.items()}
 
 
-def _likest(synthetic, training, likeness, symmetry):
+def _listed(ids, likeness, threshold):
+    rows = [row for row in np.argsort(-likeness, kind="stable") if likeness[row] > threshold]
+    return [{"synthetic_id": ids[row], "likeness": float(likeness[row])} for row in rows]
+
+
+def _likest(synthetic_ids, training_ids, likeness, symmetry):
     rows = []
     for row in np.argsort(-likeness.max(1), kind="stable")[:SHOWN]:
         column = int(likeness[row].argmax())
         alike = {"likeness": float(likeness[row, column]), "symmetry": int(symmetry[row, column])}
-        rows.append({"synthetic_id": synthetic[row].id, "training_id": training[column].id, **alike})
+        rows.append({"synthetic_id": synthetic_ids[row], "training_id": training_ids[column], **alike})
     return rows
 
 
@@ -111,11 +166,16 @@ def _most_and_median(values):
     return {"max": float(np.max(values)), "median": float(np.median(values))}
 
 
-def nearest_training_masks(training, synthetic, test):
+def nearest_training_masks(training, synthetic, test, seed=0):
     """The "copies" part of report.json.
+
+    Distances are 1 - Dice, see metrics.copies, which is what synthesis.no_copies rejects masks by: of a set that went
+    through it they say little. "likeness" is the audit that goes by another measure, the correlation of blurred masks,
+    with planted copies that were shifted, tilted and scaled: as one view of `images`, with its own "protocol".
 
     Args:
       training, synthetic, test: sequences of Samples with masks of one size; test, the control, may be empty.
+      seed: of subsets, relabellings and bootstrap.
     """
     masks = [sample.mask for sample in training]
     index, distance, symmetry = copies.nearest_masks([sample.mask for sample in synthetic], masks)
@@ -133,6 +193,15 @@ def nearest_training_masks(training, synthetic, test):
         pair = copies.closest_pair([sample.mask for sample in samples])
         ids = pair and [samples[i].id for i in pair[:2]]
         report[f"closest_{name}_pair"] = pair and {"distance": pair[2], "ids": ids}
+
+    def planted(some):
+        ways = privacy.planted_masks([sample.mask for sample in some])
+        return {name: [dataclasses.replace(some[0], mask=mask) for mask in found] for name, found in ways.items()}
+
+    thumbnails = {"masks": lambda sample: privacy.mask_thumbnails([sample.mask])[0]}
+    square = len(set(training[0].mask.shape[:2])) == 1
+    likeness = _audit(training, synthetic, test, thumbnails, planted, square, seed)
+    report["likeness"] = likeness.get("masks", {}) | {key: likeness[key] for key in likeness if key != "masks"}
     return report
 
 
