@@ -10,7 +10,7 @@ from PIL import Image
 
 from synthmed_tf import records
 from synthmed_tf.evaluation import comparison, privacy
-from synthmed_tf.metrics import copies, distribution, fidelity, morphology, segmentation
+from synthmed_tf.metrics import distribution, fidelity, morphology, segmentation
 from synthmed_tf.reporting import figures, html, table, words
 from synthmed_tf.sample import InputError, Sample
 
@@ -68,13 +68,6 @@ def made_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
         tmp_path / "synthetic", f"synthmed_{name}", synthetic, source="generator", extra=extra
     )
     train, test = real[:8], real[8:]
-    index, distance, symmetry = copies.nearest_masks([s.mask for s in synthetic], [s.mask for s in train])
-    test_distance = copies.nearest_masks([s.mask for s in test], [s.mask for s in train])[1]
-    pairs = {"closest_synthetic_pair": synthetic, "closest_real_pair": train}
-    nearest = [
-        {"synthetic_id": s.id, "training_id": train[i].id, "distance": float(d), "symmetry": int(k)}
-        for s, i, d, k in zip(synthetic, index, distance, symmetry)
-    ]
     histograms = {
         key: {c: h.tolist() for c, h in distribution.intensity_histograms([s.image for s in samples]).items()}
         for key, samples in (("real", train), ("synthetic", synthetic))
@@ -108,16 +101,7 @@ def made_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
             "masks": fidelity.compare(*(fidelity.mask_features([s.mask for s in some]) for some in (train, synthetic, test))),
         },
         "morphology": morphology.distances(*([morphology.statistics(s.mask) for s in some] for some in (train, synthetic, test))),
-        "copies": {
-            "nearest_training_mask": nearest,
-            "synthetic_to_training": {"min": float(distance.min()), "median": float(np.median(distance))},
-            "test_to_training": {"min": float(test_distance.min()), "median": float(np.median(test_distance))},
-            **{
-                key: {"distance": found[2], "ids": [samples[found[0]].id, samples[found[1]].id]}
-                for key, samples in pairs.items()
-                if (found := copies.closest_pair([s.mask for s in samples]))
-            },
-        },
+        "copies": privacy.nearest_training_masks(train, synthetic, test),
         "privacy": privacy.images(train, synthetic, test),
         "wall_seconds": 754.2,
         "real_images_shown": True,
@@ -365,7 +349,8 @@ def test_grey_and_non_square_sets_of_other_names(tmp_path, size, channels, name)
     page, text = written(report, *where)
     assert ("finds cells in" if name == "bubil" else "finds structures in") in text
     assert "IterNet" not in text and len(pictures(page)) == 5
-    assert (text.count("red") > 0) == (channels == 3) or "grey" in text
+    rows = re.findall(r'<th scope="row">(grey|red|green|blue)</th>', page)
+    assert rows == (["grey", "red", "green", "blue"] if channels == 3 else ["grey"])
 
 
 def test_the_audit_of_images_says_what_it_found_and_what_it_can_find(made, page_of_made):
@@ -375,7 +360,10 @@ def test_the_audit_of_images_says_what_it_found_and_what_it_can_find(made, page_
         f"Of 12 synthetic images {near[0]} by structure and {near[1]} by shading are more like a training image than every held-out image is"
         in text
     )
-    lines = {line.split("  ")[1]: line for line in table.text(report).splitlines() if line.startswith("  ")}
+    printed = table.text(report)
+    lines = {
+        line.split("  ")[1]: line for line in printed[printed.index("Private?") :].splitlines() if line[:2] == "  "
+    }
     assert f"{near[0]} (1.3)" in lines["near copies of 12 (by chance)"]
     auc = report["privacy"]["shading"]["membership"]
     assert lines["AUC of guessing who was learned from"].endswith(
@@ -388,6 +376,75 @@ def test_the_audit_of_images_says_what_it_found_and_what_it_can_find(made, page_
     alone["privacy"]["protocol"]["held_out"] = 0
     assert "than training images of different patients are like one another" in words.private(alone["privacy"])
     assert "none to measure" in table.text(alone) and "AUC" not in words.private(alone["privacy"])
+    assert "unavailable" not in words.private({"unavailable": privacy.ALONE})
+
+
+def test_who_is_surely_given_away_and_how_many_were_compared_is_said(made, page_of_made):
+    report, text = copy.deepcopy(made[0]), page_of_made[1]
+    sure = [report["privacy"][view]["membership"]["true_positive_rate"] for view in ("structure", "shading")]
+    assert (
+        f"if wrong about one of 8 held-out images only, they find {100 * sure[0]:.1f} % by structure and {100 * sure[1]:.1f} % by shading "
+        "of the training images (22.2 % by chance)"
+    ) in text
+    every = "Compared: all 12 synthetic images with all 8 training images, and all 8 held-out images."
+    assert every in text and every in table.text(report) and every not in words.private(report["privacy"])
+    report["privacy"]["protocol"]["of"] |= {"training": 20_000, "synthetic": 9000}
+    some = "Compared: 12 of 9,000 synthetic images with 8 of 20,000 training images, and all 8 held-out images; nothing is said of the others."
+    assert some in " ".join(table.text(report).split()) and some in words.private(report["privacy"])
+    report["privacy"]["protocol"]["relabelled"] |= {"training": 5}
+    assert "5 of 20,000 training and all 8 held-out ones were taken" in " ".join(table.text(report).split())
+
+
+def test_near_copies_are_counted_on_the_page_and_listed_in_the_json_alone(made):
+    report, *where = made
+    report = copy.deepcopy(report)
+    listed = [{"synthetic_id": f"strain{index}", "likeness": 0.9} for index in range(3)]
+    report["privacy"]["structure"]["near_copy_list"] = listed[:2]
+    report["privacy"]["shading"]["near_copy_list"] = listed[1:]
+    report["copies"]["likeness"]["near_copy_list"] = listed[:1]
+    _, text = written(report, *where)
+    assert (
+        "3 of the synthetic images are more like a training one than all of the control: report.json lists them" in text
+    )
+    assert "privacy.structure.near_copy_list and privacy.shading.near_copy_list" in text
+    assert "1 of the synthetic masks is more like" in text and "under copies.likeness.near_copy_list" in text
+    assert text.count("out before the set is shared.") == 2
+    for part in (report["privacy"]["structure"], report["privacy"]["shading"], report["copies"]["likeness"]):
+        part["near_copy_list"] = []
+    _, text = written(report, *where)
+    assert "near_copy_list" not in text
+
+
+def test_masks_are_said_not_to_be_copied_only_by_an_audit_that_finds_planted_copies(made):
+    part = copy.deepcopy(made[0]["copies"])
+    nothing = {"near_copies": 1, "by_chance": 1.3, "caught": {"shifted": 0.9, "tilted": 1.0}}
+    part["likeness"] |= nothing | {"membership": part["likeness"]["membership"] | {"mean": 0.5, "interval": [0.3, 0.7]}}
+    assert "so there is no sign that masks are copied" in words.copied(part)
+    assert "finds 90 to 100 % of the copies planted" in words.copied(part)
+    for worse, said in (
+        ({"near_copies": 2}, "2 of 12 synthetic masks are more like a training mask than every real test mask is (1.3 would be by"),
+        ({"near_copies": 2}, "so look at those before the set is shared"),
+        ({"caught": {"shifted": 0.5, "tilted": 1.0}}, "misses copies that were planted"),
+        ({"membership": part["likeness"]["membership"] | {"interval": [0.6, 0.9]}}, "more like those that were learned from"),
+    ):  # fmt: skip
+        found = words.copied(part | {"likeness": part["likeness"] | worse})
+        assert said in found and "no sign" not in found
+    assert "rejected by this very distance" in words.copied(part, True)
+    assert "rejected by this very distance" not in words.copied(part) and "does not see a copy" in words.copied(part)
+    alone = words.copied(part | {"likeness": {"unavailable": privacy.ALONE}})
+    assert privacy.ALONE in alone and "no sign" not in alone
+
+
+def test_a_set_whose_masks_were_filtered_is_said_to_be(made):
+    report, *where = made
+    report = copy.deepcopy(report)
+    report["synthetic"]["stage1"] = {"filter": {"candidates": 20, "rejected": 8, "too_near": 0}}
+    _, text = written(report, *where)
+    assert "Masks were rejected by this very distance when the set was made" in text
+    report["copies"]["likeness"] = report["privacy"] = {"unavailable": privacy.ALONE}
+    _, text = written(report, *where)
+    assert f"Likeness was not measured: {privacy.ALONE}" in text and f"Not measured: {privacy.ALONE}" in text
+    assert "likeness" not in table.text(report)
 
 
 def test_the_copies_figure_shows_the_training_mask_turned(made):

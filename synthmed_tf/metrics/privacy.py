@@ -19,6 +19,7 @@ VIEWS = {"structure": 2.0, "shading": None}
 LEAST_CONTRAST = 0.01  # of the brightest surround: flat ground has no structure, noise in it is not made one
 BLUR = 1.5  # thumbnail pixels, of masks: lines that lie beside each other count as alike
 COARSE = 2  # thumbnail pixels a side that are one where many pictures are looked through
+MANY = 500  # references, above which
 CANDIDATES = 16  # of those looked through are compared in full
 CHUNK = 64  # pictures compared at a time
 SUBSETS = 20
@@ -115,7 +116,7 @@ def likeness(queries, references, square=True):
 def likest(queries, references, square=True, apart=None, progress=lambda count: None):
     """`likeness` of each picture to those that it may be most like, in chunks, for sets of thousands.
 
-    Of more than CANDIDATES references, the CANDIDATES that are likest at 1 / COARSE of the size, over the flips and
+    Of more than MANY references, the CANDIDATES that are likest at 1 / COARSE of the size, over the flips and
     rotations and over shifts of 0 or SHIFT pixels, are compared in full.
 
     Args:
@@ -128,7 +129,7 @@ def likest(queries, references, square=True, apart=None, progress=lambda count: 
     """
     alike = np.full((len(queries), len(references)), -1, np.float32)
     symmetry = np.zeros(alike.shape, np.int8)
-    many = len(references) > CANDIDATES
+    many = len(references) > MANY
     turned = range(len(SYMMETRIES) if square else 4) if many else ()
     small = [_coarse(np.stack([transform(each, kind) for each in references])) for kind in turned]
     for start in range(0, len(queries), CHUNK):

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from synthmed_tf.metrics import copies as mask_copies
+from synthmed_tf.metrics.privacy import VIEWS
 from synthmed_tf.records import Records
 from synthmed_tf.reporting import figures, table, words
 from synthmed_tf.sample import InputError
@@ -273,6 +274,15 @@ def _context(report, drawn):
         "copies": copied,
         "privacy": table.section(report, "privacy"),
         "privacy_rows": table.privacy_rows(table.section(report, "privacy")),
+        "mask_rows": table.mask_rows(copied),
+        "is_filtered": words.is_filtered(report),
+        "images_listed": words.listed(
+            {view: part for view, part in table.section(report, "privacy").items() if view in VIEWS},
+            "privacy",
+            "images",
+        ),
+        "masks_listed": words.listed({"likeness": copied.get("likeness", {})}, "copies", "masks"),
+        "compared": table.compared,
         "filtered": table.filtered(report),
         "copy_rows": words.copy_rows(copied),
         "baseline": words.beside(report),

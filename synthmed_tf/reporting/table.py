@@ -299,7 +299,13 @@ def _copied(copies):
         for label, key in (("synthetic", "closest_synthetic_pair"), ("real", "closest_real_pair"))
     ]
     alike = ", ".join(f"{label} {number(pair['distance']) if pair else 'fewer than two'}" for label, pair in pairs)
-    return lines + [f"  {'two most alike':<20}{alike}"]
+    lines += [f"  {'two most alike':<20}{alike}"]
+    if "unavailable" in copies.get("likeness", {"unavailable": ""}):
+        return lines
+    row = "  {:<44}{:>26}"
+    lines += ["  likeness to the likest training mask, 1 = the same mask; this sees copies that were moved a little"]
+    lines += [row.format(*cells) for cells in mask_rows(copies)]
+    return lines + [f"  {compared(copies['likeness']['protocol'], 'masks')}"]
 
 
 def _private(privacy):
@@ -307,15 +313,52 @@ def _private(privacy):
         return ["Private?   " + privacy["unavailable"]]
     row = "  {:<44}" + "{:>26}" * len(VIEWS)
     lines = ["Private?   likeness of images to the likest training image, 1 = the same picture", row.format("", *VIEWS)]
-    return lines + [row.format(*cells) for cells in privacy_rows(privacy)]
+    lines += [row.format(*cells) for cells in privacy_rows(privacy)]
+    return lines + [f"  {compared(privacy['protocol'], 'images')}"]
+
+
+def is_thinned(protocol):
+    """Whether an audit left some images out."""
+    return any(protocol[name] < count for name, count in protocol["of"].items())
+
+
+def compared(protocol, what):
+    """How many images, or masks, an audit compared, in a sentence."""
+
+    def some(name, counts):
+        of = protocol["of"][name]
+        return f"all {of:,}" if counts[name] == of else f"{counts[name]:,} of {of:,}"
+
+    others = "; nothing is said of the others" if is_thinned(protocol) else ""
+    held_out = f", and {some('held_out', protocol)} held-out {what}" if protocol["held_out"] else ""
+    sentence = f"Compared: {some('synthetic', protocol)} synthetic {what} with {some('training', protocol)} training {what}{held_out}{others}."
+    fewer = protocol["relabelled"]
+    if protocol["held_out"] and any(fewer[name] < protocol[name] for name in fewer):
+        guessed, nearer = (
+            " and ".join(f"{some(name, fewer)} {label}" for name, label in names)
+            for names in (
+                (("training", "training"), ("held_out", "held-out ones")),
+                (("synthetic", "synthetic ones"),),
+            )
+        )
+        sentence += f" For the guesses, and for what is nearer, {guessed} were taken; for the latter {nearer}."
+    return sentence
+
+
+def mask_rows(copies):
+    """[(what, one cell)] of the audit of masks by likeness."""
+    likeness = copies.get("likeness", {"unavailable": ""})
+    return [] if "unavailable" in likeness else _audit_rows([likeness], likeness["protocol"], "masks")
 
 
 def privacy_rows(privacy):
     """[(what, one cell for each of metrics.privacy.VIEWS)] of the audit of images."""
     if "unavailable" in privacy:
         return []
-    found = [privacy[view] for view in VIEWS]
+    return _audit_rows([privacy[view] for view in VIEWS], privacy["protocol"], "images")
 
+
+def _audit_rows(found, protocol, what):
     def cells(key, text):
         return ["none to measure" if each[key] is None else text(each[key]) for each in found]
 
@@ -328,14 +371,19 @@ def privacy_rows(privacy):
     def auc(entry):
         return f"{number(entry['mean'], '.2f')} {extent(entry['interval'], '.2f')}"
 
-    control = "held-out images" if privacy["protocol"]["held_out"] else "training images of other patients"
+    def sure(entry):
+        return f"{percent(entry['true_positive_rate'])} ({percent(entry['true_positives_by_chance'])})"
+
+    control = f"held-out {what}" if protocol["held_out"] else f"training {what} of other patients"
+    wrong = f"found with 1 of {protocol['relabelled']['held_out']} held-out wrong (by chance)"
     near = [f"{each['near_copies']} ({number(each['by_chance'], '.1f')})" for each in found]
     return [
-        ("synthetic images: likest, median", *cells("synthetic_to_training", likeness)),
+        (f"synthetic {what}: likest, median", *cells("synthetic_to_training", likeness)),
         (f"{control}: likest, median", *cells("control_to_training", likeness)),
-        (f"near copies of {privacy['protocol']['synthetic']} (by chance)", *near),
+        (f"near copies of {protocol['synthetic']} (by chance)", *near),
         ("nearer to training than held-out (by chance)", *cells("closer_to_training", share)),
         ("AUC of guessing who was learned from", *cells("membership", auc)),
+        *([(wrong, *cells("membership", sure))] if protocol["held_out"] else []),
         *(
             (f"planted copies found: {name}", *(percent(each["caught"][name]) for each in found))
             for name in found[0]["caught"]

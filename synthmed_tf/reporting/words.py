@@ -30,6 +30,7 @@ CONVENTION_NAMES = {
 P2_SETS = {"class": "lymph node tiles, normal or tumour", "gender": "chest X-rays", "age group": "chest X-rays"}
 ARM_NAMES = {"real": "real", "synthetic": "synthetic", "real_and_synthetic": "both"}
 NOT_COMPARED = "Whether images are copied from the training images was not measured."
+CAUGHT = 0.9  # least share of each kind of planted copies that an audit must find for its silence to mean something
 LITERATURE = (  # on DRIVE at native resolution, inside the field of view, pooled: who, F1, AUC-ROC
     ("U-Net (Alom et al. 2018; orobix/retina-unet)", "0.814 to 0.816", "0.9755 to 0.979"),
     ("IterNet (Li et al. 2020)", "0.8205", "0.9816"),
@@ -46,7 +47,7 @@ def summary(report, structure):
     return [
         useful(segmentation, structure) if table.shows(report, "segmentation") else told_apart(classification),
         faithful(distribution, morphology, painted_after),
-        f"{copied(copies) + ' ' if table.shows(report, 'copies') else ''}{private(privacy)}",
+        f"{copied(copies, is_filtered(report)) + ' ' if table.shows(report, 'copies') else ''}{private(privacy)}",
     ]
 
 
@@ -291,24 +292,63 @@ def shapes(morphology):
     return f"In {near} of {known} measures of shape the masks are at most twice as far from the training masks as real test masks are."
 
 
-def copied(copies):
-    """The third sentence of the summary: how many synthetic masks lie nearer to training than every real test mask."""
+def is_filtered(report):
+    """Whether masks that lay too near to a training mask were rejected when the set was made."""
+    return bool(((report.get("synthetic") or {}).get("stage1") or {}).get("filter"))
+
+
+def copied(copies, filtered=False):
+    """The third sentence of the summary: how many synthetic masks are near copies, and what the audit would find.
+
+    Args:
+      copies: the section of the report.
+      filtered: see `is_filtered`.
+    """
     if "unavailable" in copies:
         return f"Whether masks are copied was not measured: {copies['unavailable']}"
+    likeness = copies["likeness"]
+    if "unavailable" in likeness:
+        return f"Whether masks are copied was not measured: {likeness['unavailable']} {distance(copies, filtered)}"
+    protocol, near = likeness["protocol"], likeness["near_copies"]
+    control = "every real test mask is" if protocol["held_out"] else "training masks of other patients are"
+    return (
+        f"{near} of {protocol['synthetic']} synthetic masks {'is' if near == 1 else 'are'} more like a training mask than {control} "
+        f"({table.number(likeness['by_chance'], '.1f')} would be by chance), {_verdict(likeness)}. "
+        f"{_guess({'': likeness}, protocol, 'masks')}The audit finds {_caught([likeness])} % of the copies planted to test it. "
+        f"{distance(copies, filtered)}"
+    )
+
+
+def _verdict(likeness):
+    if likeness["near_copies"] > likeness["by_chance"]:
+        return "so look at those before the set is shared"
+    if likeness["membership"] and (likeness["membership"]["interval"] or [0])[0] > 0.5:
+        return "but the synthetic masks are more like those that were learned from than like others"
+    if min(likeness["caught"].values()) < CAUGHT:
+        return "but the audit misses copies that were planted to test it, so this does not say that there are none"
+    return "so there is no sign that masks are copied"
+
+
+def distance(copies, filtered):
+    """How near masks lie to training masks by 1 - Dice, and what that is worth; arguments as of `copied`."""
     rows, controls = copies["nearest_training_mask"], copies.get("test_to_training")
     closest = (
         f"closest {table.number(copies['synthetic_to_training']['min'])}, where 0 is the same mask and 1 shares nothing"
     )
+    worth = (
+        "masks were rejected by this very distance when the set was made, so it shows no copies that are left"
+        if filtered
+        else "it does not see a copy that was shifted a little"
+    )
     if not controls:
         return (
-            f"Each of {len(rows)} synthetic masks was compared with the training masks ({closest}), but there are no real "
-            "test masks to tell how near an honest new mask comes."
+            f"By plain distance the {len(rows)} synthetic masks were compared with the training masks ({closest}), but there are no real "
+            f"test masks to tell how near an honest new mask comes; {worth}."
         )
     nearer = sum(row["distance"] < controls["min"] for row in rows)
-    verdict = "so there is no sign that masks are copied" if not nearer else "so look at those before the set is shared"
     return (
-        f"{nearer} of the {len(rows)} synthetic masks {'lies' if nearer == 1 else 'lie'} nearer to a training "
-        f"mask ({closest}) than the nearest real test mask does ({table.number(controls['min'])}), {verdict}."
+        f"By plain distance {nearer} {'lies' if nearer == 1 else 'lie'} nearer to a training mask ({closest}) than the nearest real "
+        f"test mask does ({table.number(controls['min'])}); {worth}."
     )
 
 
@@ -324,18 +364,53 @@ def private(privacy):
         if protocol["held_out"]
         else "training images of different patients are like one another"
     )
-    guess = ""
-    if structure["membership"]:
-        aucs = [
-            f"{table.number(each['membership']['mean'], '.2f')} by {name}"
-            for name, each in (("structure", structure), ("shading", shading))
-        ]
-        guess = f"Whoever guesses by likeness which images were learned from is right with AUC {' and '.join(aucs)}, where 0.5 is chance. "
-    shares = [share for each in (structure, shading) for share in each["caught"].values()]
-    found = " to ".join(dict.fromkeys(f"{100 * share:.0f}" for share in (min(shares), max(shares))))
+    chances = " and ".join(
+        dict.fromkeys(table.number(each["by_chance"], ".1f") for each in (structure, shading))
+    )  # of patients with several images, each view has its own
     return (
         f"Of {protocol['synthetic']} synthetic images {structure['near_copies']} by structure and {shading['near_copies']} by shading are more like a training "
-        f"image than {control} ({table.number(structure['by_chance'], '.1f')} would be by chance). {guess}The audit finds {found} % of the copies planted to test it."
+        f"image than {control} ({chances} would be by chance). "
+        f"{_guess({' by structure': structure, ' by shading': shading}, protocol, 'images')}"
+        f"The audit finds {_caught([structure, shading])} % of the copies planted to test it."
+        f"{' ' + table.compared(protocol, 'images') if table.is_thinned(protocol) else ''}"
+    )
+
+
+def _guess(views, protocol, what):
+    """What an attacker knows, for {" by view": part of the report}; nothing where there is no control."""
+    found = {name: each["membership"] for name, each in views.items()}
+    if not all(found.values()):
+        return ""
+    aucs = " and ".join(f"{table.number(each['mean'], '.2f')}{name}" for name, each in found.items())
+    shares = " and ".join(f"{table.percent(each['true_positive_rate'])}{name}" for name, each in found.items())
+    chance = table.percent(next(iter(found.values()))["true_positives_by_chance"])
+    return (
+        f"Whoever guesses by likeness which {what} were learned from is right with AUC {aucs}, where 0.5 is chance; if wrong about "
+        f"one of {protocol['relabelled']['held_out']} held-out {what} only, they find {shares} of the training {what} ({chance} by chance). "
+    )
+
+
+def _caught(views):
+    shares = [share for each in views for share in each["caught"].values()]
+    return " to ".join(dict.fromkeys(f"{100 * share:.0f}" for share in (min(shares), max(shares))))
+
+
+def listed(part, key, what):
+    """Where to find the near copies, in one sentence; None where there are none.
+
+    Args:
+      part: {name: part of report.json with a "near_copy_list"}.
+      key: of these in report.json.
+      what: "images" or "masks".
+    """
+    ids = {row["synthetic_id"] for each in part.values() for row in each.get("near_copy_list", [])}
+    if not ids:
+        return None
+    where = " and ".join(f"{key}.{name}.near_copy_list" for name in part)
+    are = f"1 of the synthetic {what} is" if len(ids) == 1 else f"{len(ids)} of the synthetic {what} are"
+    return (
+        f"{are} more like a training one than all of the control: report.json lists {'it' if len(ids) == 1 else 'them'}, with the likeness, "
+        f"under {where}. Leave {'it' if len(ids) == 1 else 'them'} out before the set is shared."
     )
 
 
