@@ -3,6 +3,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from scipy import ndimage
 from skimage.morphology import skeletonize
@@ -405,6 +406,50 @@ def test_truncated_and_damaged_files(tmp_path, name):
             assert images.read_image(tmp_path / name).ndim == 3
         except InputError as error:
             assert "\n" not in str(error)
+
+
+RAMP = np.arange(0, 65536, 1024, np.uint16).reshape(8, 8)
+
+
+def test_what_is_white_in_a_16_bit_tiff_is_white(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", RAMP, photometric="miniswhite")
+    tifffile.imwrite(tmp_path / "b.tif", (RAMP >> 8).astype(np.uint8), photometric="miniswhite", compression="zlib")
+    deep, shallow = (images.read_image(tmp_path / name)[..., 0] for name in ("a.tif", "b.tif"))
+    assert deep.dtype == np.uint16 and (deep == 65535 - RAMP).all() and (shallow == 255 - (RAMP >> 8)).all()
+
+
+@pytest.mark.parametrize(
+    "pixels, options, says",
+    [
+        ([RAMP] * 3, {"photometric": "rgb", "planarconfig": "separate"}, "16-bit colour"),
+        (np.stack([RAMP] * 4, -1), {"photometric": "separated"}, "16-bit colour"),
+        ((RAMP >> 8).astype(np.uint8).view(np.int8), {}, "int8"),
+    ],
+)
+def test_tiffs_that_pillow_would_cut_to_8_bits_are_refused(tmp_path, pixels, options, says):
+    tifffile.imwrite(tmp_path / "a.tif", np.array(pixels), **options)
+    with pytest.raises(InputError, match=f"a.tif: .*{says}.*allowed are 8.*convert it"):
+        images.read_image(tmp_path / "a.tif")
+
+
+def test_premultiplied_grey_and_turned_tiffs(tmp_path):
+    grey = (RAMP >> 8).astype(np.uint8)[:6]
+    opaque = np.stack([grey, np.full_like(grey, 255)], -1)
+    tifffile.imwrite(tmp_path / "a.tif", opaque, photometric="minisblack", extrasamples=["assocalpha"])
+    assert (images.read_image(tmp_path / "a.tif")[..., 0] == grey).all()
+    Image.fromarray(grey).save(tmp_path / "b.tif", tiffinfo={274: 6})
+    assert (images.read_image(tmp_path / "b.tif")[..., 0] == np.rot90(grey, -1)).all()
+
+
+def test_odd_exif_is_an_unreadable_image(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.jpg")
+
+    def fails(image):
+        raise AttributeError("'IFDRational' object has no attribute 'encode'")  # what Pillow said to a fuzzed file
+
+    monkeypatch.setattr(images.ImageOps, "exif_transpose", fails)
+    with pytest.raises(images.UnreadableImage, match="a.jpg: cannot be read as an image"):
+        images.read_image(tmp_path / "a.jpg")
 
 
 def test_unsupported_kinds_say_so(tmp_path):
