@@ -21,8 +21,8 @@ def read_dicom(path, stream=None):
     """Reads a DICOM file of one grey frame as it is meant to be seen.
 
     Stored values go through the modality's table or slope and intercept, then through the first window or table of
-    interest (DICOM PS3.3 C.11.1 and C.11.2) to the 16-bit range; without a window the range of what BitsStored can hold
-    is stretched to it. MONOCHROME1 is inverted, so that air is dark.
+    interest (DICOM PS3.3 C.11.1 and C.11.2) to the 16-bit range; without a window that makes sense the range of what
+    BitsStored can hold is stretched to it. MONOCHROME1 is inverted, so that air is dark.
 
     Args:
       path: file name; appears in messages.
@@ -77,15 +77,13 @@ def read_dicom(path, stream=None):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"pydicom|synthmed_tf\.dicom")
             warnings.simplefilter("error", Image.DecompressionBombWarning)  # a JPEG larger than Rows x Columns
-            shown = _shown(dataset)
+            return _shown(dataset).reshape(height, width, 1)  # fails where there are pixels for more than one frame
     except Exception as error:
         raise _unreadable(path, error) from error
-    return shown.reshape(height, width, 1)
 
 
 def _shown(dataset):
     """The pixels of a pydicom data set as they are meant to be seen: [height, width] uint16, air dark."""
-    import pydicom
     from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
 
     stored = dataset.pixel_array
@@ -95,12 +93,7 @@ def _shown(dataset):
     if dataset.get("VOILUTSequence"):
         values = apply_voi(np.rint(values).astype(np.int64), dataset)
         low, high = 0, 2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
-    elif dataset.get("WindowWidth") is not None and dataset.get("WindowCenter") is not None:
-        window = pydicom.Dataset()  # alone it maps to the 16-bit range, whatever the slope and the bits stored
-        window.PhotometricInterpretation, window.BitsStored, window.PixelRepresentation = "MONOCHROME2", 16, 0
-        for tag in ("WindowCenter", "WindowWidth", "VOILUTFunction"):
-            if tag in dataset:
-                window[tag] = dataset[tag]
+    elif window := _window(dataset):
         values = apply_windowing(values, window)
         low, high = 0, 65535
     elif dataset.get("ModalityLUTSequence"):
@@ -115,6 +108,28 @@ def _shown(dataset):
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         share = 1 - share
     return np.rint(share * 65535).astype(np.uint16)
+
+
+def _window(dataset):
+    """The first window as a data set of its own, or None where there is none that means anything.
+
+    Alone it maps to the 16-bit range, whatever the slope and the bits stored.
+    """
+    import pydicom
+
+    tags = "WindowCenter", "WindowWidth"
+    numbers = np.concatenate([np.ravel(dataset.get(tag))[:1].astype(float) for tag in tags])  # of None: not a number
+    function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
+    if len(numbers) < 2 or not np.isfinite(numbers).all() or function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        return None
+    if numbers[1] <= 0 or (function == "LINEAR" and numbers[1] < 1):
+        return None
+    window = pydicom.Dataset()
+    window.PhotometricInterpretation, window.BitsStored, window.PixelRepresentation = "MONOCHROME2", 16, 0
+    window.VOILUTFunction = function
+    for tag in tags:
+        window[tag] = dataset[tag]
+    return window
 
 
 def _unreadable(path, error):

@@ -85,6 +85,20 @@ def test_window_after_slope_and_intercept(tmp_path):
     same(sigmoid, 65535 / (1 + np.exp(-4 * (STORED - 1500.0) / 900)))
 
 
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"WindowCenter": "nan", "WindowWidth": 900},
+        {"WindowCenter": 1500, "WindowWidth": "inf"},
+        {"WindowCenter": 1500, "WindowWidth": 0},
+        {"WindowCenter": 1500, "WindowWidth": -900, "VOILUTFunction": "SIGMOID"},
+        {"WindowCenter": 1500, "WindowWidth": 900, "VOILUTFunction": "CUBIC"},
+    ],
+)
+def test_a_window_that_makes_no_sense_is_none(tmp_path, tags):
+    same(read(make(tmp_path / "a.dcm", **tags)), STORED * 65535.0 / 4095)
+
+
 def test_table_of_interest(tmp_path):
     table = pydicom.Dataset()
     table.add_new("LUTDescriptor", "US", [4096, 0, 16])
@@ -125,7 +139,7 @@ def test_compressed_files(tmp_path, monkeypatch):
         ({"Rows": 60, "Columns": 80}, "cannot be read as DICOM"),
         ({"BitsAllocated": 32}, "32 bits"),
         ({"RescaleSlope": 0, "RescaleIntercept": 0}, "RescaleSlope is 0"),
-        ({"WindowCenter": 5, "WindowWidth": 0}, "Window Width"),
+        ({"PixelData": STORED.tobytes() * 2}, "cannot be read as DICOM"),
     ],
 )
 def test_unsupported_and_hostile_tags(tmp_path, tags, says):
