@@ -91,6 +91,52 @@ def test_folder_with_its_own_split_and_fields_of_view(tmp_path):
     assert (samples["a"].field_of_view[..., 0] == fov // 255).all()
 
 
+def test_all_names_of_splits_count_beside_masks(tmp_path):
+    names = {"Training": "train", "val": "train", "Test": "test"}
+    for name in names:
+        save_pair(tmp_path / name, name)
+    assert splits(load(tmp_path)) == names
+    (tmp_path / "validation").mkdir()
+    refused("validation: has no images/", tmp_path)
+    (tmp_path / "validation").rename(tmp_path / "images")
+    refused("not both", tmp_path)
+
+
+def test_a_table_beside_masks_tells_groups_and_split(own):
+    first = datasets.fingerprint(str(own), "")
+    (own / "notes.csv").write_bytes("name,Größe\na.png,3\n".encode("latin-1"))  # tells neither
+    assert datasets.fingerprint(str(own), "") == first
+    rows = [f"{stem}.png,p{index // 2}" for index, stem in enumerate("abcdefg")]
+    (own / "patients.csv").write_text("\n".join(["file,Patient ID", *rows]))
+    assert [entry.group for entry in datasets.list_entries(str(own), "")] == "p0 p0 p1 p1 p2 p2 p3".split()
+    grouped = datasets.fingerprint(str(own), "")
+    (own / "patients.csv").write_text("\n".join(["file,split", *(f"images/{s}.png,train" for s in "abcdef"), "g,test"]))
+    assert splits(load(own)) == {"g": "test", **dict.fromkeys("abcdef", "train")}
+    assert len({first, grouped, datasets.fingerprint(str(own), "")}) == 3
+    (own / "patients.csv").write_text("file,patient\na,1\n")
+    refused(["b.png: has no row in", "patients.csv"], own)
+    (own / "more.csv").write_text("file,group\na,1\n")
+    refused("tells groups or a split, as", own)
+
+
+def test_a_table_beside_train_and_test_tells_groups(tmp_path):
+    for stem, split in zip("abc", ("train", "train", "test"), strict=True):
+        save_pair(tmp_path / split, stem)
+    (tmp_path / "t.csv").write_text("file,subject\na,1\ntrain/images/b.png,1\nc.png,2\n")
+    assert [sample.group for sample in load(tmp_path).values()] == ["2", "1", "1"]
+    (tmp_path / "t.csv").write_text("file,subject\na,1\nb,1\nc.png,1\n")
+    refused("its group '1' is in train and in test", tmp_path)
+    (tmp_path / "t.csv").write_text("file,split\na,train\nb,test\nc.png,test\n")
+    refused(["t.csv: line 3: the split is test", "train/images/b.png lies in train"], tmp_path)
+
+
+def test_dicom_files_without_a_name_of_theirs(own):
+    (own / "images" / "IM0001").write_bytes(bytes(128) + b"DICM")
+    refused(["IM0001: not an image file", "rename it to .dcm"], own)
+    (own / "images" / "IM0001").rename(own / "images" / "IM0001.DICOM")
+    refused("IM0001.DICOM: has no mask", own)  # is an image
+
+
 def test_test_images_may_lack_masks_altogether(tmp_path):
     save_pair(tmp_path / "train", "a")
     save(tmp_path / "test" / "images" / "b.png", np.zeros((9, 9, 3), np.uint8))
@@ -126,6 +172,18 @@ def test_masks_in_colour_16_bit_palette_and_1_bit(own):
         ("f", 0 * bits + 1),
     ):
         assert (samples[stem].mask[..., 0] == expected).all(), stem
+
+
+def test_masks_drawn_in_the_opacity(own):
+    bits = RNG.integers(0, 2, (24, 20)).astype(np.uint8)
+    bits[0, :2] = 0, 1
+    for stem, mode, colour in (("a", "RGBA", (9, 9, 9)), ("b", "LA", (0,))):
+        planes = [Image.new("L", (20, 24), level) for level in colour]
+        Image.merge(mode, [*planes, Image.fromarray(bits * 255)]).save(own / "masks" / f"{stem}.png")
+    samples = load(own)
+    assert all((samples[stem].mask[..., 0] == bits).all() for stem in "ab")
+    Image.merge("LA", [Image.fromarray(1 - bits), Image.fromarray(bits)]).save(own / "masks" / "a.png")
+    assert (load(own)["a"].mask[..., 0] == 1 - bits).all()  # where both differ, the colour is the mask
 
 
 @pytest.mark.parametrize("suffix", ["tif", "bmp", "gif", "jpg", "JPG", "jpeg"])
@@ -212,6 +270,8 @@ def test_mask_with_more_than_two_levels(own):
     refused(["masks/b.png", "several colours"], own)
     save(own / "masks" / "b.png", np.full((24, 20), 77, np.uint8))
     refused(["masks/b.png", "single level 77"], own)
+    save(own / "masks" / "b.png", np.full((24, 20, 3), (0, 0, 200), np.uint8))
+    refused(["masks/b.png", "single level 200"], own)
 
 
 def test_jpeg_mask_says_what_jpeg_does(own):
@@ -496,6 +556,21 @@ def test_zip_that_lies_or_is_damaged(tmp_path):
     refused(["training.zip/training/images/22_training.tif"], "drive", tmp_path)
     with pytest.warns(UserWarning, match="1 unreadable files"):
         assert len(list(datasets.load("drive", tmp_path, skip_bad_files=True))) == 1
+
+
+def test_damaged_zip_of_another_compression(tmp_path):
+    made = make_drive(tmp_path / "made", training=2, test=0) / "training"
+    (tmp_path / "drive").mkdir()
+    path = tmp_path / "drive" / "training.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for file in sorted(made.rglob("*.*")):
+            archive.write(file, f"training/{file.relative_to(made).as_posix()}")
+        member = archive.getinfo("training/images/22_training.tif")
+    content = bytearray(path.read_bytes())
+    start = member.header_offset + 30 + len(member.filename)
+    content[start + 9 : start + 400] = b"\xff" * 391
+    path.write_bytes(content)
+    refused(["training.zip/training/images/22_training.tif: cannot be unpacked"], "drive", tmp_path)
 
 
 def test_chase_db1_as_it_ships(tmp_path):

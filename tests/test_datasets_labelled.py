@@ -516,6 +516,60 @@ def test_a_table_with_groups_and_split(tmp_path):
     refused(["line 5: Patient ID is ''"], tmp_path)
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        "PatientID",
+        "patient-id",
+        "PATIENT_NAME",
+        "subject",
+        "case_id",
+        "participant_id",
+        "Person Name",
+        "study_id",
+        "group",
+    ],
+)
+def test_a_column_of_patients_whatever_it_is_called(tmp_path, column):
+    rows = [[f"{i}.png", f"p{i // 2}", "ab"[i % 2]] for i in range(10)]
+    make_table(tmp_path, rows, ("file", column, "finding"))
+    for labels in (None, "finding"):
+        entries = datasets.split_entries(str(tmp_path), "", labels=labels)
+        assert {entry.id: entry.group for entry in entries} == {row[0][:-4]: row[1] for row in rows}
+        assert {entry.label for entry in entries} == {"a", "b"} and len(shares(entries)) == 2
+    make_table(tmp_path, [row[:2] for row in rows], ("file", column))
+    refused("which column holds the classes?", tmp_path)  # names of patients are no classes
+    assert {entry.label for entry in datasets.list_entries(tmp_path, "", column)} == {row[1] for row in rows}
+
+
+def test_the_patient_counts_before_the_study(tmp_path):
+    rows = [[f"{i}.png", f"s{i}", f"p{i // 2}", "ab"[i % 2]] for i in range(10)]
+    make_table(tmp_path, rows, ("file", "study_id", "Patient", "finding"))
+    assert {entry.group for entry in datasets.list_entries(tmp_path, "")} == {f"p{i}" for i in range(5)}
+
+
+def test_tables_that_are_not_utf_8(tmp_path):
+    make_table(tmp_path, [[f"{i}.png", ("Tumör", "Tumür")[i % 2]] for i in range(4)])
+    text = (tmp_path / "labels.csv").read_text(encoding="utf-8")
+    assert {entry.label for entry in datasets.list_entries(tmp_path, "")} == {"Tumör", "Tumür"}
+    for encoding in ("latin-1", "utf-16", "utf-16-le"):
+        (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
+        refused(["labels.csv", "save it as CSV UTF-8"], tmp_path)
+
+
+def test_classes_whose_names_are_not_one_line_of_text(tmp_path):
+    for i, name in enumerate((" lead", "trail ", "two\nlines", "bell\a")):
+        make_classes(tmp_path / str(i), {name: 2, "b": 2})
+        refused([repr(name), "rename it"], tmp_path / str(i))
+    make_table(tmp_path / "table", [["0.png", "a"], ["1.png", "two\nlines"]])
+    refused(["labels.csv: line 4: the class 'two\\nlines'"], tmp_path / "table")
+
+
+def test_a_folder_of_masks_beside_classes_is_not_left_out_silently(tmp_path):
+    make_classes(tmp_path, {"a": 2, "b": 2, "masks": 2})
+    refused(["masks: lies beside folders of classes", "rename it if it is a class"], tmp_path)
+
+
 def test_a_choice_of_label_columns(tmp_path):
     rows = [[f"{i}.png", "FM"[i % 2], "ill" if i < 5 else "well", ""] for i in range(10)]
     make_table(tmp_path, rows, ("file", "sex", "finding", "empty"))

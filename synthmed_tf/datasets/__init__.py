@@ -119,8 +119,8 @@ def has_masks(data, data_dir):
 def fingerprint(data, data_dir, labels=None, known=None):
     """12 hexadecimal digits that change when an image or mask comes, goes or changes, or a label.
 
-    In labelled sets also when a group or an own split changes. A copy of a set, elsewhere or of another time, has the
-    same.
+    In labelled sets, and where a table tells it, also when a group or an own split changes. A copy of a set, elsewhere
+    or of another time, has the same.
 
     Args:
       data, data_dir, labels: as for `load`.
@@ -141,6 +141,8 @@ def fingerprint(data, data_dir, labels=None, known=None):
     for entry in entries:
         if entry.label is not None:
             facts.append(f"{entry.id} {entry.label}" + ("" if entry.is_fundus else f" {entry.group} {entry.split}"))
+        elif entry.is_from_table:
+            facts.append(f"{entry.id} {entry.group} {entry.split}")
     text = "\n".join([data if data in DATASETS else "folder", *facts])
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
 

@@ -7,7 +7,6 @@ import io
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -19,6 +18,14 @@ from synthmed_tf.sample import InputError, Sample
 
 MAX_MEMBER_BYTES = 256 * 2**20  # of one file in a zip; DRIVE's largest, the zip in the zip, has 15 MB
 MAX_MEMBERS = 100_000
+SPLITS = {  # what a sub-folder, or a cell of a table, may be called -> the split that it is
+    "train": "train",
+    "training": "train",
+    "val": "train",
+    "valid": "train",
+    "validation": "train",
+    "test": "test",
+}
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 
@@ -44,6 +51,7 @@ class Entry(NamedTuple):
     is_fundus: bool = False  # a field of view that does not ship can be estimated
     is_radiograph: bool = False  # brightness is normalised by what lies in the lungs
     is_dark_foreground: bool = False  # the lower of a mask's two levels is the foreground
+    is_from_table: bool = False  # group and split are not told by the files' names alone
 
 
 def is_system_file(name):
@@ -55,6 +63,30 @@ def printable(path):
     """A path as one line of text: control characters and bytes that are no text become escapes."""
     text = str(path)
     return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def subfolders(folder):
+    """The paths of a folder's own folders in order, but for those of operating systems."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_system_file(path.name))
+
+
+def split_folders(folder):
+    """{sub-folder: "train" or "test"} of those that are called like a split."""
+    return {path: SPLITS[path.name.lower()] for path in subfolders(folder) if path.name.lower() in SPLITS}
+
+
+def class_name(text, where):
+    """`text`, the name of a class, which stands in `where`.
+
+    Raises:
+      InputError: it would not be one line of text.
+    """
+    if text != text.strip() or not text.isprintable():
+        raise InputError(
+            f"{where}: the class {text!r}; allowed are names without line breaks, control characters and blanks at the "
+            "ends; rename it"
+        )
+    return text
 
 
 def disk_file(path):
@@ -135,7 +167,7 @@ def _list_zip(path, shown, source, zip_names):
 def _open_member(archive, member, name):
     try:
         return io.BytesIO(archive.read(member))  # stops with an error at the declared size, which has been checked
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, zlib.error) as error:
+    except Exception as error:  # a decompressor of hostile bytes may raise anything
         raise UnreadableImage(
             f"{name}: cannot be unpacked ({error}); download the zip again, or leave such files out by --skip_bad_files"
         ) from error
@@ -174,7 +206,7 @@ def read_mask(file, is_dark_foreground=False):
     Raises:
       UnreadableImage; InputError: more than two levels, or a single one that does not say which it is.
     """
-    pixels = _read(file)
+    pixels = _read(file, is_mask=True)
     brightness = pixels.sum(axis=-1, keepdims=True, dtype=np.int64)
     levels = np.flatnonzero(np.bincount(brightness.ravel()))
     is_colourful = False  # whether pixels of equal brightness differ
@@ -186,9 +218,9 @@ def read_mask(file, is_dark_foreground=False):
             f"{file.name}: a mask with {'several colours' if is_colourful else f'{len(levels)} levels'}{hint}, "
             "allowed are two, such as 0 and 255; threshold it and save it as PNG"
         )
-    if len(levels) == 1 and pixels.flat[0] not in (0, 1, 255, 65535):
+    if len(levels) == 1 and pixels.max() not in (0, 1, 255, 65535):
         raise InputError(
-            f"{file.name}: a mask of the single level {pixels.flat[0]}, which may be fore- or background; allowed are "
+            f"{file.name}: a mask of the single level {pixels.max()}, which may be fore- or background; allowed are "
             "0, 1 and 255 there; save it anew"
         )
     threshold = levels[0] if len(levels) == 2 else 0
@@ -222,11 +254,12 @@ def read_entry(entry, split):
     return Sample(id=entry.id, image=image, group=entry.group, label=entry.label, split=split, **masks)
 
 
-def read_table(table):
+def read_table(table, errors="strict"):
     """Reads a CSV file, separated by commas, or by semicolons if its first line has one.
 
     Args:
       table: File.
+      errors: "replace" where letters that are not UTF-8 do not matter.
 
     Returns:
       [column], [(line number, {column: cell})], stripped of spaces; without rows that are empty, and without cells
@@ -237,9 +270,15 @@ def read_table(table):
     """
     try:
         with table.open() as stream:
-            text = stream.read().decode("utf-8-sig", errors="replace")
+            text = stream.read().decode("utf-8-sig", errors=errors)
+        if "\0" in text:
+            raise UnicodeError("NUL")
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in text.partition("\n")[0] else ",")
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except UnicodeError as error:
+        raise InputError(
+            f"{table.name}: its letters are not written in UTF-8 ({error}); in a spreadsheet program save it as CSV UTF-8"
+        ) from error
     except (OSError, csv.Error) as error:
         raise InputError(f"{table.name}: cannot be read as a table ({error}); save it as CSV again") from error
     columns = [printable(column) for column in rows[0][1]] if rows else []
@@ -264,7 +303,7 @@ def read_grades(tables, images, highest, left_out=()):
     """
     grades = {}
     for table in tables:
-        columns, rows = read_table(table)
+        columns, rows = read_table(table, errors="replace")  # names of clinics, which have accents
         if not {"image name", "retinopathy grade"} <= {name.lower() for name in columns}:
             raise InputError(
                 f"{table.name}: no columns 'Image name' and 'Retinopathy grade' in its first line; allowed is a CSV "
@@ -295,7 +334,7 @@ def read_grades(tables, images, highest, left_out=()):
     return grades
 
 
-def _read(file):
+def _read(file, is_mask=False):
     try:
         stream = file.open()
     except OSError as error:
@@ -303,9 +342,17 @@ def _read(file):
             f"{file.name}: cannot be opened ({error.strerror}); mend it, or leave such files out by --skip_bad_files"
         ) from error
     with stream:
-        return read_image(file.name, stream)
+        return read_image(file.name, stream, is_mask)
 
 
 def has_image_suffix(name):
     """Whether a file's name ends like one of images.IMAGE_SUFFIXES."""
     return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def is_nameless_dicom(path):
+    """Whether a file is DICOM by its content and not by its name, as scanners write them."""
+    if has_image_suffix(path.name) or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
