@@ -128,6 +128,28 @@ def test_wrong_layouts(tmp_path):
     refused(tmp_path, "masks/two.png: has no slide")
 
 
+def test_train_and_test(tmp_path):
+    for split in ("train", "val", "Test"):
+        for name in ("normal", "tumor"):
+            make_slide(tmp_path / "a" / split / name / f"{split}_{name}.tif", (0, 0, 256, 256))
+        make_slide(tmp_path / "b" / split / "slides" / f"{split}.tif", (0, 0, 1024, 768))
+        make_mask(tmp_path / "b" / split / "masks" / f"{split}.png", (120, 150, 150, 200))
+    for place, classes in (("a", {"normal", "tumor"}), ("b", {"normal", "tumour"})):
+        entries = datasets.list_entries(str(tmp_path / place), "")
+        for split in ("train", "val", "Test"):
+            of_split = [entry for entry in entries if entry.id.startswith(split)]
+            assert {entry.label for entry in of_split} == classes
+            assert {entry.split for entry in of_split} == {"test" if split == "Test" else "train"}
+    make_slide(tmp_path / "a" / "normal" / "x.tif", (0, 0, 9, 9))
+    refused(tmp_path / "a", "normal: lies beside Test/")
+
+
+def test_train_and_test_are_no_classes(tmp_path):
+    for name in ("train", "test"):
+        make_slide(tmp_path / name / f"{name}.tif", (0, 0, 256, 256))
+    refused(tmp_path, "test/test.tif: lies beside the folders of the classes")
+
+
 def test_unreadable_slides(tmp_path, monkeypatch):
     for name in ("b.svs", "notes.txt"):
         (tmp_path / name / "class").mkdir(parents=True)

@@ -2,7 +2,7 @@
 
 FOLDER/CLASS/a.svs, ...: a tile has the class of its slide. FOLDER/slides/a.tif, ... and FOLDER/masks/a.tif, ...: a tile
 is "tumour" where its part of the mask has any foreground (more than 0), else "normal"; masks are of the slide's aspect,
-at any size.
+at any size. The same in FOLDER/train/ and FOLDER/test/: a split of one's own; val/ and so on count as train/.
 """
 
 import functools
@@ -14,7 +14,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from synthmed_tf.datasets.files import Entry, File, disk_file, is_system_file, printable, sample_id
+from synthmed_tf.datasets.files import (
+    Entry,
+    File,
+    class_name,
+    disk_file,
+    is_system_file,
+    printable,
+    sample_id,
+    split_folders,
+    subfolders,
+)
 from synthmed_tf.images import read_image
 from synthmed_tf.sample import InputError, UnreadableImage
 
@@ -28,17 +38,22 @@ _SATURATION = 0.05, 0.15
 _MAX_LEVEL_PIXELS = 2**24
 _SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs")
 _TIFF_SUFFIXES = (".tif", ".tiff")
-_LAYOUT = "allowed are one folder of slides a class, or slides/ and masks/ paired by stem, of .svs, .ndpi, .mrxs and tiled .tif files"
+_LAYOUT = (
+    "allowed are one folder of slides a class, or slides/ and masks/ paired by stem, of .svs, .ndpi, .mrxs and tiled .tif files; "
+    "both in the folder or in its train/ and test/"
+)
 
 
 def is_folder_of_slides(folder):
-    """Whether a folder holds slides/, or folders whose first file is a slide:
+    """Whether a folder, or its train/ or test/, holds slides/, or folders whose first file is a slide:
     .svs, .ndpi, .mrxs or a TIFF of several pages.
     """
     folder = Path(folder)
     if (folder / "slides").is_dir() or (folder / "images").is_dir():
         return (folder / "slides").is_dir()
-    return any(_is_slide(path) for place in _class_folders(folder) for path in _files(place)[:1])
+    if any(_is_slide(path) for place in subfolders(folder) for path in _files(place)[:1]):
+        return True
+    return any(is_folder_of_slides(place) for place in split_folders(folder))
 
 
 def entries(folder):
@@ -49,24 +64,19 @@ def entries(folder):
     saturated than Otsu's threshold, within bounds.
 
     Returns:
-      list of Entry, group: the slide; id: SLIDE_ROW_COLUMN in tiles.
+      list of Entry, group: the slide; id: SLIDE_ROW_COLUMN in tiles; split None unless there is train/ or test/.
 
     Raises:
       InputError: OpenSlide is not installed, wrong layout, a slide without mask and the reverse, an unreadable or flat
         slide, a mask of another aspect, or no tissue in any slide.
     """
     folder = Path(folder)
-    if (folder / "slides").is_dir():
-        slides = {path.stem: path for path in _files(folder / "slides")}
-        masks = {path.stem: path for path in _files(folder / "masks")} if (folder / "masks").is_dir() else {}
-        for stem in sorted(set(slides) ^ set(masks)):
-            path, lacking = (slides[stem], "mask") if stem in slides else (masks[stem], "slide")
-            raise InputError(f"{printable(path)}: has no {lacking}; {_LAYOUT}; add it (for no tumour an empty mask)")
-        listed = [(slides[stem], masks[stem], None) for stem in sorted(slides)]
-    else:
-        listed = [(path, None, place.name) for place in _class_folders(folder) for path in _files(place)]
+    splits = {} if (folder / "slides").is_dir() else split_folders(folder)
+    if splits and (others := sorted(set(subfolders(folder)) - set(splits))):
+        raise InputError(f"{printable(others[0])}: lies beside {min(splits).name}/; {_LAYOUT}; move it there, or away")
+    listed = [(*found, split) for place, split in (splits or {folder: None}).items() for found in _slides(place)]
     found = []
-    for path, mask, label in listed:
+    for path, mask, label, split in listed:
         files = [disk_file(file) for file in (path, mask) if file]
         stamp = tuple((file.path.stat().st_size, file.path.stat().st_mtime_ns) for file in files)
         group = sample_id(path.stem)
@@ -74,7 +84,7 @@ def entries(folder):
             name = f"{printable(path)}, tile {row} {column}"
             tile = File(name, path, functools.partial(_open_tile, path, stamp, row, column))
             text = label or ("tumour" if is_tumour else "normal")
-            found.append(Entry(f"{group}_{row}_{column}", group, None, tile, label=text))
+            found.append(Entry(f"{group}_{row}_{column}", group, split, tile, label=text))
     if not found:
         raise InputError(
             f"{printable(folder)}: no tile of its {len(listed)} slides shows tissue; {_LAYOUT}; put others there"
@@ -82,8 +92,22 @@ def entries(folder):
     return found
 
 
-def _class_folders(folder):
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_system_file(path.name))
+def _slides(folder):
+    """[(path of a slide, path of its mask or None, its class or None)] of a folder, see the module."""
+    if not (folder / "slides").is_dir():
+        if loose := next((path for path in _files(folder) if _is_slide(path)), None):
+            raise InputError(f"{printable(loose)}: lies beside the folders of the classes; {_LAYOUT}; move it into one")
+        return [
+            (path, None, class_name(place.name, printable(place)))
+            for place in subfolders(folder)
+            for path in _files(place)
+        ]
+    slides = {path.stem: path for path in _files(folder / "slides")}
+    masks = {path.stem: path for path in _files(folder / "masks")} if (folder / "masks").is_dir() else {}
+    for stem in sorted(set(slides) ^ set(masks)):
+        path, lacking = (slides[stem], "mask") if stem in slides else (masks[stem], "slide")
+        raise InputError(f"{printable(path)}: has no {lacking}; {_LAYOUT}; add it (for no tumour an empty mask)")
+    return [(slides[stem], masks[stem], None) for stem in sorted(slides)]
 
 
 def _files(folder):
@@ -201,7 +225,7 @@ def _read_mask(path, stamp):
     try:
         slide = _open_slide(path, stamp)
     except InputError:
-        return read_image(path).max(axis=-1) > 0
+        return read_image(path, is_mask=True).max(axis=-1) > 0
     return _read_level(slide, path).max(axis=-1) > 0
 
 
