@@ -131,7 +131,13 @@ def _read_slides(meta, count):
 def _open_hdf5(path, modified):
     import h5py
 
-    return h5py.File(path, "r")
+    file = h5py.File(path, "r")
+    for key in ("x", "y"):  # a hostile file may have another file's bytes read as its own
+        is_link = isinstance(file.get(key, getlink=True), (h5py.ExternalLink, h5py.SoftLink))
+        found = None if is_link else file.get(key)
+        if is_link or (isinstance(found, h5py.Dataset) and (found.external or found.is_virtual)):
+            raise OSError(f"{key} lies in another file, or is a link, which is not followed")
+    return file
 
 
 def _dataset(path, key):
