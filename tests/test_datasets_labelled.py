@@ -221,6 +221,8 @@ def test_ages_in_years():
         study_groups.age_in_years(text) for text in ("058Y", "7", "18M", "011D", "60 weeks", "121", "20100503", "")
     ]
     assert found == [58, 7, 1, 0, 1, None, None, None]
+    texts = ("45 M", "45 mo", "-5", "F-34", "F 2019-05-01 34y", "1/5/2019 M 34", "taken 2019/05")
+    assert [study_groups.age_in_years(text) for text in texts] == [45, 3, None, 34, 34, 34, None]
 
 
 def test_shenzhen_that_does_not_fit(tmp_path):
@@ -346,6 +348,27 @@ def test_hdf5_that_does_not_fit(tmp_path):
     x.unlink()
     make_hdf5(folder, "valid", [0, 1])
     refused("no camelyonpatch_level_2_split_train_x.h5", "pcam", tmp_path)
+
+
+def test_hdf5_that_points_to_other_files_is_not_followed(tmp_path):
+    folder, secret = tmp_path / "pcam", tmp_path / "secret"
+    secret.write_bytes(bytes(2 * 96 * 96 * 3))
+    x = folder / "camelyonpatch_level_2_split_train_x.h5"
+    make_hdf5(tmp_path / "other", "train", [0, 1])
+    other = tmp_path / "other" / x.name
+    layout = h5py.VirtualLayout((2, 96, 96, 3), "u1")
+    layout[:] = h5py.VirtualSource(other, "x", (2, 96, 96, 3))
+    for write in (
+        lambda file: file.create_dataset("x", (2, 96, 96, 3), "u1", external=[(str(secret), 0, h5py.h5f.UNLIMITED)]),
+        lambda file: file.create_virtual_dataset("x", layout),
+        lambda file: file.update({"x": h5py.ExternalLink(other, "x")}),
+        lambda file: file.update({"deep": h5py.ExternalLink(other, "/"), "x": h5py.SoftLink("/deep/x")}),
+    ):
+        make_hdf5(folder, "train", [0, 1])
+        x.unlink()
+        with h5py.File(x, "w") as file:
+            write(file)
+        refused(["train_x.h5", "lies in another file"], "pcam", tmp_path)
 
 
 def test_damaged_tile_can_be_left_out(tmp_path):

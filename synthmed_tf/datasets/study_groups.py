@@ -23,7 +23,10 @@ BINS = {  # years, first and last
 }  # fmt: skip
 DEFAULT = "young_mature"
 OLDEST = 120  # years; the official NIH table has ages up to 414, typing errors
-_AGE = re.compile(r"(?<!\d)(\d{1,3})(?!\d)[ \t-]*(y|mo|m\b|mth|we|wk|w\b|da|d\b)?", re.IGNORECASE)
+_DATE = re.compile(r"\d+(?:[-./]\d+){2}|\d{4}[-./]\d+")
+_AGE = re.compile(  # not -5; 45M is in months, but 45 M is a man
+    r"(?<!\d)(?<!(?<!\S)-)(\d{1,3})(?!\d)(?:(m)\b|[ \t-]*(y|mo|mth|we|wk|w\b|da|d\b))?", re.IGNORECASE
+)
 _A_YEAR = {"y": 1, "m": 12, "w": 52, "d": 365}  # has so many of the unit
 
 
@@ -54,11 +57,11 @@ def label(gender, age, bins):
 
 
 def age_in_years(text):
-    """The first number of "58", "058Y", "33 yrs", "16month" or "64days" as whole years;
+    """The first number of "58", "058Y", "33 yrs", "16month" or "64days" that is no date, as whole years;
     None: there is none, or over OLDEST.
     """
-    match = _AGE.search(text)
-    age = match and int(match[1]) // _A_YEAR[(match[2] or "y")[0].lower()]
+    match = _AGE.search(_DATE.sub(" ", text))
+    age = match and int(match[1]) // _A_YEAR[(match[2] or match[3] or "y")[0].lower()]
     return age if match and age <= OLDEST else None
 
 
