@@ -27,6 +27,7 @@ import synthmed_tf
 from synthmed_tf.sample import InputError, Sample
 
 SCHEMA_VERSION = 1
+MOST_CLASSES = 10_000  # of a folder of another program, which may announce any number
 CACHE_BYTES = 2**30  # decoded samples that one Records keeps in memory
 
 # What a folder may hold, and as which kind of TFDS feature.
@@ -390,8 +391,9 @@ def read_manifest(folder):
     types = {"name": str, "counts": dict, "image_size": list, "features": dict, "shards": dict}
     wrong = [key for key in types if not isinstance(manifest.get(key), types[key])]
     if not wrong:
-        kinds = {key: isinstance(found, dict) and found.get("kind") for key, found in manifest["features"].items()}
-        wrong = [f"feature {key}" for key in kinds if kinds[key] != _KINDS.get(key)]
+        wrong = [f"feature {key}" for key, found in manifest["features"].items() if not _is_feature(key, found)]
+        if "label" in manifest["features"] and not isinstance(manifest.get("class_names"), list):
+            wrong.append("class_names")
     if wrong:
         raise InputError(f"{path} is damaged (no valid {', '.join(wrong)}); {_REMEDY}")
     for file in manifest["shards"]:
@@ -400,6 +402,14 @@ def read_manifest(folder):
         if not (folder / file).is_file():
             raise InputError(f"{folder / file} is missing and manifest.json lists it; {_REMEDY}")
     return manifest
+
+
+def _is_feature(key, found):
+    """Whether what a manifest says of a feature is complete, see `_features_of`."""
+    if not isinstance(found, dict) or found.get("kind") != _KINDS.get(key):
+        return False
+    shape = found.get("shape")
+    return key not in _PICTURES or (isinstance(shape, list) and len(shape) == 3 and isinstance(found.get("dtype"), str))
 
 
 class Records(collections.abc.Sequence):
@@ -583,6 +593,8 @@ def _read_foreign(folder):
                 features[key] |= {"shape": shape, "dtype": content.get("dtype", "uint8")}
         counts = {split["name"]: sum(map(int, split["shardLengths"])) for split in info["splits"]}
         classes = int(described["label"]["classLabel"]["numClasses"]) if "label" in features else 0
+        if "label" in features and not 0 < classes <= MOST_CLASSES:
+            raise InputError(f"{path}: label has {classes} classes, allowed are 1 to {MOST_CLASSES}; write it anew")
     except InputError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -591,8 +603,12 @@ def _read_foreign(folder):
         found = ", ".join(sorted(described)) or "none"
         raise InputError(f"{path} names the features {found}; image, mask or both are needed")
     class_names = [str(i) for i in range(classes)] if classes else None
-    if classes and (folder / "label.labels.txt").is_file():
-        class_names = (folder / "label.labels.txt").read_text(encoding="utf-8").splitlines()
+    names = folder / "label.labels.txt"
+    if classes and names.is_file():
+        try:
+            class_names = names.read_text(encoding="utf-8").splitlines()
+        except UnicodeError as error:
+            raise InputError(f"{names}: not UTF-8 text ({error}); save the names of the classes as UTF-8") from error
     shards = {path.name: None for path in folder.iterdir() if _SHARD.fullmatch(path.name)}
     if not shards:
         raise InputError(f"{folder} holds no shards named NAME-SPLIT.tfrecord-00000-of-00001; write it in that format")

@@ -450,8 +450,11 @@ def test_damaged_manifest(folder, text):
 def test_manifest_that_points_outside(folder, tmp_path):
     edit_json(folder / "manifest.json", shards={"../x-train.tfrecord-00000-of-00001": "0"})
     open_fails(folder, "manifest.json", "damaged")
-    edit_json(folder / "manifest.json", features={"image": {"kind": "surprise"}})
-    open_fails(folder, "manifest.json", "damaged")
+    for feature in ({"kind": "surprise"}, {"kind": "image"}, {"kind": "image", "shape": [4, 4, 3]}, 3):
+        edit_json(folder / "manifest.json", shards={}, features={"image": feature})
+        open_fails(folder, "manifest.json", "damaged (no valid feature image)")
+    edit_json(folder / "manifest.json", features={"label": {"kind": "classLabel"}})
+    open_fails(folder, "manifest.json", "damaged (no valid class_names)")
 
 
 def test_no_such_split(folder):
@@ -466,6 +469,20 @@ def test_damaged_foreign_folder(folder, file, text):
     assert len(records.Records(folder)) == 10
     (folder / file).write_text(text)
     open_fails(folder)
+
+
+def test_foreign_classes_that_do_not_fit(tmp_path):
+    folder = tmp_path / "set"
+    records.write(folder, "noise", make_samples(classes=("a", "b")), source="made")
+    (folder / "manifest.json").unlink()
+    edit_json(folder / "dataset_info.json", moduleName="another.program")
+    assert records.Records(folder).class_names == ["a", "b"]
+    (folder / "label.labels.txt").write_bytes("ä\nö\n".encode("latin-1"))
+    open_fails(folder, "label.labels.txt: not UTF-8 text")
+    described = (folder / "features.json").read_text()
+    for count in ("30000000", "0", "-1"):
+        (folder / "features.json").write_text(described.replace('"numClasses": "2"', f'"numClasses": "{count}"'))
+        open_fails(folder, "features.json", f"label has {count} classes")
 
 
 @pytest.mark.parametrize(
