@@ -82,6 +82,19 @@ def read_dicom(path, stream=None):
         raise _unreadable(path, error) from error
 
 
+def says_burned_in(stream):
+    """Whether a readable DICOM file (binary file object) says that there is writing in its pixels, such as a name."""
+    import pydicom
+
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"pydicom|synthmed_tf\.dicom")
+            dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=["BurnedInAnnotation"])
+            return str(dataset.get("BurnedInAnnotation")).upper() == "YES"
+    except Exception:  # a parser of hostile bytes may raise anything
+        return False
+
+
 def _shown(dataset):
     """The pixels of a pydicom data set as they are meant to be seen: [height, width] uint16, air dark."""
     from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed_tf import flags, images, records
+from synthmed_tf import datasets, flags, images, records
 from synthmed_tf.datasets.prepare import prepare
 from synthmed_tf.sample import InputError
 from synthmed_tf.training import stage1
@@ -173,6 +173,18 @@ def test_truncated_damaged_and_missing_files(tmp_path):
     deflated.save_as(tmp_path / "b.dcm")
     with pytest.raises(images.UnreadableImage, match="deflated"):
         read(tmp_path / "b.dcm")
+
+
+def test_files_with_writing_in_them_are_counted_in_one_warning(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, says in (("a/1", "YES"), ("a/2", "NO"), ("b/1", "yes"), ("b/2", "")):
+        (tmp_path / name[0]).mkdir(exist_ok=True)
+        stored = rng.integers(0, 4096, (8, 8)).astype(np.uint16)
+        make(tmp_path / f"{name}.dcm", stored, **({"BurnedInAnnotation": says} if says else {}))
+    with pytest.warns(UserWarning) as caught:
+        assert len(list(datasets.load(str(tmp_path), ""))) == 4
+    (said,) = [str(each.message) for each in caught if "writing" in str(each.message)]
+    assert "2 DICOM files" in said and "a/1.dcm" in said and "b/1.dcm" in said
 
 
 def test_without_pydicom(tmp_path, monkeypatch):

@@ -27,7 +27,8 @@ from synthmed_tf.datasets import (
     slides,
 )
 from synthmed_tf.datasets.files import read_entry, sample_id
-from synthmed_tf.images import UnreadableImage
+from synthmed_tf.dicom import says_burned_in
+from synthmed_tf.images import DICOM_SUFFIXES, UnreadableImage
 from synthmed_tf.radiographs import normalise
 from synthmed_tf.sample import InputError
 
@@ -72,7 +73,8 @@ def load(data, data_dir, *, labels=None, chest_xrays=False, holdout=0, skip_bad_
     Returns:
       Iterator[Sample]. Ids are unique. Radiographs are grey, their brightness normalised by the lungs at native size
       (P2 § 2.1 resizes first; percentiles hardly depend on the size); a warning at the end counts those whose lungs are
-      not found. Official test images without masks, and all of idrid and messidor, have mask None.
+      not found, and another one DICOM files that say that there is writing in them. Official test images without
+      masks, and all of idrid and messidor, have mask None.
 
     Raises:
       InputError: what `check` raises, now; unreadable files, mask of another size or of more than two levels, images of
@@ -304,7 +306,7 @@ def _held_out_of_each_class(data, entries, holdout=0, seed=0):
 
 
 def _load(entries, data, skip_bad_files):
-    unreadable, copies, lungless, first = [], [], [], None
+    unreadable, copies, lungless, inscribed, first = [], [], [], [], None
     pairs, tested = set(), set()  # digests of the pairs so far, and of the test split's images and masks
     for entry in entries:
         try:
@@ -330,6 +332,9 @@ def _load(entries, data, skip_bad_files):
             copies.append(entry.image.name)
             continue
         pairs.add((image, mask))
+        if entry.image.name.lower().endswith(DICOM_SUFFIXES):
+            with entry.image.open() as stream:
+                inscribed += [entry.image.name] if says_burned_in(stream) else []
         if entry.split == "test":
             contents = ((image, sample.image), (mask, sample.mask))
             tested |= {digest for digest, array in contents if array is not None and np.ptp(array)}  # not: empty masks
@@ -341,6 +346,12 @@ def _load(entries, data, skip_bad_files):
     if lungless:
         warnings.warn(
             f"{data}: {len(lungless)} of {len(entries)} images: lungs not found, normalised by the whole frame ({_some(lungless)})",
+            stacklevel=2,
+        )
+    if inscribed:
+        warnings.warn(
+            f"{data}: {len(inscribed)} DICOM files say that there is writing in their pixels ({_some(inscribed)}); a generator may "
+            "learn a name that is printed there: look at them, and paint it over or remove them",
             stacklevel=2,
         )
     if unreadable and not pairs:
