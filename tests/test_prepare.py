@@ -107,6 +107,23 @@ def test_invalid_prepared_folder_is_made_anew(own, places):
     assert len(records.Records(folder, "train")) == 6
 
 
+def test_damaged_records_are_prepared_anew(own, places):
+    folder = run(own, places)
+    shard = next(folder.glob("*train*"))
+    whole = shard.read_bytes()
+    for damaged in (whole[:-1], whole[:50] + bytes([whole[50] ^ 1]) + whole[51:]):
+        shard.write_bytes(damaged)
+        assert run(own, places) == folder and shard.read_bytes() == whole
+
+
+def test_groups_are_kept_where_there_are_any(own, places):
+    assert "group" not in records.read_manifest(run(own, places))["features"]
+    rows = [f"{stem},p{index // 2}" for index, stem in enumerate("abcdefg")]
+    Path(own, "patients.csv").write_text("\n".join(["file,patient", *rows]))
+    folder = run(own, places)
+    assert {sample.id: sample.group for sample in records.Records(folder)} == dict(row.split(",") for row in rows)
+
+
 def test_holdout_is_in_the_manifest(own, places):
     manifest = records.read_manifest(run(own, places, holdout=2))
     assert manifest["counts"] == {"train": 5, "test": 2} and manifest["holdout"] == 2

@@ -51,8 +51,8 @@ def prepare(
       usual, data, data_dir, fingerprint, holdout, fields_of_view ("as shipped", "estimated" or "none") and test_split
       (how it was made; a test split that lacks the masks of the training split is left out, and test_split says so),
       and labels and chest_xrays where they were given. Samples of sets without masks have none; class names are in
-      sorted order, numbers in them by size. Samples of labelled sets keep their group. Of radiographs PLACE-lungs.png
-      shows the lungs that were found.
+      sorted order, numbers in them by size. Samples keep their group in labelled sets, and where several are of one
+      group. Of radiographs PLACE-lungs.png shows the lungs that were found.
 
     Raises:
       InputError: what `datasets.load` raises, no training image, or neither folder can be written.
@@ -212,7 +212,8 @@ def _describe(data, data_dir, holdout, seed, labels):
         drawn = "a fifth of each class, in whole groups" if labelled else "every fifth group"
         test = ("official" if data in datasets.DATASETS else "the folder's own") if has_split else drawn
     class_names = sorted({entry.label for entry in entries if entry.label is not None}, key=_by_numbers)
-    return counts, class_names or None, labelled, {"fields_of_view": fields, "test_split": test}
+    keep_groups = labelled or len({entry.group for entry in entries}) < len(entries)
+    return counts, class_names or None, keep_groups, {"fields_of_view": fields, "test_split": test}
 
 
 def _by_numbers(name):
@@ -221,8 +222,9 @@ def _by_numbers(name):
 
 
 def _is_prepared(place):
+    """Whether records are there and whole; damaged ones are prepared anew."""
     try:
-        records.read_manifest(place)
+        records.Records(place)
     except InputError:
         return False
     return True
