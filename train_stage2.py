@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Stage 2: geometry -> photograph. Trains pix2pix on real pairs and paints a photograph on each mask of stage 1.
 
-    train_stage2.py --data=drive                     after train_stage1.py with the same --data and --out_dir
+    train_stage2.py                                  after train_stage1.py with the same --out_dir, on the same data
     train_stage2.py --data=idrid                     after train_stage1.py --data=drive: photographs without masks
                                                      get theirs from a U-Net that learns from the first set, as in P1
-    train_stage2.py --data=drive --preset=pix2pix    Isola et al. 2017 to the letter; also vess2ret, authors2017
+    train_stage2.py --preset=pix2pix                 Isola et al. 2017, made for 256 pixels, which is stage 1's to say;
+                                                     also vess2ret, authors2017
 
 Run again, it goes on where it stopped; done, it says so. OUT_DIR/synthetic is the only folder meant to be shared.
 Next: evaluate.py --synthetic_dir=OUT_DIR.
@@ -17,10 +18,13 @@ from synthmed_tf.sample import InputError
 
 
 def main(settings):
-    datasets.check(settings["data"], settings["data_dir"])
-    settings = flags.apply_preset(settings, flags.STAGE2_PRESETS)
     out = Path(settings["out_dir"])
     folder = out / "stage2"
+    first = flags.read_settings(out / "stage1")
+    settings |= {name: first[name] for name in ("data", "data_dir") if name not in settings["given"]}
+    settings["given"].add("data")  # of the commands in the manifest each says its own
+    datasets.check(settings["data"], settings["data_dir"])
+    settings = flags.apply_preset(settings, flags.STAGE2_PRESETS)
 
     from tqdm import tqdm
 
@@ -28,7 +32,6 @@ def main(settings):
     from synthmed_tf.datasets.prepare import prepare
     from synthmed_tf.training import loop, stage2
 
-    first = flags.read_settings(out / "stage1")
     if first.get("target") == "image":
         raise InputError(
             f"{out / 'stage1'}: its GAN makes photographs at once (--target=image), so there is nothing to paint; run "
@@ -52,7 +55,8 @@ def main(settings):
     drawn = prepare(first["data"], settings["data_dir"], settings["image_size"], holdout=first["holdout"], **options)
     if drawn.name != first["prepared"]:
         raise InputError(
-            f"{drawn}: the real set has changed since stage 1 ({first['prepared']}); run train_stage1.py --overwrite"
+            f"{drawn}: the real set, or how this program prepares it, has changed since stage 1 ({first['prepared']}); "
+            "run train_stage1.py --overwrite"
         )
     count = settings["num_samples"] or len(masks)
     if count > len(masks):

@@ -48,6 +48,7 @@ STAGE2_PRESETS = {
     "authors2017": dict(checkpoint="last", batch_size=32, epochs=100, optimizer="rmsprop", learning_rate=1e-3, discriminator_rate=1e-3, most_accurate=1.0, beta1=0.0, l1=1.0, feature_matching=0.0, average=0.0, warp=False, jitter=0, light=False, noise=False, grain=False),
 }  # fmt: skip
 
+LARGEST = 4096  # pixels a side of images
 _PRIVATE = {
     "data_dir",
     "out_dir",
@@ -90,11 +91,13 @@ def define(script, values):
     if evaluates:
         add(word, "data", None, f"the real set: {sets}; not needed for a set made by these scripts")
     else:
-        add(word, "data", "drive", sets)
+        add(word, "data", "drive", sets + "; if not given, that of stage 1" * second)
     add(word, "data_dir", "data", "folder that holds the data sets as downloaded; private")
     add(word, "out_dir", "out", "folder for all results; the three scripts chain through it")
     if first:
-        add(word, "image_size", None, "pixels, as N or HEIGHTxWIDTH, multiples of 16 from 64 up; default 128")
+        add(
+            word, "image_size", None, f"pixels, as N or HEIGHTxWIDTH, multiples of 16 from 64 to {LARGEST}; default 128"
+        )
     if first or evaluates:
         text = "hold out N groups of training images as test images (for DRIVE, whose test labels may be missing)"
         add(number, "holdout", None if evaluates else 0, text, lower_bound=0)
@@ -251,14 +254,15 @@ def image_size(text):
     """ "128" or "96x128" -> (height, width).
 
     Raises:
-      InputError: not of that form, below 64, or no multiple of 16 (four halvings is the least that the networks do).
+      InputError: not of that form, below 64 or above LARGEST, or no multiple of 16 (four halvings is the least that the
+        networks do).
     """
     match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(text))
     if not match:
         raise InputError(f"--image_size={text}: give pixels as N or HEIGHTxWIDTH, for example 128 or 96x128")
     size = int(match[1]), int(match[2] or match[1])
-    if min(size) < 64 or size[0] % 16 or size[1] % 16:
-        raise InputError(f"--image_size={text}: both sides must be multiples of 16 from 64 up")
+    if min(size) < 64 or max(size) > LARGEST or size[0] % 16 or size[1] % 16:
+        raise InputError(f"--image_size={text}: both sides must be multiples of 16 from 64 to {LARGEST}")
     return size
 
 

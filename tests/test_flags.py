@@ -81,6 +81,7 @@ def test_given_flags_are_known_by_name_whatever_their_value():
         ("train_stage1", ["--noseed"], ["noseed"]),
         ("train_stage1", ["drive"], ["drive", "--data=drive"]),
         ("train_stage1", ["--image_size=100"], ["--image_size=100", "multiples of 16"]),
+        ("train_stage1", ["--image_size=48000"], ["--image_size=48000", "4096"]),
         ("train_stage1", ["--steps=5", "--epochs=1"], ["--steps", "--epochs"]),
         ("evaluate", ["--repeats=0"], ["repeats"]),
     ],

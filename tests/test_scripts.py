@@ -414,6 +414,8 @@ def test_a_finished_command_says_so_and_does_nothing(trained, monkeypatch):
     before = contents(trained.out)
     assert "already done: 3 masks" in succeeded("train_stage1", *trained.stage1)
     assert "already done: 3 pairs" in succeeded("train_stage2", *trained.stage2)
+    of_stage_1 = [flag for flag in trained.stage2 if not flag.startswith("--data")]
+    assert "already done: 3 pairs" in succeeded("train_stage2", *of_stage_1)
     after = contents(trained.out)
     changed = {path for path in before.keys() | after.keys() if after.get(path) != before.get(path)}
     assert {path.parent.name for path in changed} <= {"events", "stage1", "stage2"}  # flags.json has another out_dir
