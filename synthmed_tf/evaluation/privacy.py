@@ -10,7 +10,7 @@ from tqdm import tqdm
 from synthmed_tf.metrics import copies, privacy
 from synthmed_tf.sample import spaced
 
-MOST = 8000  # images of one set that are compared, at even steps; 8,000 with 8,000 take minutes and 1 GB
+MOST = 8000  # of one set, at even steps: 8,000 with 8,000 took 17 minutes a view on two busy cores (in full: 102)
 MOST_RELABELLED = 1000  # of one set, where real images are relabelled or guessed at
 PLANTED = 100  # training images that copies are planted of
 SHOWN = 6  # of the likest pairs
