@@ -20,8 +20,8 @@ from synthmed_tf.sample import InputError
 def main(settings):
     out = Path(settings["out_dir"])
     folder = out / "stage2"
-    first = flags.read_settings(out / "stage1")
-    settings |= {name: first[name] for name in ("data", "data_dir") if name not in settings["given"]}
+    first = flags.read_settings(out / "stage1") if (out / "stage1" / "flags.json").exists() else {}
+    settings |= {name: first[name] for name in first.keys() & {"data", "data_dir"} - settings["given"]}
     settings["given"].add("data")  # of the commands in the manifest each says its own
     datasets.check(settings["data"], settings["data_dir"])
     settings = flags.apply_preset(settings, flags.STAGE2_PRESETS)
@@ -32,6 +32,7 @@ def main(settings):
     from synthmed_tf.datasets.prepare import prepare
     from synthmed_tf.training import loop, stage2
 
+    first = first or flags.read_settings(out / "stage1")
     if first.get("target") == "image":
         raise InputError(
             f"{out / 'stage1'}: its GAN makes photographs at once (--target=image), so there is nothing to paint; run "
