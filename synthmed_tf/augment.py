@@ -1,12 +1,19 @@
-"""Paired augmentation of real images: stateless randomness, tensorflow-addons geometry."""
+"""Augmentation of real images: warps of photograph and mask alike (stateless randomness, tensorflow-addons geometry),
+and masks of eyes crossed with each other.
+"""
 
 import warnings
 
+import numpy as np
 import tensorflow as tf
+from scipy import ndimage
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", UserWarning)  # that tensorflow-addons is at its end of life
     import tensorflow_addons as tfa
+
+NEAR = (0.16, 0.08)  # of height and width, that a crossed eye's disc is moved at most
+SEAM = 0.05  # of the height, either way from the disc
 
 
 def random_warp(
@@ -71,6 +78,42 @@ def random_warp(
         images = tf.image.resize(images, [height * enlarged, width * enlarged], method="lanczos3")
         source = tf.clip_by_value((source + 0.5) * enlarged - 0.5, 0.0, size * enlarged - 1)
     return tfa.image.resampler(images, source[..., ::-1])
+
+
+def crossed(fields, discs, chosen, seed):
+    """Masks of eyes that nobody has: above the optic disc one eye's vessels, below it another's.
+
+    The vessels above and below the line from disc to macula hardly cross it (it is the horizontal raphe), so that halves
+    of two eyes go together, where either may stand on its head. The second is turned upside down every other time and
+    moved until its disc lies upon the first one's; they meet near the disc, in the row where the fewest vessels are.
+
+    Args:
+      fields: [count, height, width, channels + 1] from stage1.real_fields, masks of eyes that are turned the same way.
+      discs: [count, 2] int, (row, column) of their discs.
+      chosen: [batch] into fields, which give the upper half.
+      seed: ints; the lower halves are a function of it.
+
+    Returns:
+      [batch, height, width, channels + 1]; the field of view is the first eye's. Eyes whose discs lie farther than NEAR
+      from all others stay as they are.
+    """
+    random = np.random.default_rng(seed)
+    height, width = fields.shape[1:3]
+    made = fields[chosen]
+    for eye, first in zip(made, chosen):
+        others, places = fields[..., :-1], discs
+        if random.random() < 0.5:
+            others, places = others[:, ::-1], (height - 1, 0) + discs * (-1, 1)
+        moved = discs[first] - places
+        fit = (np.abs(moved) <= np.multiply(NEAR, (height, width))).all(1) & (np.arange(len(fields)) != first)
+        if fit.any():
+            second = random.choice(np.flatnonzero(fit))
+            other = ndimage.shift(others[second], (*moved[second], 0), order=0, cval=-1.0)
+            reach = round(SEAM * height)
+            rows = np.arange(max(0, discs[first, 0] - reach), min(height, discs[first, 0] + reach + 1))
+            seam = rows[((eye[rows, :, 0] > 0) | (other[rows, :, 0] > 0)).sum(1).argmin()]
+            eye[seam:, :, :-1] = other[seam:]
+    return made
 
 
 def jitter_and_mirror(images, seed, pixels):

@@ -16,12 +16,12 @@ from synthmed_tf.images import halvings
 from synthmed_tf.sample import InputError
 
 STAGE1_PRESETS = {
-    # What makes 20 to 400 masks work: fields of walls and centrelines, canonical orientation, warped real masks, and a
-    # model of the next table.
-    "small_data": dict(target="mask", checkpoint="best", batch_size=16, field_scale=3.0, half_size=True, warp=True, grain=True),
+    # What makes 20 to 400 masks work: fields of walls and centrelines, canonical orientation, warped real masks of two
+    # eyes each, and a model of the next table.
+    "small_data": dict(target="mask", checkpoint="best", batch_size=16, field_scale=3.0, half_size=True, warp=True, crossed=True, grain=True),
     # Radford et al. 2016 § 4, as P1 (z 100) and P2 § 3.1 (batch 32) use it.
     "paper": dict(target="mask", checkpoint="best", model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999,
-                  width=1.0, r1=0.0, average=0.0, field_scale=0.0, half_size=False, warp=False, grain=False, refined=False),
+                  width=1.0, r1=0.0, average=0.0, field_scale=0.0, half_size=False, warp=False, crossed=False, grain=False, refined=False),
 }  # fmt: skip
 
 SMALL_DATA_MODELS = {  # what small_data adds for each model

@@ -493,6 +493,18 @@ def disc_is_right(mask):
     return float((thickness.sum(0) * columns).sum()) > 0
 
 
+def disc_place(mask):
+    """(row, column) of the optic disc: where most and the thickest vessels are.
+
+    Args:
+      mask: [height, width, 1] in {0, 1}.
+    """
+    from scipy import ndimage
+
+    thickness = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask[..., 0]) ** 3, min(mask.shape[:2]) / 12)
+    return np.unravel_index(thickness.argmax(), thickness.shape)
+
+
 def area_to_length(masks):
     """Area over skeleton length of all masks together, in pixels: the mean thickness of vessels.
 

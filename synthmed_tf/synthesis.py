@@ -17,7 +17,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from synthmed_tf import grain, images, records
-from synthmed_tf.metrics import copies, fidelity, segmentation
+from synthmed_tf.metrics import copies, fidelity, privacy, segmentation
 from synthmed_tf.sample import InputError, Sample, spaced
 from synthmed_tf.training import loop, segmenter, stage2
 
@@ -245,17 +245,18 @@ def no_copies(candidates, real, count, tally):
 
     A candidate is rejected where it lies nearer to a training mask, or to a mask passed on before, than the two nearest
     training masks lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves)
-    with the distance of metrics/copies.py, which suits masks. Of MOST_TRIES candidates for each one wanted, those that
+    with the distance of metrics/copies.py, which suits masks. So is one that is more like a training mask than the two
+    likest of these are, by the likeness of metrics/privacy.py, which a shift or a tilt does not hide. Of MOST_TRIES candidates for each one wanted, those that
     were not needed are left for later ones. If all are rejected, one is passed on all the same, so that a generator
-    that makes nothing else ends, and is told of: the first that copies no training mask, or else the one that lies
-    farthest from them.
+    that makes nothing else ends, and is told of: the first that copies no training mask, or else the one that is
+    least like them.
 
     Args:
       candidates: iterator of Samples with a mask; see `from_noise`.
       real: sequence of training Samples with a mask; of more than MOST_COMPARED as many at even steps are looked at, of
         the masks passed on the last MOST_COMPARED.
       count: how many to pass on.
-      tally: dict that gets "threshold" (1 - Dice), "candidates", "rejected", and of those passed on all the same
+      tally: dict that gets "threshold" (1 - Dice), "most_alike" (likeness), "candidates", "rejected", and of those passed on all the same
         "too_near" (to a training mask) and "too_alike" (to one passed on before).
 
     Yields:
@@ -264,7 +265,17 @@ def no_copies(candidates, real, count, tally):
     training = [sample.mask for sample in spaced(real, MOST_COMPARED)]
     pair = copies.closest_pair(training)
     threshold = pair[2] if pair else 0.0
-    tally |= {"threshold": threshold, "candidates": 0, "rejected": 0, "too_near": 0, "too_alike": 0}
+    small, square = privacy.mask_thumbnails(training), len(set(training[0].shape[:2])) == 1
+    others = ~np.eye(len(small), dtype=bool)
+    most_alike = float(privacy.likest(small, small, square, others)[0].max()) if pair else 1.0
+    tally |= {
+        "threshold": threshold,
+        "most_alike": most_alike,
+        "candidates": 0,
+        "rejected": 0,
+        "too_near": 0,
+        "too_alike": 0,
+    }
     passed = deque(maxlen=MOST_COMPARED)
     done, best = 0, None
     while True:
@@ -272,12 +283,14 @@ def no_copies(candidates, real, count, tally):
         masks = [sample.mask for sample in chunk]
         to_training = copies.distances(masks, training).min(1)
         to_passed = copies.distances(masks, passed).min(1, initial=1.0)
+        likeness = privacy.likest(privacy.mask_thumbnails(masks), small, square)[0].max(1)
         for index, sample in enumerate(chunk):
             if done == count:
                 return
             tally["candidates"] += 1
-            is_copy, is_repeat = (bool(distances[index] < threshold) for distances in (to_training, to_passed))
-            rank = not is_copy, not (is_copy or is_repeat), to_training[index] if is_copy else 0.0
+            is_copy = bool(to_training[index] < threshold or likeness[index] > most_alike)
+            is_repeat = bool(to_passed[index] < threshold)
+            rank = not is_copy, not (is_copy or is_repeat), -likeness[index] if is_copy else 0.0
             if best is None or rank > best[0]:
                 best = rank, sample
             if (is_copy or is_repeat) and tally["candidates"] < MOST_TRIES * (done + 1):

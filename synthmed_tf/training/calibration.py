@@ -7,7 +7,7 @@ import tensorflow as tf
 from scipy.spatial.distance import pdist
 
 from synthmed_tf import images
-from synthmed_tf.metrics import copies, fidelity, morphology
+from synthmed_tf.metrics import fidelity, morphology, privacy
 
 CALIBRATION_SAMPLES = 32
 RIDGES = (0.5, 0.25, 0.0)
@@ -77,9 +77,9 @@ def measurement(networks, real, settings):
     metrics.morphology's distances, which neither broken nor repeated masks make small; for photographs KID on
     metrics.fidelity's features. (P1 and P2 chose by eye.) "diversity" is the mean Bray-Curtis distance between two
     samples, which for masks is 1 - Dice, over that between two real ones, of a conditional model that of the class
-    where it is least. "originality", of masks alone, is the median distance of metrics.copies from a generated mask to
-    the nearest training mask, over that from a training mask to the nearest other
-    one: masks of new eyes have 1, and copies less (cf. authenticity in Alaa et al. 2022, "How Faithful is your
+    where it is least. "originality", of masks alone, is how unlike the likest training mask a generated one is, 1 - the
+    median likeness of metrics.privacy, over how unlike the likest other one a training mask is: masks of new eyes have
+    about 1, and copies less (cf. authenticity in Alaa et al. 2022, "How Faithful is your
       Synthetic Data?").
     Where the real ones do not differ, or are one, nothing is measured and every distance is 0. A PGGAN is measured once
     it has grown.
@@ -106,9 +106,10 @@ def measurement(networks, real, settings):
     varied = {kind: apart for kind, apart in variety(originals).items() if apart}
     own = 0.0
     if part == "mask" and len(real) > 1:
-        between = copies.distances(originals, originals)
-        np.fill_diagonal(between, np.inf)
-        own = float(np.median(between.min(1)))
+        small, square = privacy.mask_thumbnails(originals), originals.shape[1] == originals.shape[2]
+        alike = privacy.likeness(small, small, square)[0]
+        np.fill_diagonal(alike, -1)
+        own = 1 - float(np.median(alike.max(1)))
 
     def measure():
         # No weights to make samples with yet
@@ -129,7 +130,8 @@ def measurement(networks, real, settings):
         warning = f"LOW DIVERSITY {diversity:.2f} of the real set's " if diversity < LOW_DIVERSITY else ""
         measured = {"distance": float(distance), "diversity": diversity}
         if own:
-            measured["originality"] = float(np.median(copies.distances(made, originals).min(1))) / own
+            alike = privacy.likest(privacy.mask_thumbnails(made), small, square)[0]
+            measured["originality"] = (1 - float(np.median(alike.max(1)))) / own
         return measured, warning
 
     return measure

@@ -276,6 +276,9 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
     batch_size, seed = settings["batch_size"], settings["seed"]
     fields = real_fields(real, settings)
     classes = [list(class_names).index(sample.label) for sample in real] if class_names else None
+    discs = None
+    if settings["crossed"] and settings["target"] == "mask" and real[0].field_of_view is not None:
+        discs = np.array([images.disc_place(each[..., :1] > 0) for each in fields])
     growth = growth_of(settings, len(real))
     tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():
@@ -299,7 +302,8 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
 
     def batch(index):
         chosen = records.batch_indices(len(fields), batch_size, seed, index)
-        return (fields[chosen], *([networks.typical[chosen]] if class_names else []))
+        some = fields[chosen] if discs is None else augment.crossed(fields, discs, chosen, [seed, 3, index])
+        return (some, *([networks.typical[chosen]] if class_names else []))
 
     def before(index):
         if growth.begins(index):
