@@ -19,6 +19,59 @@ def warp(images, seed=SEED, **options):
     return augment.random_warp(tf.constant(images), seed, **options).numpy()
 
 
+# ---------------------------------------------------------------- crossed
+
+
+def eyes(*discs, side=40):
+    """Fields of eyes whose vessels are one line through the disc's column, 1 above its row and 0.5 below;
+    a field of view of its own number.
+    """
+    fields = np.full([len(discs), side, side, 2], -1.0, np.float32)
+    for number, (row, column) in enumerate(discs):
+        fields[number, :row, column, 0] = 1 - number / 10
+        fields[number, row:, column, 0] = 0.5 - number / 10
+        fields[number, ..., 1] = number
+    return fields, np.array(discs)
+
+
+def test_crossed_eyes_have_one_upper_half_and_another_lower_half_whose_discs_meet():
+    fields, discs = eyes((20, 10), (17, 12))
+    made = [augment.crossed(fields, discs, np.array([0]), [0, index])[0] for index in range(20)]
+    assert all((each[:18, :, 0] == fields[0, :18, :, 0]).all() and (each[..., 1] == 0).all() for each in made)
+    values = {tuple(np.unique(np.float64(each[23:37, 10, 0]).round(3))) for each in made}
+    assert values == {(0.4,), (0.9,)}  # the other eye as it is, or on its head
+    assert all((np.delete(each[..., 0], 10, 1) == -1).all() for each in made)  # moved into the first one's column
+    assert (fields[0, 20:, 10, 0] == 0.5).all()  # what was given is not changed
+
+
+def test_crossed_eyes_are_a_function_of_the_seed_and_never_of_one_eye_twice():
+    fields, discs = eyes((20, 10), (20, 10), (20, 10))
+    chosen = np.arange(3).repeat(20)
+    found = augment.crossed(fields, discs, chosen, [0, 1])
+    assert (found == augment.crossed(fields, discs, chosen, [0, 1])).all()
+    assert (found != augment.crossed(fields, discs, chosen, [0, 2])).any()
+    own = np.array([[0.5, 1.0], [0.4, 0.9], [0.3, 0.8]], np.float32)[chosen]
+    lower = found[:, 30, 10, 0]
+    assert (lower[:, None] != own).all() and len(np.unique(lower)) == 6
+
+
+def test_they_meet_where_the_fewest_vessels_are():
+    fields, discs = eyes((20, 10), (20, 10))
+    fields[:, 18:23, 12:, 0] = 1.0
+    fields[:, 21, 12:, 0] = -1.0
+    lower = np.flatnonzero(
+        np.isin(np.float64(augment.crossed(fields, discs, np.array([0]), [0, 0])[0, :, 10, 0]).round(3), (0.4, 0.9))
+    )
+    assert lower[0] == 21 and len(lower) == 19
+
+
+@pytest.mark.parametrize("other", [(20, 20), (9, 10)])
+def test_eyes_whose_discs_are_far_from_all_others_stay_as_they_are(other):
+    """On its head the second one's disc lies at row 39 - 9 = 30, as far off."""
+    fields, discs = eyes((20, 10), other)
+    assert (augment.crossed(fields, discs, np.array([0, 1]), [0, 1]) == fields).all()
+
+
 # ---------------------------------------------------------------- random_warp
 
 

@@ -497,3 +497,14 @@ def test_disc_is_right():
     for index in range(8):
         is_right = phantom.anatomy(index).disc[0] > phantom.CENTRE[0]
         assert images.disc_is_right(phantom.fundus(index).mask) == is_right, index
+
+
+def test_disc_place():
+    fork = np.zeros([64, 64, 1], np.uint8)
+    fork[30:34, 40:60] = fork[32, 4:40] = 1
+    row, column = images.disc_place(fork)
+    assert 29 <= row <= 34 and 42 <= column <= 58
+    assert len(images.disc_place(np.zeros([64, 64, 1], np.uint8))) == 2
+    for index in range(8):
+        (row, column), disc = images.disc_place(phantom.fundus(index).mask), phantom.anatomy(index).disc
+        assert np.hypot(row - disc[1], column - disc[0]) < 0.1 * phantom.WIDTH, index

@@ -255,11 +255,31 @@ def test_masks_that_were_moved_tilted_and_scaled_are_found_and_other_eyes_are_no
     assert found["likeness"]["membership"]["mean"] == 1 == found["likeness"]["closer_to_training"]["share"]
     assert {row["synthetic_id"] for row in found["likeness"]["near_copy_list"]} == {f"s{index}" for index in range(8)}
     assert set(found["likeness"]["caught"].values()) == {1.0}
+    assert found["halves"]["near_copies"] >= 8 and found["halves"]["protocol"]["of"]["synthetic"] == 16
     honest = audit.nearest_training_masks(training, other, test)["likeness"]
     assert honest["near_copies"] <= 4 and honest["membership"]["mean"] < 0.85
     assert honest["by_chance"] == pytest.approx(8 / 9) and honest["protocol"]["of"]["synthetic"] == 8
-    alone = audit.nearest_training_masks(training[:1], other, [])["likeness"]
-    assert alone == {"unavailable": audit.ALONE}
+    alone = audit.nearest_training_masks(training[:1], other, [])
+    assert alone["likeness"] == alone["halves"] == {"unavailable": audit.ALONE}
+
+
+def test_masks_crossed_of_two_training_masks_are_found_by_their_halves():
+    training, test = (
+        [Sample(f"{name}{index}", mask=drawn(index), group=f"{name}{index}") for index in range(start, start + 8)]
+        for name, start in (("r", 0), ("t", 8))
+    )
+    rows = len(training[0].mask) // 2
+    mixed = [np.concatenate([a.mask[:rows], b.mask[rows:]]) for a, b in zip(training, [*training[1:], training[0]])]
+    found = audit.nearest_training_masks(training, [Sample(f"s{i}", mask=mask) for i, mask in enumerate(mixed)], test)
+    assert found["likeness"]["near_copies"] < 8 and found["halves"]["near_copies"] == 16
+    assert found["halves"]["membership"]["mean"] == 1 and found["halves"]["protocol"]["held_out"] == 16
+    upper, lower = audit.Halves(training)[2], audit.Halves(training)[3]
+    assert upper.id == lower.id == "r1" and upper.group == "r1"
+    middle = slice(rows // 2, rows // 2 + rows)
+    assert (upper.mask[middle] == training[1].mask[:rows]).all() and (
+        lower.mask[middle] == training[1].mask[-rows:]
+    ).all()
+    assert upper.mask.sum() + lower.mask.sum() == training[1].mask.sum()
 
 
 def test_a_generator_that_copies_is_caught_and_one_that_does_not_is_not():

@@ -401,15 +401,22 @@ def test_near_copies_are_counted_on_the_page_and_listed_in_the_json_alone(made):
     listed = [{"synthetic_id": f"strain{index}", "likeness": 0.9} for index in range(3)]
     report["privacy"]["structure"]["near_copy_list"] = listed[:2]
     report["privacy"]["shading"]["near_copy_list"] = listed[1:]
-    report["copies"]["likeness"]["near_copy_list"] = listed[:1]
+    report["copies"]["likeness"]["near_copy_list"] = report["copies"]["halves"]["near_copy_list"] = listed[:1]
     _, text = written(report, *where)
     assert (
         "3 of the synthetic images are more like a training one than all of the control: report.json lists them" in text
     )
     assert "privacy.structure.near_copy_list and privacy.shading.near_copy_list" in text
-    assert "1 of the synthetic masks is more like" in text and "under copies.likeness.near_copy_list" in text
+    assert (
+        "1 of the synthetic masks is more like" in text
+        and "under copies.likeness.near_copy_list and copies.halves.near" in text
+    )
     assert text.count("out before the set is shared.") == 2
-    for part in (report["privacy"]["structure"], report["privacy"]["shading"], report["copies"]["likeness"]):
+    for part in (
+        report["privacy"]["structure"],
+        report["privacy"]["shading"],
+        *(report["copies"][key] for key in ("likeness", "halves")),
+    ):
         part["near_copy_list"] = []
     _, text = written(report, *where)
     assert "near_copy_list" not in text
@@ -419,6 +426,7 @@ def test_masks_are_said_not_to_be_copied_only_by_an_audit_that_finds_planted_cop
     part = copy.deepcopy(made[0]["copies"])
     nothing = {"near_copies": 1, "by_chance": 1.3, "caught": {"shifted": 0.9, "tilted": 1.0}}
     part["likeness"] |= nothing | {"membership": part["likeness"]["membership"] | {"mean": 0.5, "interval": [0.3, 0.7]}}
+    part["halves"] |= part["likeness"]
     assert "so there is no sign that masks are copied" in words.copied(part)
     assert "finds 90 to 100 % of the copies planted" in words.copied(part)
     for worse, said in (
@@ -429,6 +437,8 @@ def test_masks_are_said_not_to_be_copied_only_by_an_audit_that_finds_planted_cop
     ):  # fmt: skip
         found = words.copied(part | {"likeness": part["likeness"] | worse})
         assert said in found and "no sign" not in found
+    of_halves = words.copied(part | {"halves": part["halves"] | {"near_copies": 2}})
+    assert "and 2 of their halves than a training mask's (1.3), so look at those" in of_halves
     assert "rejected by this very distance" in words.copied(part, True)
     assert "rejected by this very distance" not in words.copied(part) and "does not see a copy" in words.copied(part)
     alone = words.copied(part | {"likeness": {"unavailable": privacy.ALONE}})

@@ -10,6 +10,9 @@ import tensorflow as tf
 from PIL import Image
 
 from synthmed_tf import images, records, synthesis
+from synthmed_tf.datasets import phantom
+from synthmed_tf.datasets.prepare import crop_sample
+from synthmed_tf.metrics import privacy
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import stage1, stage2
 
@@ -120,6 +123,8 @@ def passed(masks, real, count, tally=None):
 REAL = [dots((0, 1), (0, 2)), dots((0, 1), (0, 3))]  # Dice 1/2: the threshold is 1/2
 COPY, NEAR = dots((1, 0), (2, 0)), dots((0, 1), (0, 2), (5, 9))  # turned; with a dot more: distance 1 - 4/5
 FRESH = [dots((3, i), (4, 9 + i), (6, 2 + 2 * i)) for i in range(3)]
+PAIR = privacy.mask_thumbnails(REAL)
+THRESHOLDS = {"threshold": 0.5, "most_alike": pytest.approx(max(privacy.likeness(PAIR, PAIR[::-1])[0][[0, 1], [0, 1]]))}
 
 
 def test_filter_rejects_copies_of_real_masks():
@@ -127,7 +132,16 @@ def test_filter_rejects_copies_of_real_masks():
     found = passed([COPY, FRESH[0], COPY[:, ::-1], NEAR, FRESH[1], FRESH[2]], REAL, 3, tally)
     assert [(sample.mask == fresh).all() for sample, fresh in zip(found, FRESH, strict=True)] == [True] * 3
     assert [sample.id for sample in found] == [f"synthetic-{i:06d}" for i in range(3)]
-    assert tally == {"threshold": 0.5, "candidates": 6, "rejected": 3, "too_near": 0, "too_alike": 0}
+    assert tally == THRESHOLDS | {"candidates": 6, "rejected": 3, "too_near": 0, "too_alike": 0}
+
+
+def test_filter_rejects_disguised_copies():
+    *real, fresh = (crop_sample(phantom.fundus(index), (64, 64)).mask for index in range(9))
+    ways = privacy.planted_masks(real[:2])
+    for disguise in ("turned or mirrored", "shifted", "tilted", "scaled"):
+        tally = {}
+        (found,) = passed([*ways[disguise], fresh], real, 1, tally)
+        assert (found.mask == fresh).all() and tally["rejected"] == 2, disguise
 
 
 def test_filter_rejects_repeats_of_what_it_passed_on():
@@ -138,7 +152,7 @@ def test_filter_rejects_repeats_of_what_it_passed_on():
     stream = [FRESH[0], repeat, FRESH[1], FRESH[0], *[others[0]] * 9, FRESH[2], *[repeat] * 5, others[1]]
     found, expected = passed(stream, REAL, 5, tally), [*FRESH[:2], others[0], FRESH[2], others[1]]
     assert [(sample.mask == mask).all() for sample, mask in zip(found, expected, strict=True)] == [True] * 5
-    assert tally == {"threshold": 0.5, "candidates": 20, "rejected": 15, "too_near": 0, "too_alike": 0}
+    assert tally == THRESHOLDS | {"candidates": 20, "rejected": 15, "too_near": 0, "too_alike": 0}
 
 
 def test_a_repeat_is_kept_before_a_copy_of_a_training_mask():
@@ -152,7 +166,7 @@ def test_tries_that_were_not_needed_are_left_for_later_masks():
     tally = {}
     found = passed([*FRESH, *[COPY] * 36, dots((15, 15))], REAL, 4, tally)  # of 4 x 10 candidates the last one
     assert (found[3].mask == dots((15, 15))).all()
-    assert tally == {"threshold": 0.5, "candidates": 40, "rejected": 36, "too_near": 0, "too_alike": 0}
+    assert tally == THRESHOLDS | {"candidates": 40, "rejected": 36, "too_near": 0, "too_alike": 0}
     passed([*FRESH, *[COPY] * 37, dots((15, 15))], REAL, 4, tally)
     assert (tally["candidates"], tally["too_near"]) == (40, 1)
 

@@ -171,7 +171,8 @@ def nearest_training_masks(training, synthetic, test, seed=0):
 
     Distances are 1 - Dice, see metrics.copies, which is what synthesis.no_copies rejects masks by: of a set that went
     through it they say little. "likeness" is the audit that goes by another measure, the correlation of blurred masks,
-    with planted copies that were shifted, tilted and scaled: as one view of `images`, with its own "protocol".
+    with planted copies that were shifted, tilted and scaled: as one view of `images`, with its own "protocol". "halves"
+    is the same of `Halves`, as a mask may be made of parts of several (augment.crossed).
 
     Args:
       training, synthetic, test: sequences of Samples with masks of one size; test, the control, may be empty.
@@ -200,9 +201,32 @@ def nearest_training_masks(training, synthetic, test, seed=0):
 
     thumbnails = {"masks": lambda sample: privacy.mask_thumbnails([sample.mask])[0]}
     square = len(set(training[0].mask.shape[:2])) == 1
-    likeness = _audit(training, synthetic, test, thumbnails, planted, square, seed)
-    report["likeness"] = likeness.get("masks", {}) | {key: likeness[key] for key in likeness if key != "masks"}
+    sets = training, synthetic, test
+    for name, parts in (("likeness", sets), ("halves", [Halves(samples) for samples in sets])):
+        found = {"unavailable": ALONE}
+        if len(training) > 1 or len(test):
+            found = _audit(*parts, thumbnails, planted, square, seed)
+            found |= found.pop("masks")
+        report[name] = found
     return report
+
+
+class Halves:
+    """The upper and the lower halves of the masks of some Samples, each in the middle of an empty mask, as Samples."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def __len__(self):
+        return 2 * len(self.samples)
+
+    def __getitem__(self, index):
+        sample = self.samples[index // 2]
+        rows = len(sample.mask) // 2
+        top = (len(sample.mask) - rows) // 2
+        mask = np.zeros_like(sample.mask)
+        mask[top : top + rows] = sample.mask[-rows:] if index % 2 else sample.mask[:rows]
+        return dataclasses.replace(sample, mask=mask)
 
 
 def _extent(distances):

@@ -281,7 +281,9 @@ def _context(report, drawn):
             "privacy",
             "images",
         ),
-        "masks_listed": words.listed({"likeness": copied.get("likeness", {})}, "copies", "masks"),
+        "masks_listed": words.listed(
+            {key: copied[key] for key in ("likeness", "halves") if key in copied}, "copies", "masks"
+        ),
         "compared": table.compared,
         "filtered": table.filtered(report),
         "copy_rows": words.copy_rows(copied),

@@ -346,9 +346,14 @@ def compared(protocol, what):
 
 
 def mask_rows(copies):
-    """[(what, one cell)] of the audit of masks by likeness."""
-    likeness = copies.get("likeness", {"unavailable": ""})
-    return [] if "unavailable" in likeness else _audit_rows([likeness], likeness["protocol"], "masks")
+    """[(what, one cell)] of the audit of masks and of their halves by likeness."""
+    audits = (("masks", copies.get("likeness")), ("halves of masks", copies.get("halves")))
+    return [
+        row
+        for what, found in audits
+        if found and "unavailable" not in found
+        for row in _audit_rows([found], found["protocol"], what)
+    ]
 
 
 def privacy_rows(privacy):
@@ -380,7 +385,7 @@ def _audit_rows(found, protocol, what):
     return [
         (f"synthetic {what}: likest, median", *cells("synthetic_to_training", likeness)),
         (f"{control}: likest, median", *cells("control_to_training", likeness)),
-        (f"near copies of {protocol['synthetic']} (by chance)", *near),
+        (f"near copies of {protocol['synthetic']} {what} (by chance)", *near),
         ("nearer to training than held-out (by chance)", *cells("closer_to_training", share)),
         ("AUC of guessing who was learned from", *cells("membership", auc)),
         *([(wrong, *cells("membership", sure))] if protocol["held_out"] else []),

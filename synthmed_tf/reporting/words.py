@@ -30,6 +30,7 @@ CONVENTION_NAMES = {
 P2_SETS = {"class": "lymph node tiles, normal or tumour", "gender": "chest X-rays", "age group": "chest X-rays"}
 ARM_NAMES = {"real": "real", "synthetic": "synthetic", "real_and_synthetic": "both"}
 NOT_COMPARED = "Whether images are copied from the training images was not measured."
+FILTERED = "Masks are rejected by their likeness to training masks when a set is made, so halves and guesses say more than copies. "
 CAUGHT = 0.9  # least share of each kind of planted copies that an audit must find for its silence to mean something
 LITERATURE = (  # on DRIVE at native resolution, inside the field of view, pooled: who, F1, AUC-ROC
     ("U-Net (Alom et al. 2018; orobix/retina-unet)", "0.814 to 0.816", "0.9755 to 0.979"),
@@ -309,22 +310,24 @@ def copied(copies, filtered=False):
     likeness = copies["likeness"]
     if "unavailable" in likeness:
         return f"Whether masks are copied was not measured: {likeness['unavailable']} {distance(copies, filtered)}"
-    protocol, near = likeness["protocol"], likeness["near_copies"]
+    protocol, near, halves = likeness["protocol"], likeness["near_copies"], copies["halves"]
     control = "every real test mask is" if protocol["held_out"] else "training masks of other patients are"
+    guessed = halves["membership"]
+    by_half = f"By halves of masks the AUC is {table.number(guessed['mean'], '.2f')}. " if guessed else ""
     return (
         f"{near} of {protocol['synthetic']} synthetic masks {'is' if near == 1 else 'are'} more like a training mask than {control} "
-        f"({table.number(likeness['by_chance'], '.1f')} would be by chance), {_verdict(likeness)}. "
-        f"{_guess({'': likeness}, protocol, 'masks')}The audit finds {_caught([likeness])} % of the copies planted to test it. "
+        f"({table.number(likeness['by_chance'], '.1f')} would be by chance), and {halves['near_copies']} of their halves than a training mask's ({table.number(halves['by_chance'], '.1f')}), {_verdict(likeness, halves)}. "
+        f"{FILTERED if filtered else ''}{_guess({'': likeness}, protocol, 'masks')}{by_half}The audit finds {_caught([likeness, halves])} % of the copies planted to test it. "
         f"{distance(copies, filtered)}"
     )
 
 
-def _verdict(likeness):
-    if likeness["near_copies"] > likeness["by_chance"]:
+def _verdict(*views):
+    if any(each["near_copies"] > each["by_chance"] for each in views):
         return "so look at those before the set is shared"
-    if likeness["membership"] and (likeness["membership"]["interval"] or [0])[0] > 0.5:
+    if any(each["membership"] and (each["membership"]["interval"] or [0])[0] > 0.5 for each in views):
         return "but the synthetic masks are more like those that were learned from than like others"
-    if min(likeness["caught"].values()) < CAUGHT:
+    if min(share for each in views for share in each["caught"].values()) < CAUGHT:
         return "but the audit misses copies that were planted to test it, so this does not say that there are none"
     return "so there is no sign that masks are copied"
 
