@@ -24,7 +24,8 @@ MADE = 200
 ABLATIONS = {
     "all of small_data": {},
     "masks of -1 and 1, no fields": {"field_scale": 0.0},
-    "no warps, no turning of eyes": {"warp": False},
+    "eyes as they are, not crossed": {"crossed": False},
+    "no warps, no turning of eyes": {"warp": False, "crossed": False},
     "no running average": {"average": 0.0},
     "no decay of the rate": {"rate_decay": 0},
     "weights of the last step": {"checkpoint": "last"},

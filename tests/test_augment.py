@@ -30,18 +30,24 @@ def eyes(*discs, side=40):
     for number, (row, column) in enumerate(discs):
         fields[number, :row, column, 0] = 1 - number / 10
         fields[number, row:, column, 0] = 0.5 - number / 10
-        fields[number, ..., 1] = number
+        fields[number, ..., 1] = np.arange(side)[:, None] + number
     return fields, np.array(discs)
 
 
-def test_crossed_eyes_have_one_upper_half_and_another_lower_half_whose_discs_meet():
-    fields, discs = eyes((20, 10), (17, 12))
-    made = [augment.crossed(fields, discs, np.array([0]), [0, index])[0] for index in range(20)]
-    assert all((each[:18, :, 0] == fields[0, :18, :, 0]).all() and (each[..., 1] == 0).all() for each in made)
-    values = {tuple(np.unique(np.float64(each[23:37, 10, 0]).round(3))) for each in made}
-    assert values == {(0.4,), (0.9,)}  # the other eye as it is, or on its head
-    assert all((np.delete(each[..., 0], 10, 1) == -1).all() for each in made)  # moved into the first one's column
-    assert (fields[0, 20:, 10, 0] == 0.5).all()  # what was given is not changed
+@pytest.mark.parametrize("second", [(17, 12), (23, 8)])
+def test_crossed_eyes_have_one_upper_half_and_another_lower_half_whose_discs_meet(second):
+    fields, discs = eyes((20, 10), second)
+    before = fields.copy()
+    made = [augment.crossed(fields, discs, np.array([0]), [0, index])[0] for index in range(40)]
+    assert all(
+        (np.delete(each[..., 0], 10, 1) == -1).all() and (each[..., 1] == fields[0, ..., 1]).all() for each in made
+    )
+    values = {
+        tuple(np.unique(np.float64(each[rows, 10, 0]).round(3))[0] for rows in (slice(17), slice(23, 36)))
+        for each in made
+    }
+    assert values == {(1.0, 0.4), (1.0, 0.9), (0.5, 0.4), (0.5, 0.9)}  # of either eye either half
+    assert (fields == before).all()
 
 
 def test_crossed_eyes_are_a_function_of_the_seed_and_never_of_one_eye_twice():
@@ -56,20 +62,25 @@ def test_crossed_eyes_are_a_function_of_the_seed_and_never_of_one_eye_twice():
 
 
 def test_they_meet_where_the_fewest_vessels_are():
-    fields, discs = eyes((20, 10), (20, 10))
+    fields, discs = eyes((20, 10), (20, 10), side=41)
     fields[:, 18:23, 12:, 0] = 1.0
-    fields[:, 21, 12:, 0] = -1.0
-    lower = np.flatnonzero(
-        np.isin(np.float64(augment.crossed(fields, discs, np.array([0]), [0, 0])[0, :, 10, 0]).round(3), (0.4, 0.9))
-    )
-    assert lower[0] == 21 and len(lower) == 19
+    fields[:, 22, 12:, 0] = fields[:, 18, 12:, 0] = -1.0
+    for index in range(8):
+        column = augment.crossed(fields, discs, np.array([0]), [0, index])[0, :, 10, 0]
+        assert len(np.flatnonzero(np.isin(np.float64(column).round(3), (0.4, 0.9)))) == 41 - 18
 
 
 @pytest.mark.parametrize("other", [(20, 20), (9, 10)])
-def test_eyes_whose_discs_are_far_from_all_others_stay_as_they_are(other):
-    """On its head the second one's disc lies at row 39 - 9 = 30, as far off."""
+def test_eyes_whose_discs_are_far_from_all_others_stay_whole(other):
+    """Upside down the first one's disc lies in row 19, and the second one's in row 19 or 30."""
     fields, discs = eyes((20, 10), other)
-    assert (augment.crossed(fields, discs, np.array([0, 1]), [0, 1]) == fields).all()
+    found = augment.crossed(fields, discs, np.array([0, 1]).repeat(8), [0, 1])
+    own = fields[np.array([0, 1]).repeat(8)]
+    assert (found[..., 1] == own[..., 1]).all()
+    whole = [
+        (one[..., 0] == whole).all() for one, each in zip(found, own) for whole in (each[..., 0], each[::-1, :, 0])
+    ]
+    assert all(np.reshape(whole, (-1, 2)).any(1))
 
 
 # ---------------------------------------------------------------- random_warp
