@@ -5,7 +5,8 @@
 
 Real DRIVE. Prints one row of a table for each: distance of the shapes (mean of metrics/morphology.py's distances to the
 official training masks), coverage and density of the official test masks, both with the floor last, diversity, the
-closest two of 200 masks, the share of 200 that lies nearer to a training mask than every test mask does, and seconds.
+closest two of 200 masks, the share of 200 that lies nearer to a training mask than every test mask does, the median
+likeness to the likest training mask (metrics/privacy.py), and seconds.
 Goes on where it stopped.
 """
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from synthmed_tf import flags, records, synthesis
 from synthmed_tf.datasets.prepare import prepare
-from synthmed_tf.metrics import copies, fidelity, morphology
+from synthmed_tf.metrics import copies, fidelity, morphology, privacy
 from synthmed_tf.training import calibration, loop, stage1
 
 MADE = 200
@@ -49,6 +50,8 @@ def figures(masks, views, real, test, compared="synthetic_vs_real"):
     features = [fidelity.mask_features(some) for some in ([s.mask for s in real], masks, [s.mask for s in test])]
     found = fidelity.compare(*features)
     training = [sample.mask for sample in real]
+    small = [privacy.mask_thumbnails(some) for some in (masks, training)]
+    alike = privacy.likest(*small, square=training[0].shape[0] == training[0].shape[1])[0]
     nearest, control = (copies.nearest_masks(some, training)[1] for some in (masks, [s.mask for s in test]))
     return {
         "shapes": calibration.mean_distance(described[1], described[0]),
@@ -56,6 +59,7 @@ def figures(masks, views, real, test, compared="synthetic_vs_real"):
         "density": found["density"][compared]["mean"],
         "closest two": copies.closest_pair(masks)[2],
         "copies": float(np.mean(nearest < control.min())),
+        "likeness": float(np.median(alike.max(1))),
     }
 
 
@@ -81,7 +85,7 @@ def main(data_dir, out_dir, size="128", steps="4000", seeds="1", *names):
             rows.setdefault(name, []).append(row | {"diversity": sampled["diversity"], "seconds": result["seconds"]})
     floor = figures([s.mask for s in test], [s.field_of_view for s in test], real, test, "real_vs_real")
     rows["real test masks"] = [floor]
-    columns = ["shapes", "coverage", "density", "diversity", "closest two", "copies", "seconds"]
+    columns = ["shapes", "coverage", "density", "diversity", "closest two", "copies", "likeness", "seconds"]
     print("| left out |", " | ".join(columns), "|")
     print("|---" * (len(columns) + 1) + "|")
     for name, runs in rows.items():
