@@ -34,7 +34,7 @@ def eyes(*discs, side=40):
     return fields, np.array(discs)
 
 
-@pytest.mark.parametrize("second", [(17, 12), (23, 8)])
+@pytest.mark.parametrize("second", [(18, 12), (21, 8)])
 def test_crossed_eyes_have_one_upper_half_and_another_lower_half_whose_discs_meet(second):
     fields, discs = eyes((20, 10), second)
     before = fields.copy()
