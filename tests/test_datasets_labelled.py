@@ -593,6 +593,12 @@ def test_a_folder_of_masks_beside_classes_is_not_left_out_silently(tmp_path):
     refused(["masks: lies beside folders of classes", "rename it if it is a class"], tmp_path)
 
 
+@pytest.mark.parametrize("parent", [".", "train"])
+def test_images_and_masks_in_capitals_are_not_taken_for_classes(parent, tmp_path):
+    make_classes(tmp_path / parent, {"Images": 2, "Masks": 2})
+    refused(["Images: these names are in lower case; rename it images"], tmp_path)
+
+
 def test_a_choice_of_label_columns(tmp_path):
     rows = [[f"{i}.png", "FM"[i % 2], "ill" if i < 5 else "well", ""] for i in range(10)]
     make_table(tmp_path, rows, ("file", "sex", "finding", "empty"))

@@ -66,6 +66,10 @@ def entries(folder, labels=None):
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{printable(folder)}: no such folder; {_LAYOUT}; name it by --data")
+    for place in (folder, *split_folders(folder)):
+        for odd in subfolders(place):
+            if odd.name != odd.name.lower() in ("images", "masks", "fov"):
+                raise InputError(f"{printable(odd)}: these names are in lower case; rename it {odd.name.lower()}")
     tables = sorted(path for path in folder.glob("*.[cC][sS][vV]") if not is_system_file(path.name))
     has_images = (folder / "images").is_dir()
     classes = {} if has_images else _classes(folder)
