@@ -426,7 +426,7 @@ def test_masks_are_said_not_to_be_copied_only_by_an_audit_that_finds_planted_cop
     part = copy.deepcopy(made[0]["copies"])
     nothing = {"near_copies": 1, "by_chance": 1.3, "caught": {"shifted": 0.9, "tilted": 1.0}}
     part["likeness"] |= nothing | {"membership": part["likeness"]["membership"] | {"mean": 0.5, "interval": [0.3, 0.7]}}
-    part["halves"] |= part["likeness"]
+    part["halves"] |= part["likeness"] | {"protocol": part["halves"]["protocol"]}
     assert "so there is no sign that masks are copied" in words.copied(part)
     assert "finds 90 to 100 % of the copies planted" in words.copied(part)
     for worse, said in (
@@ -438,7 +438,7 @@ def test_masks_are_said_not_to_be_copied_only_by_an_audit_that_finds_planted_cop
         found = words.copied(part | {"likeness": part["likeness"] | worse})
         assert said in found and "no sign" not in found
     of_halves = words.copied(part | {"halves": part["halves"] | {"near_copies": 2}})
-    assert "and 2 of their halves than a training mask's (1.3), so look at those" in of_halves
+    assert "and so are 2 of their 24 halves beside halves (1.3), so look at those" in of_halves
     assert "rejected by this very distance" in words.copied(part, True)
     assert "rejected by this very distance" not in words.copied(part) and "does not see a copy" in words.copied(part)
     alone = words.copied(part | {"likeness": {"unavailable": privacy.ALONE}})

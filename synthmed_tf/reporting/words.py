@@ -316,7 +316,7 @@ def copied(copies, filtered=False):
     by_half = f"By halves of masks the AUC is {table.number(guessed['mean'], '.2f')}. " if guessed else ""
     return (
         f"{near} of {protocol['synthetic']} synthetic masks {'is' if near == 1 else 'are'} more like a training mask than {control} "
-        f"({table.number(likeness['by_chance'], '.1f')} would be by chance), and {halves['near_copies']} of their halves than a training mask's ({table.number(halves['by_chance'], '.1f')}), {_verdict(likeness, halves)}. "
+        f"({table.number(likeness['by_chance'], '.1f')} would be by chance), and so are {halves['near_copies']} of their {halves['protocol']['synthetic']} halves beside halves ({table.number(halves['by_chance'], '.1f')}), {_verdict(likeness, halves)}. "
         f"{FILTERED if filtered else ''}{_guess({'': likeness}, protocol, 'masks')}{by_half}The audit finds {_caught([likeness, halves])} % of the copies planted to test it. "
         f"{distance(copies, filtered)}"
     )
