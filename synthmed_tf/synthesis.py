@@ -246,36 +246,32 @@ def no_copies(candidates, real, count, tally):
     A candidate is rejected where it lies nearer to a training mask, or to a mask passed on before, than the two nearest
     training masks lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves)
     with the distance of metrics/copies.py, which suits masks. So is one that is more like a training mask than the two
-    likest of these are, by the likeness of metrics/privacy.py, which a shift or a tilt does not hide. Of MOST_TRIES candidates for each one wanted, those that
-    were not needed are left for later ones. If all are rejected, one is passed on all the same, so that a generator
-    that makes nothing else ends, and is told of: the first that copies no training mask, or else the one that is
-    least like them.
+    likest of different patients are, by the likeness of metrics/privacy.py, which a shift or a tilt does not hide. Of
+    MOST_TRIES candidates for each one wanted, those that were not needed are left for later ones. If all are rejected,
+    one is passed on all the same, so that a generator that makes nothing else ends, and is told of: the first that
+    copies no training mask, or else the one that is least like them.
 
     Args:
       candidates: iterator of Samples with a mask; see `from_noise`.
       real: sequence of training Samples with a mask; of more than MOST_COMPARED as many at even steps are looked at, of
         the masks passed on the last MOST_COMPARED.
       count: how many to pass on.
-      tally: dict that gets "threshold" (1 - Dice), "most_alike" (likeness), "candidates", "rejected", and of those passed on all the same
-        "too_near" (to a training mask) and "too_alike" (to one passed on before).
+      tally: dict that gets "threshold" (1 - Dice), "most_alike" (likeness), "candidates", "rejected", and of those
+        passed on all the same "too_near" (to a training mask) and "too_alike" (to one passed on before).
 
     Yields:
       Samples, with their ids numbered anew from 0. Sample i does not depend on count.
     """
-    training = [sample.mask for sample in spaced(real, MOST_COMPARED)]
+    training, patients = zip(*((sample.mask, sample.group or sample.id) for sample in spaced(real, MOST_COMPARED)))
     pair = copies.closest_pair(training)
     threshold = pair[2] if pair else 0.0
     small, square = privacy.mask_thumbnails(training), len(set(training[0].shape[:2])) == 1
-    others = ~np.eye(len(small), dtype=bool)
-    most_alike = float(privacy.likest(small, small, square, others)[0].max()) if pair else 1.0
-    tally |= {
-        "threshold": threshold,
-        "most_alike": most_alike,
-        "candidates": 0,
-        "rejected": 0,
-        "too_near": 0,
-        "too_alike": 0,
-    }
+    if len(set(patients)) == 1:  # as in the audit, its other masks are the control
+        patients = range(len(patients))
+    apart = np.not_equal.outer(patients, patients)
+    most_alike = float(privacy.likest(small, small, square, apart)[0].max()) if pair else 1.0
+    tally |= {"threshold": threshold, "most_alike": most_alike}
+    tally |= dict.fromkeys(("candidates", "rejected", "too_near", "too_alike"), 0)
     passed = deque(maxlen=MOST_COMPARED)
     done, best = 0, None
     while True:

@@ -144,6 +144,20 @@ def test_filter_rejects_disguised_copies():
         assert (found.mask == fresh).all() and tally["rejected"] == 2, disguise
 
 
+@pytest.mark.parametrize("groups, expected", [("aab", "different"), ("abc", "all"), ("aaa", "all")])
+def test_masks_of_one_patient_do_not_say_how_alike_patients_are(groups, expected):
+    masks = [crop_sample(phantom.fundus(index), (64, 64)).mask for index in range(2)]
+    masks.insert(1, np.roll(masks[0], 1, 0))
+    real, tally = [Sample(str(i), mask=mask, group=groups[i]) for i, mask in enumerate(masks)], {}
+    next(synthesis.no_copies(itertools.repeat(Sample("c", mask=FRESH[0].repeat(4, 0).repeat(4, 1))), real, 1, tally))
+    small = privacy.mask_thumbnails(masks)
+    alike = privacy.likeness(small, small)[0]
+    np.fill_diagonal(alike, -1)
+    assert alike.max() > 0.95 > max(alike[2].max(), alike[:, 2].max())
+    found = {"different": max(alike[2].max(), alike[:, 2].max()), "all": alike.max()}
+    assert tally["most_alike"] == pytest.approx(found[expected], abs=1e-5)
+
+
 def test_filter_rejects_repeats_of_what_it_passed_on():
     tally = {}
     repeat = FRESH[0][::-1]

@@ -79,8 +79,7 @@ def measurement(networks, real, settings):
     samples, which for masks is 1 - Dice, over that between two real ones, of a conditional model that of the class
     where it is least. "originality", of masks alone, is how unlike the likest training mask a generated one is, 1 - the
     median likeness of metrics.privacy, over how unlike the likest other one a training mask is: masks of new eyes have
-    about 1, and copies less (cf. authenticity in Alaa et al. 2022, "How Faithful is your
-      Synthetic Data?").
+    about 1, and copies less (cf. authenticity in Alaa et al. 2022, "How Faithful is your Synthetic Data?").
     Where the real ones do not differ, or are one, nothing is measured and every distance is 0. A PGGAN is measured once
     it has grown.
     """
@@ -129,7 +128,7 @@ def measurement(networks, real, settings):
         diversity = min(found_variety[kind] / apart for kind, apart in varied.items())
         warning = f"LOW DIVERSITY {diversity:.2f} of the real set's " if diversity < LOW_DIVERSITY else ""
         measured = {"distance": float(distance), "diversity": diversity}
-        if own:
+        if own > 1e-4:  # of training masks that are there twice nothing is known
             alike = privacy.likest(privacy.mask_thumbnails(made), small, square)[0]
             measured["originality"] = (1 - float(np.median(alike.max(1)))) / own
         return measured, warning
