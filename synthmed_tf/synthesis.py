@@ -246,8 +246,9 @@ def no_copies(candidates, real, count, tally):
     A candidate is rejected where it lies nearer to a training mask, or to a mask passed on before, than the two nearest
     training masks lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves)
     with the distance of metrics/copies.py, which suits masks. So is one that is more like a training mask than the two
-    likest of different patients are, by the likeness of metrics/privacy.py, which a shift or a tilt does not hide. Of
-    MOST_TRIES candidates for each one wanted, those that were not needed are left for later ones. If all are rejected,
+    likest of different patients are, by the likeness of metrics/privacy.py, which a shift or a tilt does not hide; and
+    one of which a half is more like a half of a training mask than the two likest halves of different patients are, as
+    a generator learns from halves of several eyes (augment.crossed). Of MOST_TRIES candidates for each one wanted, those that were not needed are left for later ones. If all are rejected,
     one is passed on all the same, so that a generator that makes nothing else ends, and is told of: the first that
     copies no training mask, or else the one that is least like them.
 
@@ -256,8 +257,9 @@ def no_copies(candidates, real, count, tally):
       real: sequence of training Samples with a mask; of more than MOST_COMPARED as many at even steps are looked at, of
         the masks passed on the last MOST_COMPARED.
       count: how many to pass on.
-      tally: dict that gets "threshold" (1 - Dice), "most_alike" (likeness), "candidates", "rejected", and of those
-        passed on all the same "too_near" (to a training mask) and "too_alike" (to one passed on before).
+      tally: dict that gets "threshold" (1 - Dice), "most_alike" and "halves_most_alike" (likeness), "candidates",
+        "rejected", and of those passed on all the same "too_near" (to a training mask) and "too_alike" (to one passed
+        on before).
 
     Yields:
       Samples, with their ids numbered anew from 0. Sample i does not depend on count.
@@ -265,12 +267,16 @@ def no_copies(candidates, real, count, tally):
     training, patients = zip(*((sample.mask, sample.group or sample.id) for sample in spaced(real, MOST_COMPARED)))
     pair = copies.closest_pair(training)
     threshold = pair[2] if pair else 0.0
-    small, square = privacy.mask_thumbnails(training), len(set(training[0].shape[:2])) == 1
+    square = len(set(training[0].shape[:2])) == 1
     if len(set(patients)) == 1:  # as in the audit, its other masks are the control
         patients = range(len(patients))
-    apart = np.not_equal.outer(patients, patients)
-    most_alike = float(privacy.likest(small, small, square, apart)[0].max()) if pair else 1.0
-    tally |= {"threshold": threshold, "most_alike": most_alike}
+    learned, limits = [], []
+    for parts in (1, 2):
+        learned.append(privacy.mask_thumbnails(_in_parts(training, parts)))
+        of_part = np.repeat(patients, parts)
+        apart = np.not_equal.outer(of_part, of_part)
+        limits.append(float(privacy.likest(learned[-1], learned[-1], square, apart)[0].max()) if pair else 1.0)
+    tally |= {"threshold": threshold, "most_alike": limits[0], "halves_most_alike": limits[1]}
     tally |= dict.fromkeys(("candidates", "rejected", "too_near", "too_alike"), 0)
     passed = deque(maxlen=MOST_COMPARED)
     done, best = 0, None
@@ -279,14 +285,19 @@ def no_copies(candidates, real, count, tally):
         masks = [sample.mask for sample in chunk]
         to_training = copies.distances(masks, training).min(1)
         to_passed = copies.distances(masks, passed).min(1, initial=1.0)
-        likeness = privacy.likest(privacy.mask_thumbnails(masks), small, square)[0].max(1)
+        excess = []  # of likeness over the limit
+        for parts, references, limit in zip((1, 2), learned, limits, strict=True):
+            small = privacy.mask_thumbnails(_in_parts(masks, parts))
+            likeness = privacy.likest(small, references, square)[0].reshape(len(masks), -1).max(1)
+            excess.append(np.minimum(likeness, 1) - limit)  # rounding exceeds 1
+        excess = np.max(excess, 0)
         for index, sample in enumerate(chunk):
             if done == count:
                 return
             tally["candidates"] += 1
-            is_copy = bool(to_training[index] < threshold or likeness[index] > most_alike)
+            is_copy = bool(to_training[index] < threshold or excess[index] > 0)
             is_repeat = bool(to_passed[index] < threshold)
-            rank = not is_copy, not (is_copy or is_repeat), -likeness[index] if is_copy else 0.0
+            rank = not is_copy, not (is_copy or is_repeat), -excess[index] if is_copy else 0.0
             if best is None or rank > best[0]:
                 best = rank, sample
             if (is_copy or is_repeat) and tally["candidates"] < MOST_TRIES * (done + 1):
@@ -298,6 +309,10 @@ def no_copies(candidates, real, count, tally):
             passed.append(best[1].mask)
             to_passed = np.minimum(to_passed, copies.distances(masks, [best[1].mask])[:, 0])
             done, best = done + 1, None
+
+
+def _in_parts(masks, parts):
+    return masks if parts == 1 else [half for mask in masks for half in privacy.halves(mask)]
 
 
 def pairs(networks, mask_samples, settings, with_field_of_view):

@@ -384,14 +384,15 @@ def test_the_manifest_of_the_synthetic_set_says_what_made_it(original):
 
 def test_what_the_filter_did_is_printed_and_in_both_manifests(original):
     found = records.read_manifest(original.out / "stage1" / "masks")["filter"]
-    assert found.keys() == {"threshold", "most_alike", "candidates", "rejected", "too_near", "too_alike"}
+    thresholds = "threshold", "most_alike", "halves_most_alike"
+    assert found.keys() == {*thresholds, "candidates", "rejected", "too_near", "too_alike"}
     assert 0 < found["threshold"] < 1 and found["candidates"] == found["rejected"] + 3
     line = f"{found['rejected']} of {found['candidates']} masks rejected: nearer to a training mask, or to one made before, than the two nearest training masks"
     assert line in original.printed[0]
-    assert all(f"({found[threshold]:.3f})" in original.printed[0] for threshold in ("threshold", "most_alike"))
+    assert all(f"({found[threshold]:.3f})" in original.printed[0] for threshold in thresholds)
     shared = records.read_manifest(original.out / "synthetic")["stage1"]["filter"]
     # Which is measured on real masks
-    assert shared == {key: value for key, value in found.items() if key not in ("threshold", "most_alike")}
+    assert shared == {key: value for key, value in found.items() if key not in thresholds}
 
 
 def test_nothing_real_is_in_the_synthetic_set(original, clinic):

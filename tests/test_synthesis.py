@@ -123,8 +123,16 @@ def passed(masks, real, count, tally=None):
 REAL = [dots((0, 1), (0, 2)), dots((0, 1), (0, 3))]  # Dice 1/2: the threshold is 1/2
 COPY, NEAR = dots((1, 0), (2, 0)), dots((0, 1), (0, 2), (5, 9))  # turned; with a dot more: distance 1 - 4/5
 FRESH = [dots((3, i), (4, 9 + i), (6, 2 + 2 * i)) for i in range(3)]
-PAIR = privacy.mask_thumbnails(REAL)
-THRESHOLDS = {"threshold": 0.5, "most_alike": pytest.approx(max(privacy.likeness(PAIR, PAIR[::-1])[0][[0, 1], [0, 1]]))}
+LIKENESS = privacy.likeness(privacy.mask_thumbnails(REAL), privacy.mask_thumbnails(REAL))[0]
+HALVES = [half for mask in REAL for half in privacy.halves(mask)]
+LIKENESS_OF_HALVES = privacy.likeness(privacy.mask_thumbnails(HALVES), privacy.mask_thumbnails(HALVES))[0]
+THRESHOLDS = {
+    "threshold": 0.5,
+    "most_alike": pytest.approx(max(LIKENESS[0, 1], LIKENESS[1, 0]), abs=1e-6),
+    "halves_most_alike": pytest.approx(
+        max(LIKENESS_OF_HALVES[:2, 2:].max(), LIKENESS_OF_HALVES[2:, :2].max()), abs=1e-6
+    ),
+}
 
 
 def test_filter_rejects_copies_of_real_masks():
@@ -142,6 +150,16 @@ def test_filter_rejects_disguised_copies():
         tally = {}
         (found,) = passed([*ways[disguise], fresh], real, 1, tally)
         assert (found.mask == fresh).all() and tally["rejected"] == 2, disguise
+
+
+def test_filter_rejects_masks_crossed_of_two_real_ones():
+    *real, fresh = (crop_sample(phantom.fundus(index), (64, 64)).mask for index in range(9))
+    crossed = [np.concatenate([real[index][:32], real[index + 1][32:]]) for index in range(7)]
+    tally = {}
+    (found,) = passed([*crossed, fresh], real, 1, tally)
+    assert (found.mask == fresh).all() and tally["rejected"] == 7
+    small, learned = privacy.mask_thumbnails(crossed), privacy.mask_thumbnails(real)
+    assert (privacy.likest(small, learned)[0].max(1) < tally["most_alike"]).any()  # their halves alone tell
 
 
 @pytest.mark.parametrize("groups, expected", [("aab", "different"), ("abc", "all"), ("aaa", "all")])

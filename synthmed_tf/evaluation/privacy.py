@@ -212,7 +212,7 @@ def nearest_training_masks(training, synthetic, test, seed=0):
 
 
 class Halves:
-    """The upper and the lower halves of the masks of some Samples, each in the middle of an empty mask, as Samples."""
+    """The halves of the masks of some Samples, as Samples; see metrics.privacy.halves."""
 
     def __init__(self, samples):
         self.samples = samples
@@ -222,11 +222,7 @@ class Halves:
 
     def __getitem__(self, index):
         sample = self.samples[index // 2]
-        rows = len(sample.mask) // 2
-        top = (len(sample.mask) - rows) // 2
-        mask = np.zeros_like(sample.mask)
-        mask[top : top + rows] = sample.mask[-rows:] if index % 2 else sample.mask[:rows]
-        return dataclasses.replace(sample, mask=mask)
+        return dataclasses.replace(sample, mask=privacy.halves(sample.mask)[index % 2])
 
 
 def _extent(distances):

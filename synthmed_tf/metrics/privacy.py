@@ -76,6 +76,19 @@ def mask_thumbnails(masks):
     return np.stack([_comparable(ndimage.gaussian_filter(each, BLUR), np.ones_like(each)) for each in small])
 
 
+def halves(mask):
+    """The upper and the lower half of a mask [height, width, 1], of an odd number of rows without the middle one, each
+    in the middle of an empty mask of its size.
+    """
+    rows = len(mask) // 2
+    top = (len(mask) - rows) // 2
+    found = []
+    for half in (mask[:rows], mask[-rows:]):
+        found.append(np.zeros_like(mask))
+        found[-1][top : top + rows] = half
+    return found
+
+
 def _comparable(grey, weight):
     grey = (grey - (grey * weight).sum() / max(weight.sum(), 1)) * weight
     norm = np.linalg.norm(grey)
