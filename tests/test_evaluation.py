@@ -113,6 +113,21 @@ def test_shapes_are_measured_in_the_fields_of_view_where_all_have_them():
     assert morphology.shapes(training, synthetic, [])["area_fraction"]["floor"] is None
 
 
+def test_held_out_images_tell_light_that_is_only_of_the_training_images():
+    def grey(*levels):
+        return [Sample(f"{level}", np.full([4, 4, 1], level, np.uint8)) for level in levels]
+
+    found = distribution.intensity(grey(10, 20), grey(20, 20, 30, 30), grey(20, 30))["kl_intensity"]
+    assert found["synthetic_vs_held_out"]["grey"] == pytest.approx(0, abs=1e-9)
+    p, q = np.full(256, 1e-6), np.full(256, 1e-6)
+    p[[20, 30]] += 0.5
+    q[[10, 20]] += 0.5
+    assert found["real_vs_held_out"]["grey"] == pytest.approx(np.sum(p * np.log(p / q)) / p.sum())
+    assert found["synthetic_vs_real"]["grey"] > 1
+    alone = distribution.intensity(grey(10), grey(20))["kl_intensity"]
+    assert alone["synthetic_vs_held_out"] == alone["real_vs_held_out"] == {}
+
+
 def test_a_set_is_measured_by_what_it_has():
     training, synthetic, test = made("r", 5), made("s", 6), made("t", 4)
     against = {"real": training, "held_out": test, "seed": 3}
@@ -120,7 +135,7 @@ def test_a_set_is_measured_by_what_it_has():
     found = comparison.measure(synthetic, benchmarks=everything, **against)
     assert list(found) == ["distribution", "fidelity", "privacy", "morphology", "copies"]
     assert found["privacy"] == privacy.images(training, synthetic, test, 3)
-    assert found["distribution"] == distribution.intensity(training, synthetic, 3)
+    assert found["distribution"] == distribution.intensity(training, synthetic, test, 3)
     assert found["fidelity"] == distribution.fidelity_and_diversity(training, synthetic, test, 3)
     assert found["morphology"] == morphology.shapes(training, synthetic, test)
     assert comparison.measure(synthetic, benchmarks=["copies"], **against) == {"copies": found["copies"]}

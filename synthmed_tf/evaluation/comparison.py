@@ -51,7 +51,7 @@ def measure(synthetic, *, real, held_out, benchmarks, seed, photographs=None):
     """
     photographs = photographs or (real, held_out)
     functions = {
-        "distribution": lambda: distribution.intensity(photographs[0], synthetic, seed),
+        "distribution": lambda: distribution.intensity(photographs[0], synthetic, photographs[1], seed),
         "fidelity": lambda: distribution.fidelity_and_diversity(real, synthetic, held_out, seed, photographs),
         "privacy": lambda: privacy.images(photographs[0], synthetic, photographs[1], seed),
     }

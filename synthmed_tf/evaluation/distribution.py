@@ -7,12 +7,15 @@ from tqdm import tqdm
 from synthmed_tf.metrics import distribution, fidelity
 
 
-def intensity(real, synthetic, seed=0):
+def intensity(real, synthetic, held_out=(), seed=0):
     """The "distribution" part of report.json:
-    KL(real || synthetic) a channel, and of a random half of the real set to the other one and to as many synthetic images.
+    KL(real || synthetic) a channel, and of a random half of the real set to the other one and to as many synthetic
+    images; and with held-out images KL(held-out || synthetic) and, as its floor, KL(held-out || real), since a set can
+    have the light of what it learned from and of nothing else.
 
     Args:
       real, synthetic: sequences of Samples with an image; inside their fields of view where they have one.
+      held_out: sequence of real Samples that were not learned from; may be empty.
       seed: of the random halves.
     """
     (real_images, real_views), (images, views) = _images(real), _images(synthetic)
@@ -20,13 +23,16 @@ def intensity(real, synthetic, seed=0):
         "real": distribution.intensity_histograms(real_images, real_views),
         "synthetic": distribution.intensity_histograms(images, views),
     }
-    shared = histograms["real"].keys() & histograms["synthetic"].keys()
+    others = distribution.intensity_histograms(*_images(held_out)) if len(held_out) else {}
+
+    def divergence(p, q):
+        return {channel: distribution.kl_divergence(p[channel], q[channel]) for channel in sorted(p.keys() & q.keys())}
+
     return {
         "kl_intensity": {
-            "synthetic_vs_real": {
-                channel: distribution.kl_divergence(histograms["real"][channel], histograms["synthetic"][channel])
-                for channel in sorted(shared)
-            },
+            "synthetic_vs_real": divergence(histograms["real"], histograms["synthetic"]),
+            "synthetic_vs_held_out": divergence(others, histograms["synthetic"]),
+            "real_vs_held_out": divergence(others, histograms["real"]),
             "real_vs_real": distribution.real_vs_half(real_images, real_views, seed=seed),
             "synthetic_vs_half": distribution.real_vs_half(
                 real_images, real_views, others=images, other_views=views, seed=seed

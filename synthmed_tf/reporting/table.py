@@ -209,11 +209,19 @@ def _faithful(distribution):
     kl = distribution["kl_intensity"]
     ours, floor = number(kl["synthetic_vs_real"].get("grey"), ".3g"), mean_sd(kl["real_vs_real"].get("grey"), ".2g")
     matched = mean_sd(kl.get("synthetic_vs_half", {}).get("grey"), ".2g")
+    others = to_held_out(kl, "grey")
     return [
         f"Faithful?  KL(real || synthetic) of grey levels {ours}",
         f"  two halves of the real set {floor}; a half and as many synthetic images {matched}",
+        f"  held-out images: to synthetic ones {others[0]}, to those learned from {others[1]}",
         f"  P1 on DRIVE: {P1_KL['synthetic_vs_real']} and {P1_KL['real_vs_real']:.3e}",
     ]
+
+
+def to_held_out(kl, channel):
+    """KL(held-out || synthetic) and KL(held-out || real) of report.json's "kl_intensity", in words."""
+    values = [kl.get(of, {}).get(channel) for of in ("synthetic_vs_held_out", "real_vs_held_out")]
+    return [number(value, ".3g") if value is not None else "none held out" for value in values]
 
 
 def _fidelity(fidelity):
@@ -461,6 +469,8 @@ def _measures(part):
         for channel in ("grey", "red", "green", "blue"):
             ours = kl.get("synthetic_vs_half", {}).get(channel, {"mean": None})
             found[f"KL of intensities, {channel}"] = ("lower", ours, kl["real_vs_real"].get(channel))
+            others = [{"mean": kl.get(of, {}).get(channel)} for of in ("synthetic_vs_held_out", "real_vs_held_out")]
+            found[f"KL to held-out images, {channel}"] = ("lower", *others)
     for kind, figures in _measured(part, "fidelity").items():
         for metric in METRICS:
             label, direction = ("KID", "lower") if metric == "kid" else (metric, "higher")

@@ -247,6 +247,10 @@ def faithful(distribution, morphology, painted_after=None):
     )
     if matched := kl.get("synthetic_vs_half", {}).get("grey"):
         halves += f", a half of them and as many synthetic ones by {table.mean_sd(matched, '.2g', '±')}"
+    if "grey" in kl.get("synthetic_vs_held_out", {}):
+        halves += ". Held-out images differ from the synthetic ones by {}, from those learned from by {}".format(
+            *table.to_held_out(kl, "grey")
+        )
     return (
         f"The grey levels of the synthetic images differ from those of the real ones{f' of {painted_after}' if painted_after else ''} by a KL divergence of "
         f"{table.number(ours, '.3g')} (0 would be the same distribution); {halves}. {shapes(morphology) or ''}".rstrip()
@@ -526,7 +530,9 @@ def macro(segmentation):
 
 
 def kl_rows(distribution):
-    """[(channel, synthetic against real, real against real)]."""
+    """[(channel, synthetic against real, as many of them against half of the real, half against half, synthetic against
+    held-out, real against held-out)].
+    """
     if "unavailable" in distribution:
         return []
     kl = distribution["kl_intensity"]
@@ -536,6 +542,7 @@ def kl_rows(distribution):
             channel,
             table.number(ours[channel], ".3g"),
             *(table.mean_sd(kl.get(of, {}).get(channel), ".2g", "±") for of in ("synthetic_vs_half", "real_vs_real")),
+            *table.to_held_out(kl, channel),
         )
         for channel in ("grey", "red", "green", "blue")
         if channel in ours
