@@ -540,6 +540,12 @@ def test_unreadable_settings(tmp_path, content):
     assert claimed(tmp_path, overwrite=True)["seed"] == 1
 
 
+def test_a_folder_that_no_checkpoint_could_be_read_from_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match=r"\[ in its name"), loop.claim(tmp_path / "run[1]" / "stage1", SETTINGS):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_run_at_a_time_in_a_folder(tmp_path):
     with loop.claim(tmp_path, SETTINGS):
         for overwrite in (False, True):

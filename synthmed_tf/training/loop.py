@@ -84,8 +84,11 @@ def claim(folder, settings, overwrite=False):
     result; with `overwrite` its contents are thrown away first.
 
     Raises:
-      InputError: another process works in the folder, or the settings differ (the message names them).
+      InputError: another process works in the folder, the settings differ (the message names them), or the path holds a
+        "[", which TensorFlow takes for a pattern when it reads a checkpoint.
     """
+    if "[" in str(folder):
+        raise InputError(f"{folder}: TensorFlow reads no checkpoint below a folder with [ in its name; give another")
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w", encoding="utf-8") as lock:
         try:
