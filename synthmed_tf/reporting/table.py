@@ -273,7 +273,8 @@ def filtered(report):
         )
         sentences.append(
             f"Of {found['candidates']} masks made, {found['rejected']} were rejected, as they lie nearer to a training mask, or to one "
-            f"made before, than the two nearest training masks do to each other{near}."
+            f"made before, than the two nearest training masks do to each other, or are, or have a half that is, more like one "
+            f"than the likest two training masks are{near}."
         )
     if (found := manifest.get("filter")) and found.get("candidates"):
         refused = found["rejected"] + found.get("too_far", 0)
