@@ -223,7 +223,7 @@ def test_what_is_missing_is_said_in_words(made):
     page, text = written(report, *where)
     assert text.count("The test images have no labels; give --holdout=5.") == 2
     assert (
-        "run evaluate.py with --benchmarks=copies" in text
+        "Run evaluate.py with --benchmarks=copies" in text
         and "--benchmarks=privacy" in text
         and len(pictures(page)) == 1
     )

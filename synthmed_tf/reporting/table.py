@@ -48,7 +48,7 @@ def arms_of(segmentation):
 
 def section(report, key):
     """A section of the report, or {"unavailable": why} where it is missing."""
-    return report.get(key) or {"unavailable": f"not measured; run evaluate.py with --benchmarks={key}"}
+    return report.get(key) or {"unavailable": f"Run evaluate.py with --benchmarks={key} to measure it."}
 
 
 def shows(report, key):

@@ -30,7 +30,10 @@ CONVENTION_NAMES = {
 P2_SETS = {"class": "lymph node tiles, normal or tumour", "gender": "chest X-rays", "age group": "chest X-rays"}
 ARM_NAMES = {"real": "real", "synthetic": "synthetic", "real_and_synthetic": "both"}
 NOT_COMPARED = "Whether images are copied from the training images was not measured."
-FILTERED = "Masks are rejected by their likeness to training masks when a set is made, so halves and guesses say more than copies. "
+FILTERED = (
+    "Masks are rejected by their likeness, whole and by halves, to training masks when a set is made, so guesses say more "
+    "than copies. "
+)
 CAUGHT = 0.9  # least share of each kind of planted copies that an audit must find for its silence to mean something
 LITERATURE = (  # on DRIVE at native resolution, inside the field of view, pooled: who, F1, AUC-ROC
     ("U-Net (Alom et al. 2018; orobix/retina-unet)", "0.814 to 0.816", "0.9755 to 0.979"),
