@@ -248,9 +248,10 @@ def no_copies(candidates, real, count, tally):
     with the distance of metrics/copies.py, which suits masks. So is one that is more like a training mask than the two
     likest of different patients are, by the likeness of metrics/privacy.py, which a shift or a tilt does not hide; and
     one of which a half is more like a half of a training mask than the two likest halves of different patients are, as
-    a generator learns from halves of several eyes (augment.crossed). Of MOST_TRIES candidates for each one wanted, those that were not needed are left for later ones. If all are rejected,
-    one is passed on all the same, so that a generator that makes nothing else ends, and is told of: the first that
-    copies no training mask, or else the one that is least like them.
+    a generator learns from halves of several eyes (augment.crossed). Of MOST_TRIES candidates for each one wanted,
+    those that were not needed are left for later ones. If all are rejected, one is passed on all the same, so that a
+    generator that makes nothing else ends, and is told of: the first that copies no training mask, or else the one that
+    is least like them.
 
     Args:
       candidates: iterator of Samples with a mask; see `from_noise`.
