@@ -40,10 +40,9 @@ def main(settings):
         if unknown := [name for name in settings[flag] or [] if name not in known]:
             raise InputError(f"--{flag}={','.join(settings[flag])}: {unknown[0]!r} is none of {', '.join(known)}")
     ages = {name: flags.years(name, settings[name]) for name in ("young", "mature")}
-    if settings["vgg_weights"] and not Path(settings["vgg_weights"]).is_file():
-        raise InputError(
-            f"--vgg_weights={settings['vgg_weights']}: no such file; give Keras's HDF5 file, or leave the flag out"
-        )
+    for flag in ("vgg_weights", "inception_weights"):
+        if settings[flag] and not Path(settings[flag]).is_file():
+            raise InputError(f"--{flag}={settings[flag]}: no such file; give Keras's HDF5 file, or leave the flag out")
     given = Path(settings["synthetic_dir"] or settings["out_dir"])
     folder = synthetic_set(given)
     baseline_folder = synthetic_set(Path(settings["baseline_dir"])) if settings["baseline_dir"] else None
@@ -122,7 +121,8 @@ def main(settings):
         held_out = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
         if has_masks and len(held_out) and held_out[0].mask is None:
             held_out = []
-        against = {"real": real, "held_out": held_out, "benchmarks": benchmarks, "seed": settings["seed"]}
+        against = {"real": real, "held_out": held_out, "benchmarks": benchmarks}
+        against |= {name: settings[name] for name in ("seed", "inception_weights")}
         if photographs:
             how = {"skip_bad_files": settings["skip_bad_files"], "chest_xrays": settings["chest_xrays"]}
             other = prepare(*photographs, size, out_dir=Path(settings["out_dir"]), **how)

@@ -60,6 +60,7 @@ _PRIVATE = {
     "overwrite",
     "dry_run",
     "vgg_weights",
+    "inception_weights",
 }
 
 
@@ -177,6 +178,8 @@ def define(script, values):
         )
         text = "pretrained weights of VGG16: Keras's HDF5 file without the top; default: random ones"
         add(word, "vgg_weights", None, text)
+        text = "weights of InceptionV3, Keras's HDF5 file without the top, to measure FID and KID by too; default: not measured"
+        add(word, "inception_weights", None, text)
         add(word, "young", "18-38", "first and last age of the younger age group, for study groups of chest X-rays")
         add(word, "mature", "48-68", "the same of the older one")
         add(switch, "real_images", True, "show pictures of real images in the report, which is private then")

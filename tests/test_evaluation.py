@@ -1,11 +1,15 @@
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.metrics import f1_score, recall_score
 
 from synthmed_tf.evaluation import comparison, distribution, morphology, privacy, segmentation
+from synthmed_tf.metrics import fidelity
 from synthmed_tf.metrics.morphology import statistics
+from synthmed_tf.networks import inception
 from synthmed_tf.sample import Sample
 from synthmed_tf.training import segmenter
 
@@ -126,6 +130,27 @@ def test_held_out_images_tell_light_that_is_only_of_the_training_images():
     assert found["synthetic_vs_real"]["grey"] > 1
     alone = distribution.intensity(grey(10), grey(20))["kl_intensity"]
     assert alone["synthetic_vs_held_out"] == alone["real_vs_held_out"] == {}
+
+
+def test_inception_sees_photographs_inside_their_field_of_view(monkeypatch, tmp_path):
+    training, synthetic, test = made("r", 5), made("s", 6), made("t", 4)
+    monkeypatch.setattr(
+        inception, "inception", lambda shape, weights: lambda images, training: tf.reduce_mean(images[..., 0], 1)
+    )
+    monkeypatch.setattr(fidelity, "MOST", 5)
+    (tmp_path / "notop.h5").write_bytes(b"weights")
+    found = distribution.fidelity_and_diversity(training, synthetic, test, 3, inception_weights=tmp_path / "notop.h5")
+    assert list(found) == ["photographs", "masks", "photographs, Inception"]
+    figures = found["photographs, Inception"]
+    seen = [
+        np.stack([(sample.image * sample.field_of_view / 255)[..., 0].mean(0) for sample in samples])
+        for samples in (test, training)
+    ]
+    assert figures["fid"]["real_vs_real"]["mean"] == pytest.approx(fidelity.fid(*seen), rel=1e-5)
+    features = figures["protocol"]["features"]
+    assert features["weights"] == "notop.h5" and features["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
+    del found["photographs, Inception"]
+    assert found == distribution.fidelity_and_diversity(training, synthetic, test, 3)
 
 
 def test_a_set_is_measured_by_what_it_has():

@@ -419,6 +419,7 @@ def test_what_is_measured_follows_from_what_the_set_has(asked, has, runs, not_ru
         ("--young=adult", ["--young=adult", "18-38"]),
         ("--mature=68-48", ["--mature=68-48"]),
         ("--vgg_weights=/nowhere.h5", ["/nowhere.h5: no such file"]),
+        ("--inception_weights=/nowhere.h5", ["/nowhere.h5: no such file"]),
         ("--vgg_steps=0", ["vgg_steps"]),
         ("--benchmarks=segmentation,fame", ["'fame'", "classification"]),
     ],

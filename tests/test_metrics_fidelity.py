@@ -1,8 +1,8 @@
-"""The five figures against closed forms and slow references; the features against planted faults."""
+"""The figures against closed forms and slow references; the features against planted faults."""
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import linalg, ndimage
 from skimage.morphology import disk, skeletonize
 from sklearn.neighbors import NearestNeighbors
 
@@ -19,7 +19,7 @@ def normal(count, dimensions=4, seed=0, shift=0.0):
     return np.random.default_rng(seed).normal(shift, 1, (count, dimensions))
 
 
-# ---------------------------------------------------------------- the five figures
+# ---------------------------------------------------------------- the figures
 
 
 def test_by_hand_in_one_dimension():
@@ -65,6 +65,34 @@ def test_kid_of_shifted_gaussians():
     # which are 0, 1, 0 for N(0, 1) and 1, 2, 4 for N(1, 1)
     real, fake = normal(4000, 1), normal(4000, 1, seed=1, shift=1.0)
     assert fidelity.kid(real, fake) == pytest.approx(3 + 3 + 16, rel=0.1)
+
+
+def test_fid_by_hand_in_one_dimension():
+    # means 1 and 4, variances 2 and 8: (4 - 1)^2 + 2 + 8 - 2 sqrt(2 * 8)
+    assert fidelity.fid(column(0, 2), column(2, 6)) == pytest.approx(9 + 10 - 8)
+    assert fidelity.fid(column(0, 2), column(2, 0)) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("n, m", [(40, 25), (7, 5), (7, 30)])  # d = 12: covariances of full rank, and singular ones
+def test_fid_agrees_with_the_root_of_the_product_of_the_covariances(n, m):
+    real = normal(n, 12) @ np.random.default_rng(3).normal(size=(12, 12))
+    fake = normal(m, 12, seed=1, shift=0.4)
+    product = np.cov(real.T) @ np.cov(fake.T)
+    root = linalg.sqrtm(product).real if min(n, m) > 12 else None
+    # Of a singular product the root is not unique, its trace is: that of the roots of the eigenvalues
+    trace = np.trace(root) if root is not None else np.sqrt(np.abs(linalg.eigvals(product))).sum()
+    expected = ((real.mean(0) - fake.mean(0)) ** 2).sum() + np.trace(np.cov(real.T)) + np.trace(np.cov(fake.T))
+    assert fidelity.fid(real, fake) == pytest.approx(expected - 2 * trace, rel=1e-5)
+    assert fidelity.fid(fake, real) == pytest.approx(fidelity.fid(real, fake))
+
+
+def test_fid_of_two_gaussians_and_its_bias_in_few_images():
+    real, fake = normal(20000, 4), normal(20000, 4, seed=1, shift=1.0) * 2
+    # means 0 and 2, standard deviations 1 and 2, in four dimensions
+    assert fidelity.fid(real, fake) == pytest.approx(4 * (2**2 + (2 - 1) ** 2), rel=0.05)
+    sizes = (10, 40, 160)
+    of_one_distribution = [fidelity.fid(normal(size, 20), normal(size, 20, seed=1)) for size in sizes]
+    assert (np.diff(of_one_distribution) < 0).all() and of_one_distribution[-1] > 0.5
 
 
 def test_identical_sets():
@@ -114,6 +142,8 @@ def test_too_few_images_are_refused():
         fidelity.density_coverage(normal(3), normal(9))
     with pytest.raises(ValueError, match="two images"):
         fidelity.kid(normal(9), normal(1))
+    with pytest.raises(ValueError, match="two images"):
+        fidelity.fid(normal(1), normal(9))
 
 
 # ---------------------------------------------------------------- the comparison with its floor
@@ -173,6 +203,18 @@ def test_order_of_the_images_does_not_decide():
     found = fidelity.compare(train, sorted_set, held_out)
     assert 0.3 < means(found, "synthetic_vs_real")["precision"] < 0.55
     assert np.std(found["precision"]["synthetic_vs_real"]["runs"]) > 0
+
+
+def test_other_features_are_taken_as_they_are_and_have_an_fid():
+    train, synthetic, held_out = normal(20), normal(30, seed=1, shift=0.5), normal(20, seed=2)
+    described = {"name": "of a network", "description": "Numbers."}
+    found = fidelity.compare(train, synthetic, held_out, features=described)
+    assert found["protocol"]["features"] == described
+    assert found["fid"]["real_vs_real"]["mean"] == pytest.approx(fidelity.fid(held_out, train))
+    assert found["fid"]["all_synthetic_vs_real"]["mean"] == pytest.approx(fidelity.fid(held_out, synthetic))
+    assert found["kid"]["real_vs_real"]["mean"] == pytest.approx(fidelity.kid(held_out, train))
+    assert len(found["fid"]["synthetic_vs_real"]["runs"]) == fidelity.SUBSETS
+    assert "fid" not in fidelity.compare(train, synthetic, held_out)
 
 
 def test_large_sets_are_thinned_at_random(monkeypatch):

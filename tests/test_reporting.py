@@ -271,6 +271,29 @@ def test_better_goes_by_the_direction_of_each_number():
     assert verdicts["distance of shapes, end points"] == "better"  # which has none
 
 
+def test_fid_of_few_images_comes_with_a_warning():
+    few, many = (
+        fidelity.compare(
+            *(np.random.default_rng(seed).normal(size=(count, 3)) for seed in range(3)), features=fidelity.FEATURES | {}
+        )
+        for count in (20, fidelity.ENOUGH_FOR_FID)
+    )
+    for found, warned in ((few, True), (many, False)):
+        report = {"fidelity": {"photographs, Inception": found}}
+        ((title, how, rows),) = words.fidelity_tables(report["fidelity"])
+        spelt = table.mean_sd(found["fid"]["synthetic_vs_real"], ".3g", "±")
+        assert any(meaning.startswith("FID") and cells[0] == spelt for meaning, cells in rows)
+        lines = table.text(report)
+        assert f"FID on Inception: {table.number(found['fid']['synthetic_vs_real']['mean'], '.3g')} (" in lines
+        assert ("FID of 20 images is too large" in how) == ("FID of 20 images is too large" in lines) == warned
+        assert max(map(len, lines.splitlines())) <= 100
+    report = {
+        "fidelity": {"photographs, Inception": few},
+        "baseline": {"synthetic": None, "fidelity": {"photographs, Inception": few}},
+    }
+    assert ("FID of photographs, Inception", "lower") in {row[:2] for row in table.shared(report)}
+
+
 def test_numbers_that_one_set_lacks_are_not_compared():
     def compared(theirs):
         report = set_of_numbers(0.6) | {"baseline": {"synthetic": None} | theirs}

@@ -37,7 +37,7 @@ def applicable(asked, real, synthetic):
     return set(asked) - reasons.keys(), {name: {"unavailable": reasons[name]} for name in asked if name in reasons}
 
 
-def measure(synthetic, *, real, held_out, benchmarks, seed, photographs=None):
+def measure(synthetic, *, real, held_out, benchmarks, seed, photographs=None, inception_weights=None):
     """The parts of report.json that need no training: {benchmark: what its own function returns}.
 
     Args:
@@ -48,11 +48,14 @@ def measure(synthetic, *, real, held_out, benchmarks, seed, photographs=None):
       seed: of all that is random.
       photographs: (real, held_out) to compare the photographs with, where stage 2 learned from another set than stage
         1.
+      inception_weights: path, see networks.inception; None: no figures on its features.
     """
     photographs = photographs or (real, held_out)
     functions = {
         "distribution": lambda: distribution.intensity(photographs[0], synthetic, photographs[1], seed),
-        "fidelity": lambda: distribution.fidelity_and_diversity(real, synthetic, held_out, seed, photographs),
+        "fidelity": lambda: distribution.fidelity_and_diversity(
+            real, synthetic, held_out, seed, photographs, inception_weights
+        ),
         "privacy": lambda: privacy.images(photographs[0], synthetic, photographs[1], seed),
     }
     if synthetic[0].mask is not None:

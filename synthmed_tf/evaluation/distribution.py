@@ -2,9 +2,20 @@
 with their floors.
 """
 
+from pathlib import Path
+
+import numpy as np
 from tqdm import tqdm
 
+from synthmed_tf import records
 from synthmed_tf.metrics import distribution, fidelity
+
+INCEPTION_BATCH = 8  # images
+INCEPTION_NAME = "photographs, Inception"
+INCEPTION_DESCRIPTION = (
+    "The 2,048 features before the last layer of Keras's InceptionV3, of images resized to 299 x 299 pixels (bicubic, "
+    "antialiased). They cannot be set beside FID or KID on the Inception of 2015, which most papers report."
+)
 
 
 def intensity(real, synthetic, held_out=(), seed=0):
@@ -45,20 +56,40 @@ def intensity(real, synthetic, held_out=(), seed=0):
     }
 
 
-def fidelity_and_diversity(training, synthetic, test, seed=0, photographs=None):
+def fidelity_and_diversity(training, synthetic, test, seed=0, photographs=None, inception_weights=None):
     """The "fidelity" part of report.json:
-    metrics.fidelity.compare for photographs, and for masks where all sets have them.
+    metrics.fidelity.compare for photographs, for masks where all sets have them, and with weights for photographs on
+    Inception's features too ("photographs, Inception").
 
     Args:
       training, synthetic, test: sequences of Samples; test, the reference, may be empty.
       seed: of the random subsets.
       photographs: (training, test) to compare the photographs with, where it is not with those of `training` and
         `test`.
+      inception_weights: path, see networks.inception.
+
+    Raises:
+      InputError: a file that does not hold the weights.
     """
     sets = {"photographs": photographs or (training, test)}
     if all(samples[0].mask is not None for samples in (training, synthetic, test) if len(samples)):
         sets["masks"] = training, test
-    total = sum(len(synthetic) + len(learned) + len(others) for learned, others in sets.values())
+    if inception_weights:
+        from synthmed_tf.networks.inception import inception
+
+        network = inception(synthetic[0].image.shape, inception_weights)
+        described = {
+            "name": "Inception",
+            "description": INCEPTION_DESCRIPTION,
+            "weights": Path(inception_weights).name,
+            "weights_sha256": records.sha256(Path(inception_weights)),
+        }
+        sets[INCEPTION_NAME] = sets["photographs"]
+    total = sum(
+        min(len(samples), fidelity.MOST if name == INCEPTION_NAME else len(samples))
+        for name, each in sets.items()
+        for samples in (synthetic, *each)
+    )
     with tqdm(total=total, desc="features", unit="image") as bar:
 
         def features(name, samples):
@@ -69,14 +100,31 @@ def fidelity_and_diversity(training, synthetic, test, seed=0, photographs=None):
 
             if name == "masks":
                 return fidelity.mask_features(counted(sample.mask for sample in samples))
+            if name == INCEPTION_NAME:
+                return _inception_features(network, samples, seed, bar)
             images, views = _images(samples)
             return fidelity.photograph_features(counted(images), views)
 
         figures = {}
         for name, (learned, others) in sets.items():
             held_out = features(name, others) if len(others) else None
-            figures[name] = fidelity.compare(features(name, learned), features(name, synthetic), held_out, seed=seed)
+            kind = described if name == INCEPTION_NAME else fidelity.FEATURES
+            figures[name] = fidelity.compare(
+                features(name, learned), features(name, synthetic), held_out, seed=seed, features=kind
+            )
     return figures
+
+
+def _inception_features(network, samples, seed, bar):
+    """[count, 2048] of a random metrics.fidelity.MOST of the samples: a network takes its time."""
+    drawn = np.random.default_rng(seed).permutation(len(samples))[: fidelity.MOST]
+    found = []
+    for start in range(0, len(drawn), INCEPTION_BATCH):
+        batch = [samples[int(index)] for index in drawn[start : start + INCEPTION_BATCH]]
+        pictures = np.stack([fidelity.visible(each.image, each.field_of_view) for each in batch])
+        found.append(network(pictures.astype(np.float32), training=False).numpy())
+        bar.update(len(batch))
+    return np.concatenate(found).astype(np.float64)
 
 
 def _images(samples):

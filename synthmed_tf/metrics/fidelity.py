@@ -1,8 +1,9 @@
-"""How faithful and how diverse is a synthetic set? Precision, recall, density, coverage and KID on fixed features.
+"""How faithful and how diverse is a synthetic set? Precision, recall, density, coverage, KID and FID.
 
-numpy in, numbers out. The features (FEATURES) are fixed formulas: nothing is learned, random or downloaded. Figures
-on them compare with each other and with the real-against-real floor beside them, not with figures on Inception
-features. None of these figures notices copies of training images: that is what metrics/copies.py is for.
+numpy in, numbers out. The features of this file (FEATURES) are fixed formulas: nothing is learned, random or
+downloaded. Figures on them compare with each other and with the real-against-real floor beside them, not with figures
+on Inception features, which networks/inception.py makes for whoever has its weights. None of these figures notices
+copies of training images: that is what metrics/copies.py is for.
 """
 
 import numpy as np
@@ -23,11 +24,12 @@ FEATURES = {
     ),
 }
 METRICS = ("precision", "recall", "density", "coverage", "kid")
+ENOUGH_FOR_FID = 2048  # images: with fewer the covariance of 2,048 features is singular and FID too large
 # k. Naeem et al. 2020 take 5; of only 20 images 5 neighbours are a quarter and coverage saturates (expected value
 # 0.98 for two samples of one distribution, by their lemma 2; 0.89 with 3, which Kynkäänniemi et al. 2019 take).
 NEIGHBOURS = 3
 SUBSETS = 20  # random subsets, or random halves, that a figure is averaged over
-MOST = 2000  # images of one set that are looked at: distances take memory and time with the square of it
+MOST = 2048  # images of one set that are looked at: distances take memory and time with the square of it
 SMALLEST_SD = 0.01  # all features lie in [0, 1]; one that hardly varies in the real set must not outweigh all others
 CELLS, ORIENTATIONS, ORIENTATION_CELLS = 4, 8, 2
 PATTERN_SCALES = ((0, 1), (1, 2), (2, 4))  # (sigma of the Gaussian, radius), pixels
@@ -54,7 +56,19 @@ def photograph_features(images, fields_of_view=None):
       ValueError: no images, or other dtypes, channels or sizes.
     """
     views = fields_of_view if fields_of_view is not None else iter(lambda: None, 0)
-    return _stack(_photograph(image, view) for image, view in zip(images, views))
+    return _stack(visible(image, view) for image, view in zip(images, views))
+
+
+def visible(image, field_of_view=None):
+    """A photograph as features are taken of it: [height, width, channels] float64 in [0, 1], black outside of the
+    field of view. Arguments and errors are those of `photograph_features`, for one image.
+    """
+    image = np.asarray(image)
+    if image.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)) or image.ndim != 3 or image.shape[2] not in (1, 3):
+        raise ValueError(f"expected [height, width, 1 or 3] uint8 or uint16, found {image.shape} {image.dtype}")
+    if field_of_view is not None:
+        image = image * (np.asarray(field_of_view).reshape(*image.shape[:2], 1) != 0)
+    return image / np.iinfo(image.dtype).max
 
 
 def mask_features(masks):
@@ -146,8 +160,35 @@ def kid(real, fake):
     return float(_mean_kernel_within(real) + _mean_kernel_within(fake) - 2 * _kernel(real, fake).mean())
 
 
-def compare(real, synthetic, held_out=None, *, seed=0):
-    """The five figures of a synthetic set beside those of real images, against the same real reference.
+def fid(real, fake):
+    """Fréchet distance of Heusel et al. 2017 (equation 6) between normal distributions with the means and covariances
+    of the two sets: |m - n|^2 + trace(C + D - 2 (C D)^(1/2)), covariances with count - 1 in the denominator.
+
+    Few images make it too large (Chong & Forsyth 2020), the more so the more features there are: of fewer than
+    ENOUGH_FOR_FID compare it with that of sets as large. The trace of the root is the sum of the singular values of
+    the product of both centred sets, hence of their triangular factors, so that no root of a singular matrix is taken.
+
+    Args:
+      real: [n, d], n >= 2.
+      fake: [m, d], m >= 2.
+
+    Returns:
+      The distance, at least 0 but for rounding.
+
+    Raises:
+      ValueError: fewer than two images in a set.
+    """
+    if min(len(real), len(fake)) < 2:
+        raise ValueError(f"FID needs two images or more in each set, found {len(real)} and {len(fake)}")
+    ours, theirs = ((each - each.mean(axis=0)) / np.sqrt(len(each) - 1) for each in (real, fake))
+    r, s = (np.linalg.qr(each, mode="r") for each in (ours, theirs))
+    roots = np.linalg.norm(r @ s.T, "nuc")
+    means = ((real.mean(axis=0) - fake.mean(axis=0)) ** 2).sum()
+    return float(means + (ours**2).sum() + (theirs**2).sum() - 2 * roots)
+
+
+def compare(real, synthetic, held_out=None, *, seed=0, features=FEATURES):
+    """The figures of a synthetic set beside those of real images, against the same real reference.
 
     The reference is the held-out set, and the floor is what the real set itself gets against it. Without a held-out
     set random halves of the real one take both parts. The figures depend on the sizes of the sets, so the synthetic
@@ -155,18 +196,19 @@ def compare(real, synthetic, held_out=None, *, seed=0):
     taken in subsets of its size. The whole synthetic set is compared too, without a floor: with more images coverage
     rises, and recall falls because their balls shrink.
 
-    Features are standardised by real and held-out images together: by one of the two, the other looks wider than it
+    FEATURES are standardised by real and held-out images together: by one of the two, the other looks wider than it
     is, and the floor's KID is no longer 0 on average (0.16 for masks and 0.27 for photographs in random halves of the
-    40 of DRIVE).
+    40 of DRIVE). Others are taken as they are, as is usual of Inception's, and have an FID too.
 
     Args:
       real: [n, d] features of the real images that the generator was trained on.
       synthetic: [m, d] features.
       held_out: [l, d] features of real images that it was not trained on, or None.
       seed: of the subsets and halves.
+      features: {"name", "description"} of what was taken of the images.
 
     Returns:
-      {metric: {"synthetic_vs_real", "real_vs_real", "all_synthetic_vs_real"}} for the METRICS, each {"mean", "sd",
+      {metric: {"synthetic_vs_real", "real_vs_real", "all_synthetic_vs_real"}} for the METRICS and "fid", each {"mean", "sd",
       "runs"} over the subsets, sd with runs - 1 in the denominator (None where there is only one subset to draw). The
       sd is of the draw of subsets and halves; with a held-out set it does not tell how much another reference would
       change. Where a set is so small that it has no NEIGHBOURS, mean and sd are None and runs is empty.
@@ -175,9 +217,11 @@ def compare(real, synthetic, held_out=None, *, seed=0):
     """
     everything = real if held_out is None else np.concatenate([real, held_out])
     rng = np.random.default_rng(seed)
+    metrics = METRICS if features is FEATURES else (*METRICS, "fid")
 
-    def prepared(features):
-        return standardise(rng.permutation(features)[:MOST], everything)
+    def prepared(images):
+        drawn = rng.permutation(images)[:MOST]
+        return standardise(drawn, everything) if features is FEATURES else drawn
 
     real, synthetic = prepared(real), prepared(synthetic)
     if held_out is None:
@@ -192,7 +236,7 @@ def compare(real, synthetic, held_out=None, *, seed=0):
             return []
         drawn = held_out is None or len(candidates[0]) > size  # else every run would be the same
         pairs = list(zip(references, candidates))[: SUBSETS if drawn else 1]
-        return [_scores(reference, rng.permutation(candidate)[:size]) for reference, candidate in pairs]
+        return [_scores(reference, rng.permutation(candidate)[:size], metrics) for reference, candidate in pairs]
 
     found = {
         "synthetic_vs_real": runs(synthetics, size),
@@ -200,10 +244,10 @@ def compare(real, synthetic, held_out=None, *, seed=0):
         "all_synthetic_vs_real": runs(synthetics, len(synthetic)),
     }
     figures = {
-        metric: {name: _summary([run[metric] for run in each]) for name, each in found.items()} for metric in METRICS
+        metric: {name: _summary([run[metric] for run in each]) for name, each in found.items()} for metric in metrics
     }
     protocol = {
-        "features": FEATURES,
+        "features": features,
         "neighbours": NEIGHBOURS,
         "reference": "random halves of the real set" if held_out is None else "held-out real set",
         "reference_size": len(references[0]),
@@ -214,9 +258,9 @@ def compare(real, synthetic, held_out=None, *, seed=0):
     return {**figures, "protocol": protocol}
 
 
-def _scores(real, fake):
-    values = (*precision_recall(real, fake), *density_coverage(real, fake), kid(real, fake))
-    return dict(zip(METRICS, values))
+def _scores(real, fake, metrics):
+    values = dict(zip(METRICS, (*precision_recall(real, fake), *density_coverage(real, fake), kid(real, fake))))
+    return values | ({"fid": fid(real, fake)} if "fid" in metrics else {})
 
 
 def _summary(values):
@@ -241,15 +285,6 @@ def _kernel(x, y):
 def _mean_kernel_within(x):
     values = _kernel(x, x)
     return (values.sum() - np.trace(values)) / (len(x) * (len(x) - 1))
-
-
-def _photograph(image, field_of_view):
-    image = np.asarray(image)
-    if image.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)) or image.ndim != 3 or image.shape[2] not in (1, 3):
-        raise ValueError(f"expected [height, width, 1 or 3] uint8 or uint16, found {image.shape} {image.dtype}")
-    if field_of_view is not None:
-        image = image * (np.asarray(field_of_view).reshape(*image.shape[:2], 1) != 0)
-    return image / np.iinfo(image.dtype).max
 
 
 def _mask(mask):

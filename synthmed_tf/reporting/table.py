@@ -2,10 +2,11 @@
 
 import math
 
-from synthmed_tf.metrics.fidelity import METRICS
+from synthmed_tf.metrics.fidelity import ENOUGH_FOR_FID, METRICS
 from synthmed_tf.metrics.privacy import VIEWS
 
 ARMS = {"real": "real", "synthetic_50": "50 synthetic", "synthetic": "synthetic", "real_and_synthetic": "both"}
+DISTANCES = ("kid", "fid")  # of metrics.fidelity, where the others are shares: less is better
 WIDTH = 100  # columns of the terminal table
 P1_F1 = {"synthetic": 0.8877, "real": 0.8988}  # P1 section 10, on DRIVE
 P1_KL = {"synthetic_vs_real": 4.759, "real_vs_real": 4.212e-4}  # P1 section 10, on DRIVE
@@ -227,19 +228,27 @@ def to_held_out(kl, channel):
 def _fidelity(fidelity):
     if "unavailable" in fidelity:
         return ["  fidelity and diversity: " + fidelity["unavailable"]]
-    row = "  {:<20}" + " {:>14}" * len(METRICS)
+    row = "  {:<23}" + " {:>14}" * len(METRICS)
     lines = [row.format("synthetic (floor)", *METRICS)]
     for kind, figures in fidelity.items():
-        means = {
-            metric: [figures[metric][key]["mean"] for key in ("synthetic_vs_real", "real_vs_real")]
-            for metric in METRICS
-        }
-        specs = {metric: ".2g" if metric == "kid" else ".2f" for metric in METRICS}
-        cells = [
-            f"{number(ours, specs[metric])} ({number(floor, specs[metric])})" for metric, (ours, floor) in means.items()
-        ]
-        lines.append(row.format(kind, *cells))
+        cells = {}
+        for metric in (*METRICS, "fid"):
+            if metric in figures:
+                spec = ".3g" if metric in DISTANCES else ".2f"
+                ours, floor = (figures[metric][key]["mean"] for key in ("synthetic_vs_real", "real_vs_real"))
+                cells[metric] = f"{number(ours, spec)} ({number(floor, spec)})"
+        lines.append(row.format(kind, *(cells[metric] for metric in METRICS)))
+        if "fid" in cells:
+            lines.append(f"  FID on Inception: {cells['fid']}. {too_few_for_fid(figures) or ''}".rstrip())
     return lines
+
+
+def too_few_for_fid(figures):
+    """A warning where a part of report.json's "fidelity" has an FID of few images; else None."""
+    size = figures["protocol"]["subset_size"]
+    if "fid" not in figures or size >= ENOUGH_FOR_FID:
+        return None
+    return f"FID of {size} images is too large, as of any fewer than {ENOUGH_FOR_FID:,}: set it beside its floor alone."
 
 
 def within_floor(morphology):
@@ -473,13 +482,11 @@ def _measures(part):
             others = [{"mean": kl.get(of, {}).get(channel)} for of in ("synthetic_vs_held_out", "real_vs_held_out")]
             found[f"KL to held-out images, {channel}"] = ("lower", *others)
     for kind, figures in _measured(part, "fidelity").items():
-        for metric in METRICS:
-            label, direction = ("KID", "lower") if metric == "kid" else (metric, "higher")
-            found[f"{label} of {kind}"] = (
-                direction,
-                figures[metric]["synthetic_vs_real"],
-                figures[metric]["real_vs_real"],
-            )
+        for metric in (*METRICS, "fid"):
+            label, direction = (metric.upper(), "lower") if metric in DISTANCES else (metric, "higher")
+            if metric in figures:
+                ours, floor = (figures[metric][key] for key in ("synthetic_vs_real", "real_vs_real"))
+                found[f"{label} of {kind}"] = (direction, ours, floor)
     for statistic, entry in _measured(part, "morphology").items():
         label = f"distance of shapes, {statistic.replace('_', ' ')}"
         found[label] = ("lower", {"mean": entry["distance"]}, {"mean": entry["floor"]})

@@ -21,6 +21,7 @@ FIDELITY_NAMES = {
     "recall": "recall: real images that the synthetic set could have made",
     "coverage": "coverage: real images with a synthetic one nearby",
     "kid": "KID: distance of the two sets, 0 = none",
+    "fid": "FID: another such distance",
 }
 CONVENTION_NAMES = {
     "fov_pooled": "Inside the field of view, all images pooled",
@@ -268,13 +269,14 @@ def fidelity_tables(fidelity):
     for name, figures in fidelity.items():
         protocol, rows = figures["protocol"], []
         for metric, meaning in FIDELITY_NAMES.items():
-            keys = ("synthetic_vs_real", "real_vs_real", "all_synthetic_vs_real")
-            cells = [table.mean_sd(figures[metric][key], ".3g" if metric == "kid" else ".2f", "±") for key in keys]
-            rows.append((meaning, cells))
+            if metric in figures:
+                keys = ("synthetic_vs_real", "real_vs_real", "all_synthetic_vs_real")
+                spec = ".3g" if metric in table.DISTANCES else ".2f"
+                rows.append((meaning, [table.mean_sd(figures[metric][key], spec, "±") for key in keys]))
         how = (
             f"Reference: {protocol['reference']}, {protocol['reference_size']} images. Sets of {protocol['subset_size']} are "
             f"compared with it, up to {protocol['subsets']} random ones; {protocol['neighbours']} nearest neighbours. "
-            f"{protocol['features']['description']}"
+            f"{protocol['features']['description']} {table.too_few_for_fid(figures) or ''}"
         )
         tables.append((name, how, rows))
     return tables
