@@ -10,6 +10,7 @@ Trains U-Nets (paper P1), or classifiers where the images have classes (paper P2
 and tests them on real test images. Run again, it goes on where it stopped.
 """
 
+import itertools
 import time
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def main(settings):
         datasets.check(*photographs, needs_masks=False)
 
     from synthmed_tf import synthesis
-    from synthmed_tf.datasets.prepare import prepare
+    from synthmed_tf.datasets.prepare import crop_sample, prepare
     from synthmed_tf.evaluation import classification, comparison, segmentation
     from synthmed_tf.reporting import html, table
     from synthmed_tf.training import classifier, loop, segmenter
@@ -119,9 +120,11 @@ def main(settings):
             **unavailable,
         }
         held_out = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
-        if has_masks and len(held_out) and held_out[0].mask is None:
-            held_out = []
         against = {"real": real, "held_out": held_out, "benchmarks": benchmarks}
+        if not held_out:  # test images without masks are not among the records, and photographs need none
+            first_samples = datasets.load(settings["data"], settings["data_dir"], **options)
+            unlabelled = itertools.takewhile(lambda sample: sample.split == "test", first_samples)
+            against["photographs"] = real, [crop_sample(sample, size) for sample in unlabelled]
         against |= {name: settings[name] for name in ("seed", "inception_weights")}
         if photographs:
             how = {"skip_bad_files": settings["skip_bad_files"], "chest_xrays": settings["chest_xrays"]}

@@ -774,10 +774,13 @@ def test_unlabelled_test_images_are_said_and_holdout_mends_it(original, tmp_path
         f"--data_dir={tmp_path / 'data'}",
         f"--out_dir={tmp_path / 'out'}",
     ]
-    words += ["--benchmarks=segmentation", "--repeats=1"]
+    words += ["--benchmarks=segmentation,distribution,fidelity,privacy", "--repeats=1"]
     shown = " ".join(succeeded("evaluate", *words).split())
     report = json.loads((tmp_path / "out" / "report" / "report.json").read_text())
     assert report["segmentation"].keys() == {"unavailable"}
+    assert report["distribution"]["kl_intensity"]["synthetic_vs_held_out"]["grey"] > 0  # of their photographs
+    references = [report["fidelity"][name]["protocol"]["reference"] for name in ("photographs", "masks")]
+    assert references == ["held-out real set", "random halves of the real set"]
     page = (tmp_path / "out" / "report" / "report.html").read_text(encoding="utf-8")
     for text in (report["segmentation"]["unavailable"], shown, " ".join(page.split())):
         assert "nothing to test on" in text and "--holdout=5" in text
