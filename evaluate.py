@@ -78,7 +78,7 @@ def main(settings):
         datasets.check(*photographs, needs_masks=False)
 
     from synthmed_tf import synthesis
-    from synthmed_tf.datasets.prepare import crop_sample, prepare
+    from synthmed_tf.datasets.prepare import LEFT_OUT, crop_sample, prepare
     from synthmed_tf.evaluation import classification, comparison, segmentation
     from synthmed_tf.reporting import html, table
     from synthmed_tf.training import classifier, loop, segmenter
@@ -121,7 +121,7 @@ def main(settings):
         }
         held_out = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
         against = {"real": real, "held_out": held_out, "benchmarks": benchmarks}
-        if not held_out:  # test images without masks are not among the records, and photographs need none
+        if real.manifest.get("test_split", "").startswith(LEFT_OUT):  # photographs need no masks to be compared
             first_samples = datasets.load(settings["data"], settings["data_dir"], **options)
             unlabelled = itertools.takewhile(lambda sample: sample.split == "test", first_samples)
             against["photographs"] = real, [crop_sample(sample, size) for sample in unlabelled]

@@ -18,6 +18,7 @@ from synthmed_tf.radiographs import hull_sheet
 from synthmed_tf.sample import InputError
 
 SHEET_IMAGES = 12  # radiographs whose lungs are drawn for a person to check
+LEFT_OUT = "left out"  # how a manifest's test_split begins if test images lack masks that training images have
 VERSION = 2  # part of the folder's hash: raise it whenever the same raw files are prepared differently
 
 
@@ -203,9 +204,7 @@ def _describe(data, data_dir, holdout, seed, labels):
     elif not counts["test"]:
         test = "none"
     elif lacks_masks["test"] and not lacks_masks["train"]:
-        test = (
-            f"left out: its {counts['test']} images have no masks; --holdout=N holds out training images in their place"
-        )
+        test = f"{LEFT_OUT}: its {counts['test']} images have no masks; --holdout=N holds out training images in their place"
         counts["test"] = 0
     else:
         has_split = datasets.list_entries(data, data_dir, labels)[0].split is not None
