@@ -122,8 +122,8 @@ def main(settings):
         held_out = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
         against = {"real": real, "held_out": held_out, "benchmarks": benchmarks}
         if real.manifest.get("test_split", "").startswith(LEFT_OUT):  # photographs need no masks to be compared
-            first_samples = datasets.load(settings["data"], settings["data_dir"], **options)
-            unlabelled = itertools.takewhile(lambda sample: sample.split == "test", first_samples)
+            samples = datasets.load(settings["data"], settings["data_dir"], **options)  # the test split comes first
+            unlabelled = itertools.takewhile(lambda sample: sample.split == "test", samples)
             against["photographs"] = real, [crop_sample(sample, size) for sample in unlabelled]
         against |= {name: settings[name] for name in ("seed", "inception_weights")}
         if photographs:

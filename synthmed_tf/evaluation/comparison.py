@@ -47,7 +47,7 @@ def measure(synthetic, *, real, held_out, benchmarks, seed, photographs=None, in
       benchmarks: names among "distribution", "fidelity", "morphology", "copies", "privacy"; others are left out.
       seed: of all that is random.
       photographs: (real, held_out) to compare the photographs with, where stage 2 learned from another set than stage
-        1.
+        1, or where held-out photographs have no masks.
       inception_weights: path, see networks.inception; None: no figures on its features.
     """
     photographs = photographs or (real, held_out)
