@@ -84,14 +84,14 @@ def crossed(fields, discs, chosen, seed):
     """Masks of eyes that nobody has: above the optic disc one eye's vessels, below it another's.
 
     The vessels above and below the line from disc to macula hardly cross it (it is the horizontal raphe), so that halves
-    of two eyes go together, each as it is or upside down. The second is moved until its disc lies upon the first one's;
-    they meet near the disc, in the row where the fewest vessels are.
+    of two eyes go together, those of the second as they are or upside down. It is moved until its disc lies upon the
+    first one's; they meet near the disc, in the row where the fewest vessels are.
 
     Args:
       fields: [count, height, width, channels + 1] from stage1.real_fields, masks of eyes that are turned the same way.
       discs: [count, 2] int, (row, column) of their discs.
       chosen: [batch] into fields, the first eyes.
-      seed: ints; which way up they are, and the second eyes, are a function of it.
+      seed: ints; which half is the first eye's, and the second eyes, are a function of it.
 
     Returns:
       [batch, height, width, channels + 1]; the field of view is the first eye's. Eyes whose discs lie farther than NEAR
@@ -100,27 +100,21 @@ def crossed(fields, discs, chosen, seed):
     random = np.random.default_rng(seed)
     count, height, width = fields.shape[:3]
     places = np.concatenate([discs, (height - 1, 0) + discs * (-1, 1)])  # of the eyes, and upside down
-    made = []
-    for eye in chosen:
-        first = eye + count * random.integers(2)
-        above = _turned(fields, first).copy()
-        above[..., -1] = fields[eye, ..., -1]
-        moved = places[first] - places
+    made = fields[chosen]
+    for eye, mask in zip(chosen, made[..., :-1]):
+        moved = discs[eye] - places
         fit = (np.abs(moved) <= np.multiply(NEAR, (height, width))).all(1) & (np.arange(2 * count) % count != eye)
-        if fit.any():
-            second = random.choice(np.flatnonzero(fit))
-            below = ndimage.shift(_turned(fields, second)[..., :-1], (*moved[second], 0), order=0, cval=-1.0)
-            reach, row = round(SEAM * height), places[first, 0]
-            rows = np.arange(max(0, row - reach), min(height, row + reach + 1))
-            seam = rows[((above[rows, :, 0] > 0) | (below[rows, :, 0] > 0)).sum(1).argmin()]
-            above[seam:, :, :-1] = below[seam:]
-        made.append(above)
-    return np.stack(made)
-
-
-def _turned(fields, index):
-    """Field `index`, or from the number of fields on the same ones upside down."""
-    return fields[index] if index < len(fields) else fields[index - len(fields), ::-1]
+        if not fit.any():
+            continue
+        second = random.choice(np.flatnonzero(fit))
+        other = fields[second % count, :: -1 if second >= count else 1, :, :-1]
+        other = ndimage.shift(other, (*moved[second], 0), order=0, cval=-1.0)
+        reach, row = round(SEAM * height), discs[eye, 0]
+        rows = np.arange(max(0, row - reach), min(height, row + reach + 1))
+        seam = rows[((mask[rows, :, 0] > 0) | (other[rows, :, 0] > 0)).sum(1).argmin()]
+        part = slice(seam, None) if random.integers(2) else slice(seam)
+        mask[part] = other[part]
+    return made
 
 
 def jitter_and_mirror(images, seed, pixels):

@@ -43,10 +43,11 @@ def test_crossed_eyes_have_one_upper_half_and_another_lower_half_whose_discs_mee
         (np.delete(each[..., 0], 10, 1) == -1).all() and (each[..., 1] == fields[0, ..., 1]).all() for each in made
     )
     values = {
-        tuple(np.unique(np.float64(each[rows, 10, 0]).round(3))[0] for rows in (slice(17), slice(23, 36)))
+        tuple(np.unique(np.float64(each[rows, 10, 0]).round(3))[0] for rows in (slice(4, 17), slice(23, 36)))
         for each in made
     }
-    assert values == {(1.0, 0.4), (1.0, 0.9), (0.5, 0.4), (0.5, 0.9)}  # of either eye either half
+    # One half of the first eye, where it was, and either half of the second
+    assert values == {(1.0, 0.4), (1.0, 0.9), (0.4, 0.5), (0.9, 0.5)}
     assert (fields == before).all()
 
 
@@ -56,9 +57,11 @@ def test_crossed_eyes_are_a_function_of_the_seed_and_never_of_one_eye_twice():
     found = augment.crossed(fields, discs, chosen, [0, 1])
     assert (found == augment.crossed(fields, discs, chosen, [0, 1])).all()
     assert (found != augment.crossed(fields, discs, chosen, [0, 2])).any()
-    own = np.array([[0.5, 1.0], [0.4, 0.9], [0.3, 0.8]], np.float32)[chosen]
-    lower = found[:, 30, 10, 0]
-    assert (lower[:, None] != own).all() and len(np.unique(lower)) == 6
+    halves = np.array([[1.0, 0.5], [0.9, 0.4], [0.8, 0.3]], np.float32)  # above and below
+    made = found[:, [10, 30], 10, 0]
+    own = (made[..., None] == halves[chosen][:, None]).any(2)
+    assert (own.sum(1) == 1).all() and ((made == halves[chosen]) == own).all()
+    assert [len(np.unique(row)) for row in made.T] == [6, 6]
 
 
 def test_they_meet_where_the_fewest_vessels_are():
@@ -67,20 +70,15 @@ def test_they_meet_where_the_fewest_vessels_are():
     fields[:, 22, 12:, 0] = fields[:, 18, 12:, 0] = -1.0
     for index in range(8):
         column = augment.crossed(fields, discs, np.array([0]), [0, index])[0, :, 10, 0]
-        assert len(np.flatnonzero(np.isin(np.float64(column).round(3), (0.4, 0.9)))) == 41 - 18
+        assert len(np.flatnonzero(np.isin(np.float64(column).round(3), (0.4, 0.9)))) in (18, 41 - 18)
 
 
 @pytest.mark.parametrize("other", [(20, 20), (9, 10)])
 def test_eyes_whose_discs_are_far_from_all_others_stay_whole(other):
-    """Upside down the first one's disc lies in row 19, and the second one's in row 19 or 30."""
+    """Upside down the second one's lies in row 19 or 30."""
     fields, discs = eyes((20, 10), other)
     found = augment.crossed(fields, discs, np.array([0, 1]).repeat(8), [0, 1])
-    own = fields[np.array([0, 1]).repeat(8)]
-    assert (found[..., 1] == own[..., 1]).all()
-    whole = [
-        (one[..., 0] == whole).all() for one, each in zip(found, own) for whole in (each[..., 0], each[::-1, :, 0])
-    ]
-    assert all(np.reshape(whole, (-1, 2)).any(1))
+    assert (found == fields[np.array([0, 1]).repeat(8)]).all()
 
 
 # ---------------------------------------------------------------- random_warp

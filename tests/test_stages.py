@@ -392,7 +392,8 @@ def test_only_walls_with_centrelines_are_calibrated(target, channels):
 FIELD_SIZES = [  # model, image size, size of the fields
     ("flow", (128, 128), (128, 128)),
     ("flow", (128, 256), (128, 256)),
-    ("flow", (256, 256), (256, 256)),
+    ("flow", (256, 256), (128, 128)),
+    ("flow", (224, 256), (224, 256)),
     ("flow", (512, 576), (256, 288)),
     ("flow", (512, 544), (512, 544)),  # half of it is no multiple of 32
     ("selfmod", (64, 64), (32, 32)),

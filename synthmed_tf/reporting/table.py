@@ -210,11 +210,13 @@ def _faithful(distribution):
     kl = distribution["kl_intensity"]
     ours, floor = number(kl["synthetic_vs_real"].get("grey"), ".3g"), mean_sd(kl["real_vs_real"].get("grey"), ".2g")
     matched = mean_sd(kl.get("synthetic_vs_half", {}).get("grey"), ".2g")
-    others = to_held_out(kl, "grey")
+    others = "no image is held out"
+    if "grey" in kl.get("synthetic_vs_held_out", {}):
+        others = "held-out images: to synthetic ones {}, to those learned from {}".format(*to_held_out(kl, "grey"))
     return [
         f"Faithful?  KL(real || synthetic) of grey levels {ours}",
         f"  two halves of the real set {floor}; a half and as many synthetic images {matched}",
-        f"  held-out images: to synthetic ones {others[0]}, to those learned from {others[1]}",
+        f"  {others}",
         f"  P1 on DRIVE: {P1_KL['synthetic_vs_real']} and {P1_KL['real_vs_real']:.3e}",
     ]
 

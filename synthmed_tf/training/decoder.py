@@ -58,14 +58,9 @@ def train(folder, networks, fields, settings, steps):
     known = {}
 
     def redrawn(number):
-        """Redrawn fields, masks and fields of view [BATCH_SIZE, height, width, 4] of one of BATCHES batches;
-        every second time upside down.
-        """
+        """Redrawn fields, masks and fields of view [BATCH_SIZE, height, width, 4] of one of BATCHES batches."""
         places = number // len(LEFT_OUT) * BATCH_SIZE + np.arange(BATCH_SIZE)
-        turned = places // len(fields) % 2 == 1
-        stack = np.where(
-            turned[:, None, None, None], fields[:, ::-1][places % len(fields)], fields[places % len(fields)]
-        )
+        stack = fields[places % len(fields)]
         real, inside = stack[..., :-1], stack[..., -1:]
         made = networks.redraw(np.where(inside > 0, real, -1), [seed, -40 - number], LEFT_OUT[number % len(LEFT_OUT)])
         return np.concatenate([made, real[..., :1] > 0, inside], -1, dtype=np.float32)

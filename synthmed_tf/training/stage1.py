@@ -234,7 +234,7 @@ def build(settings, photograph_channels=3, classes=0):
 
 def field_size(settings):
     """(height, width) that the fields are made at; a GAN failed at more than 64 pixels, a flow did not."""
-    smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8), "pggan": (32, 8), "flow": (256, 32)}[settings["model"]]
+    smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8), "pggan": (32, 8), "flow": (128, 32)}[settings["model"]]
     halves = tuple(side // 2 for side in settings["image_size"])
     fits = settings["half_size"] and all(side >= smallest and side % multiple == 0 for side in halves)
     return halves if fits else settings["image_size"]
