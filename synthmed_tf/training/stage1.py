@@ -233,7 +233,9 @@ def build(settings, photograph_channels=3, classes=0):
 
 
 def field_size(settings):
-    """(height, width) that the fields are made at; a GAN failed at more than 64 pixels, a flow did not."""
+    """(height, width) that the fields are made at: a GAN failed at more than 64 pixels, and a flow learns half of 256
+    sooner (docs/TRIALS.md).
+    """
     smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8), "pggan": (32, 8), "flow": (128, 32)}[settings["model"]]
     halves = tuple(side // 2 for side in settings["image_size"])
     fits = settings["half_size"] and all(side >= smallest and side % multiple == 0 for side in halves)
