@@ -25,15 +25,13 @@ STAGE1_PRESETS = {
 }  # fmt: skip
 
 SMALL_DATA_MODELS = {  # what small_data adds for each model
-    "flow": dict(latent=0, steps=3000, learning_rate=1e-3, rate_decay=2000, beta1=0.9, beta2=0.99, r1=0.0, average=0.998, refined=True),
+    "flow": dict(latent=0, steps=5000, learning_rate=1e-3, rate_decay=2000, beta1=0.9, beta2=0.99, r1=0.0, average=0.998, refined=True),
     "selfmod": dict(latent=64, steps=4000, learning_rate=1.2e-3, rate_decay=1000, beta1=0.0, beta2=0.99, r1=3.0, average=0.995, refined=False),
     # A quarter of Radford's channels: an eleventh of the time.
     "dcgan": dict(latent=100, steps=4000, width=0.25, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999, r1=3.0, average=0.995, refined=False),
     # An eighth of the paper's width; the steps that growth leaves over train the last level.
     "pggan": dict(latent=64, steps=4000, level_images=8000, width=0.125, learning_rate=1e-3, rate_decay=0, beta1=0.0, beta2=0.99, r1=0.0, average=0.995, refined=False),
 }  # fmt: skip
-
-PHOTOGRAPH_STEPS = 5000  # of a flow; masks come too near to the training ones before
 
 PAPER_MODELS = {  # what paper has otherwise for these models
     # Karras et al. 2018 appendix A.1: latent 512, Adam 1e-3, 0, 0.99, average 0.999. P2 § 3.1: 30 epochs at each level.
@@ -294,8 +292,6 @@ def apply_preset(settings, presets):
         del preset["epochs"]  # as many as the levels take
     if settings.get("target") == "image":
         preset |= {"half_size": False, "field_scale": 0.0}  # photographs are no smooth fields
-        if preset["model"] == "flow":
-            preset["steps"] = PHOTOGRAPH_STEPS
     for one, other in (("steps", "epochs"), ("level_images", "level_epochs")):
         if settings.get(one) or settings.get(other):
             preset.pop(one, None), preset.pop(other, None)

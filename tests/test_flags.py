@@ -156,8 +156,7 @@ def test_a_preset_fills_in_what_was_not_given_and_nothing_else(script):
 def test_small_data_has_settings_of_its_own_for_each_model(words, model):
     settings = resolved(*words)
     assert settings["model"] == model
-    longer = {"steps": flags.PHOTOGRAPH_STEPS} if model == "flow" and settings["target"] == "image" else {}
-    assert settings == settings | flags.SMALL_DATA_MODELS[model] | longer
+    assert settings == settings | flags.SMALL_DATA_MODELS[model]
     given = resolved(*words, "--steps=7")
     assert given["steps"] == 7 and given["learning_rate"] == settings["learning_rate"]
     assert resolved(*words, "--epochs=2")["steps"] is None
