@@ -290,11 +290,11 @@ def apply_preset(settings, presets):
     elif "target" in preset and settings["model"] in PAPER_MODELS:
         preset |= PAPER_MODELS[settings["model"]]
         del preset["epochs"]  # as many as the levels take
-    if settings.get("target") == "image":
-        preset |= {"half_size": False, "field_scale": 0.0}  # photographs are no smooth fields
     for one, other in (("steps", "epochs"), ("level_images", "level_epochs")):
         if settings.get(one) or settings.get(other):
             preset.pop(one, None), preset.pop(other, None)
+    if settings.get("target") == "image":
+        preset |= {"half_size": False, "field_scale": 0.0}  # photographs are no smooth fields
     return settings | {name: value for name, value in preset.items() if settings.get(name) is None}
 
 
