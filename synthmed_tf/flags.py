@@ -130,6 +130,7 @@ def define(script, values):
     add = group("Training")
     if not evaluates:
         text = "training steps in all; a larger number goes on from a finished run"
+        text = "steps in all; a larger number goes on. Masks that begin to copy end it sooner" if first else text
         add(number, "steps", None, text, lower_bound=1)
         add(number, "epochs", None, "the same in passes over the training images; not both", lower_bound=1)
         add(number, "batch_size", None, "images a step; the preset's if not given", lower_bound=1)

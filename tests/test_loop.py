@@ -238,9 +238,9 @@ def test_the_best_the_last_and_any_kept_weights_can_be_sampled_with(tmp_path, mo
     }
 
 
-@pytest.mark.parametrize("first, best", [(1.0, 4), (0.95, 4), (0.93, 6)])
+@pytest.mark.parametrize("first, best, last", [(1.0, 4, 8), (0.95, 4, 8), (0.93, 6, 10)])
 def test_weights_that_copy_are_the_best_only_where_all_do_and_then_those_that_do_least(
-    tmp_path, monkeypatch, first, best
+    tmp_path, monkeypatch, first, best, last
 ):
     monkeypatch.setattr(loop, "SAVE_EVERY", 2)
     monkeypatch.setattr(loop, "GRID_EVERY", 2)
@@ -254,7 +254,21 @@ def test_weights_that_copy_are_the_best_only_where_all_do_and_then_those_that_do
 
     Run(tmp_path).fit(10, measure=measure, sampler=sampler)
     assert loop.restore_sampler(tmp_path, sampler, "best")[0] == best
-    assert loop.restore_sampler(tmp_path, sampler, "last")[0] == 10
+    assert loop.restore_sampler(tmp_path, sampler, "last")[0] == last
+
+
+def test_a_training_ends_where_samples_that_were_original_copy_twice_running(tmp_path, capsys):
+    originality = {4: 1.0, 7: 0.9, 8: 0.94, 12: 0.95, 16: 0.94, 20: 0.9, 24: 1.0}  # of step 7 only if 7 are the last
+    runs = {}
+    for lengths in ([30], [7, 30, 40]):
+        for steps in lengths:
+            run = runs[len(lengths)] = Run(tmp_path / str(len(lengths)))
+            measure = lambda run=run: ({"originality": originality[run.seen[-1] + 1]}, "")  # noqa: E731
+            result = run.fit(steps, measure=measure, name="stage 1")
+            assert result["step"] == min(steps, 20) and result["checkpoint"].endswith(f"ckpt-{result['step']}")
+            ended = "stage 1 ends at step 20: samples come too near" in (said := capsys.readouterr().err)
+            assert ended == (steps > 20) and ("0.94, 0.90" in said) == ended
+    assert not run.seen and runs[1].bytes() == runs[3].bytes()
 
 
 def test_a_run_that_went_on_chooses_as_one_that_was_as_long_at_once(tmp_path, monkeypatch):

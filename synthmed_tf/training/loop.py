@@ -22,6 +22,7 @@ GRID_EVERY = 500  # steps between pictures of samples, and measurements
 SAMPLERS_KEPT = 6  # newest weights that samples can be made with, besides the best
 CLOSE = 0.1  # of the least distance measured: no difference
 ORIGINAL = 0.95  # of originality: the 20 real test masks of DRIVE have 0.957
+COPYING = 2  # measurements running below ORIGINAL end a training
 AVERAGE_EVERY = 10  # steps between two updates of the averaged weights; decay ** 10 then is the same average
 
 _REMEDY = "stopped, with the checkpoint of step {} kept. Try --overwrite with --precision=float32 or another --seed"
@@ -144,7 +145,8 @@ def fit(
     strategy=None,
     close=CLOSE,
 ):
-    """Trains until `steps` steps are done, from wherever the newest checkpoint in the folder stands.
+    """Trains until `steps` steps are done, from wherever the newest checkpoint in the folder stands, or until samples that
+    were original copy the training set: the longer such a network trains, the more they do (docs/TRIALS.md).
 
     Killed at any moment and called again, it ends with the same bits, because `step` and `batch` are functions of the
     step number alone and everything else that changes is in the checkpoint.
@@ -202,9 +204,14 @@ def fit(
             checkpoint.restore(manager.latest_checkpoint).assert_consumed()
     start = int(counter)
     log = _Log(folder, start)
+    originality = [
+        line["originality"] for line in _logged(folder) if line["step"] % GRID_EVERY == 0 and "originality" in line
+    ]
     clock = folder / "seconds.json"
     began = time.monotonic() - (json.loads(clock.read_text(encoding="utf-8")) if start and clock.exists() else 0)
-    if start >= steps:
+    if start >= steps or _copies(originality):
+        if start < steps:
+            _say_copies(name, start, originality)
         return {"step": start, "seconds": time.monotonic() - began, "checkpoint": manager.latest_checkpoint}
 
     bar = tqdm(
@@ -241,6 +248,9 @@ def fit(
                     prefix = folder / "samplers" / f"ckpt-{index + 1}"
                     with _saved(prefix, manager):
                         tf.train.Checkpoint(model=sampler).write(str(prefix))
+                if "originality" in measured and (index + 1) % GRID_EVERY == 0:
+                    originality.append(measured["originality"])
+                    done = done or _copies(originality)
             if grid and looks:
                 log.picture(index + 1, grid())
             log.add(index + 1, losses | measured, always=done or bool(measured))
@@ -260,7 +270,11 @@ def fit(
                 bar.close()
                 print(f"stopped at step {index + 1} and saved; the same command goes on from there", file=sys.stderr)
                 raise SystemExit(128 + interruption.signal)
-    return {"step": steps, "seconds": time.monotonic() - began, "checkpoint": manager.latest_checkpoint}
+            if done:
+                break
+    if int(counter) < steps:
+        _say_copies(name, int(counter), originality)
+    return {"step": int(counter), "seconds": time.monotonic() - began, "checkpoint": manager.latest_checkpoint}
 
 
 def restore_sampler(folder, sampler, which="best", close=CLOSE):
@@ -312,6 +326,19 @@ def _choice(measured, close):
     distances = {step: distance for step, distance in distances.items() if originality[step] >= enough}
     least = min(distances, key=lambda step: (distances[step], -step))
     return least, max(step for step in distances if distances[step] <= distances[least] + close * abs(distances[least]))
+
+
+def _copies(originality):
+    return len(originality) > COPYING and max(originality[-COPYING:]) < ORIGINAL <= max(originality)
+
+
+def _say_copies(name, step, originality):
+    values = ", ".join(f"{value:.2f}" for value in originality[-COPYING:])
+    print(
+        f"{name} ends at step {step}: samples come too near to the training set, and would come nearer (originality {values}; "
+        f"{ORIGINAL} is asked for)",
+        file=sys.stderr,
+    )
 
 
 def _measured(folder):
