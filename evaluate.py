@@ -57,9 +57,9 @@ def main(settings):
 
     is_foreign = (folder / "features.json").exists() and not (folder / "manifest.json").exists()
     manifest = {} if is_foreign else records.read_manifest(folder)
-    described = manifest.get("real", {})
-    is_same = settings["data"] is None or datasets.name_of(settings["data"]) == described.get("name")
-    described = {"data": described.get("name")} | described | first
+    learned = manifest.get("real", {})
+    is_same = settings["data"] is None or datasets.name_of(settings["data"]) == learned.get("name")
+    described = {"data": learned.get("name")} | learned | first
     # Another set has labels of its own
     for name in ("data", "holdout", "skip_bad_files", *("labels", "chest_xrays") * is_same):
         if name not in settings["given"]:
@@ -70,6 +70,7 @@ def main(settings):
     datasets.check(
         settings["data"], settings["data_dir"], labels=settings["labels"], chest_xrays=settings["chest_xrays"]
     )
+    second = {}
     photographs = manifest.get("photographs") and [manifest["photographs"]["name"], settings["data_dir"]]
     if photographs and (given / "stage2" / "flags.json").exists():
         second = flags.read_settings(given / "stage2")
@@ -78,7 +79,7 @@ def main(settings):
         datasets.check(*photographs, needs_masks=False)
 
     from synthmed_tf import synthesis
-    from synthmed_tf.datasets.prepare import LEFT_OUT, crop_sample, prepare
+    from synthmed_tf.datasets.prepare import LEFT_OUT, check_split, crop_sample, prepare
     from synthmed_tf.evaluation import classification, comparison, segmentation
     from synthmed_tf.reporting import html, table
     from synthmed_tf.training import classifier, loop, segmenter
@@ -100,6 +101,9 @@ def main(settings):
     benchmarks, unavailable = comparison.applicable(settings["benchmarks"], real, synthetic)
     if "classification" in benchmarks:
         classification.check_classes(real, synthetic)
+    if is_same:
+        check_split(learned, real.manifest, "prepared" in first and (first["prepared"], prepared.name))
+    shown = comparison.WithViews(synthetic, real)  # what is compared
     report_dir = Path(settings["report_dir"] or Path(settings["out_dir"]) / "report")
     _, settings["precision"] = loop.set_up(settings["precision"])
     if settings["dry_run"]:
@@ -130,24 +134,26 @@ def main(settings):
             how = {"skip_bad_files": settings["skip_bad_files"], "chest_xrays": settings["chest_xrays"]}
             other = prepare(*photographs, size, out_dir=Path(settings["out_dir"]), **how)
             report["photographs"] = records.read_manifest(other)
+            names = "prepared" in second and (second["prepared"], other.name)
+            check_split(manifest["photographs"], report["photographs"], names)
             has_test = "test" in report["photographs"]["counts"]
             against["photographs"] = records.Records(other, "train"), records.Records(other, "test") if has_test else []
-        report |= comparison.measure(synthetic, **against)
-        if baseline is not None:
-            report["baseline"] = {"synthetic": baseline.manifest, **comparison.measure(baseline, **against)}
-        if "classification" in benchmarks:
-            test = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
+        if "classification" in benchmarks:  # first, as it keeps what is done
             budget = {"steps": settings["vgg_steps"], "weights": settings["vgg_weights"]}
             budget |= {name: settings[name] for name in ("models", "repeats", "seed")}
             trainings = report_dir / "classification"
-            report["classification"] = classification.measure(trainings, real, synthetic, test, ages, **budget)
+            report["classification"] = classification.measure(trainings, real, synthetic, held_out, ages, **budget)
+        report |= comparison.measure(shown, **against)
+        if baseline is not None:
+            compared = comparison.measure(comparison.WithViews(baseline, real), **against)
+            report["baseline"] = {"synthetic": baseline.manifest, **compared}
         if "segmentation" in benchmarks:
             samples = datasets.load(settings["data"], settings["data_dir"], **options)
             test = [sample for sample in samples if sample.split == "test" and sample.mask is not None]
             if test:
                 budget = {"steps": settings["unet_steps"], "repeats": settings["repeats"], "seed": settings["seed"]}
                 trainings = report_dir / "segmentation"
-                report["segmentation"] = segmentation.benchmark(trainings, real, synthetic, test, size, **budget)
+                report["segmentation"] = segmentation.benchmark(trainings, real, shown, test, size, **budget)
             else:
                 report["segmentation"] = {"unavailable": NOTHING_TO_TEST_ON.format(real.manifest["name"])}
         report["wall_seconds"] = round(time.monotonic() - began, 1)

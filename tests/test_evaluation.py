@@ -177,3 +177,25 @@ def test_a_set_is_measured_by_what_it_has():
     assert bare["fidelity"] == {"photographs": found["fidelity"]["photographs"]}
     against |= {"held_out": blind(test)}  # beside a set without masks, one that has them
     assert comparison.measure(synthetic, benchmarks=["fidelity"], **against) == {"fidelity": bare["fidelity"]}
+
+
+def test_a_set_without_fields_of_view_gets_them_where_the_real_set_has_them():
+    class Set(list):
+        features = ("image", "mask")
+
+    rows, columns = np.ogrid[:32, :32]
+    view = ((rows - 15.5) ** 2 + (columns - 15.5) ** 2 < 14**2).astype(np.uint8)[..., None]
+    real = Set(
+        Sample(str(index), RNG.integers(120, 255, (32, 32, 3)).astype(np.uint8) * view, view, view)
+        for index in range(8)
+    )
+    real.features += ("field_of_view",)
+    bare = Set(dataclasses.replace(sample, field_of_view=None) for sample in real)
+    seen = comparison.WithViews(bare, real)
+    assert len(seen) == 8 and [sample.id for sample in seen[2:4]] == ["2", "3"]
+    assert np.mean(seen[0].field_of_view != view) < 0.02
+    divergence = [
+        distribution.intensity(real, some)["kl_intensity"]["synthetic_vs_real"]["grey"] for some in (seen, bare)
+    ]
+    assert divergence[0] < 0.05 < 0.2 < divergence[1]
+    assert [*comparison.WithViews(real, real)] == [*real] and [*comparison.WithViews(bare, bare)] == [*bare]

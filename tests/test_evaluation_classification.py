@@ -107,6 +107,16 @@ def test_a_finished_benchmark_is_not_run_again(tmp_path, monkeypatch):
         run(tmp_path, sets[0], made(12, 7), sets[2], models=["knn"], repeats=1)
 
 
+def test_other_test_images_are_another_training(tmp_path):
+    """The test images are drawn by the seed: results of another draw have their truth in another order."""
+    real, synthetic = made(12, 0), made(12, 1)
+    test = [sample for sample in made(24, 2, split="test") if sample.label == "rough"][:4] + made(20, 3, split="test")
+    for seed in (0, 1):
+        found = run(tmp_path, real, synthetic, test, models=["knn"], repeats=2, seed=seed)
+        alone = run(tmp_path / str(seed), real, synthetic, test, models=["knn"], repeats=2, seed=seed)
+        assert found["tasks"] == alone["tasks"]
+
+
 def test_sets_are_balanced_by_the_classes_within_a_target_class():
     labels = ["female 18-38"] * 9 + ["female 48-68"] * 4 + ["male 18-38"] * 5 + ["male 48-68"] * 7
     images = classification.Images("the set", None, np.array(labels, object), None, "")
@@ -123,6 +133,8 @@ def test_sets_are_balanced_by_the_classes_within_a_target_class():
         "female 48-68": 4,
         "male 48-68": 4,
     }
+    few = {"female 18-38": "a", "female 48-68": "b", "male 18-38": "b", "male 48-68": "b"}
+    assert sorted(counts(few, most=4).values()) == [0, 1, 1, 2]  # of each target class as many all the same
     draws = {tuple(classification.balanced(images, genders, [seed, 0], 100)) for seed in range(5)}
     assert len(draws) > 1 and all(len(set(draw)) == 16 for draw in draws)
     with pytest.raises(InputError, match="the set hold no image of the class 'male 39-47'"):

@@ -175,6 +175,15 @@ def test_near_copies_by_chance_in_closed_form():
     assert privacy.by_chance(pairs, groups, among=True) == pytest.approx(2 / 4)
 
 
+def test_in_one_set_of_twenty_more_are_near_copies_than_at_most_by_chance():
+    rng = np.random.default_rng(0)
+    control, others = rng.random((4000, 20)).max(1), rng.random((4000, 300))
+    shares = np.mean(others > control[:, None], axis=1)
+    assert np.mean(shares > privacy.most_by_chance(1 / 21)) == pytest.approx(0.05, abs=0.01)
+    assert np.mean(shares) == pytest.approx(1 / 21, rel=0.05) and np.mean(shares > 1 / 21) > 0.3
+    assert privacy.most_by_chance(0) == 0 and privacy.most_by_chance(0.5) == pytest.approx(0.95)
+
+
 @pytest.mark.parametrize("among", [False, True])
 def test_near_copies_by_chance_are_as_many_as_other_patients_have(among):
     rng, groups = np.random.default_rng(5), np.repeat(range(6), 4)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from synthmed_tf import datasets, records
-from synthmed_tf.datasets.prepare import crop_sample, prepare
+from synthmed_tf.datasets.prepare import check_split, crop_sample, prepare
 from synthmed_tf.images import frame_box, uncrop
 from synthmed_tf.sample import InputError, Sample
 
@@ -242,3 +242,24 @@ def test_real_drive_and_estimated_fields_of_chase(real_data, places, tmp_path):
 def _only(places, name):
     (folder,) = [path.name for path in (places[0] / "prepared").iterdir() if path.name.startswith(name)]
     return folder
+
+
+def test_a_split_that_comes_with_the_set_may_have_other_images_and_a_drawn_one_may_not(places, tmp_path):
+    for split, stems in (("train", "abc"), ("test", "de")):
+        make_pairs(tmp_path / "split" / split, stems)
+    make_pairs(tmp_path / "drawn", "abcdefg")
+    learned = {}
+    for name in ("split", "drawn"):
+        learned[name] = records.read_manifest(run(str(tmp_path / name), places))
+        check_split(learned[name], learned[name])
+    make_pairs(tmp_path / "split" / "test", "f")
+    check_split(learned["split"], records.read_manifest(run(str(tmp_path / "split"), places)), ("split-1", "split-2"))
+    with pytest.raises(InputError, match="drawn: .*its files are others .drawn-1, now drawn-2"):
+        check_split(learned["drawn"], learned["drawn"], ("drawn-1", "drawn-2"))
+    make_pairs(tmp_path / "drawn", "h")
+    with pytest.raises(InputError, match="counts was .*'train': 6.* is now .*'train': 7"):
+        check_split(learned["drawn"], records.read_manifest(run(str(tmp_path / "drawn"), places)))
+    for name, was in (("drawn", "every fifth group"), ("split", "the folder's own")):
+        held_out = records.read_manifest(run(str(tmp_path / name), places, holdout=2))
+        with pytest.raises(InputError, match=f"holdout was 0 and is now 2; test_split was ['\"]{was}"):
+            check_split(learned[name], held_out)

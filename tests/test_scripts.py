@@ -823,8 +823,29 @@ def test_evaluate_the_shared_folder_alone_holds_out_what_its_manifest_says(origi
     shutil.copytree(original.out / "synthetic", tmp_path / "set")
     path = tmp_path / "set" / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["real"]["holdout"] = 3
+    held_out = {"test_split": "3 groups held out of the training images", "counts": {"train": 7, "test": 3}}
+    manifest["real"] |= {"holdout": 3} | held_out
     path.write_text(json.dumps(manifest))
     words = [f"--synthetic_dir={tmp_path / 'set'}", f"--data={clinic / 'eyes'}", f"--data_dir={tmp_path / 'private'}"]
     assert "7 training samples" in succeeded("evaluate", *words, f"--out_dir={tmp_path / 'out'}", "--dry_run")
-    assert "8 training samples" in succeeded("evaluate", *words, "--holdout=2", "--dry_run")
+    refused("evaluate", *words, "--holdout=2", says=["holdout was 3 and is now 2", "may have been learned from"])
+
+
+def test_evaluate_refuses_held_out_images_that_may_have_been_learned_from(original, clinic, tmp_path):
+    shutil.copytree(clinic / "eyes", tmp_path / "eyes")
+    words = [f"--data={tmp_path / 'eyes'}", f"--data_dir={tmp_path / 'private'}", "--dry_run"]
+    both = (
+        [f"--synthetic_dir={original.out}", f"--out_dir={original.out}"],
+        [f"--synthetic_dir={original.out / 'synthetic'}"],
+    )
+    for where in both:
+        assert "training samples" in succeeded("evaluate", *where, *words)
+    for kind in ("images", "masks", "fov"):  # every fifth in sorted order are others now
+        path = next((tmp_path / "eyes" / kind).iterdir())
+        new = path.with_name(f"0{path.suffix}")
+        if kind == "images":
+            Image.fromarray(255 - np.asarray(Image.open(path))).save(new)
+        else:
+            shutil.copy(path, new)
+    refused("evaluate", *both[0], *words, says=["counts was", "its files are others"])
+    refused("evaluate", *both[1], *words, says="counts was")

@@ -19,6 +19,7 @@ from synthmed_tf.sample import InputError
 
 SHEET_IMAGES = 12  # radiographs whose lungs are drawn for a person to check
 LEFT_OUT = "left out"  # how a manifest's test_split begins if test images lack masks that training images have
+DRAWN = "every fifth", "a fifth", *map(str, range(1, 10))  # how it begins if the split is ours; of holdout a number
 VERSION = 2  # part of the folder's hash: raise it whenever the same raw files are prepared differently
 
 
@@ -112,6 +113,34 @@ def prepare(
     if chest_xrays or any(entry.is_radiograph for entry in datasets.list_entries(data, data_dir, labels)):
         _draw_lungs(place)
     return place
+
+
+def check_split(learned, manifest, names=None):
+    """Refuses held-out images that a generator may have learned from: where no split comes with a set, it is drawn from
+    the images that are there, and other images or another holdout give another one.
+
+    Args:
+      learned: what the synthetic set's manifest says of the real set that was learned from.
+      manifest: of the real set now.
+      names: (of the prepared folder then, now), where the former is known.
+
+    Raises:
+      InputError: the message says what differs.
+    """
+    if not any(each.get("test_split", "").startswith(DRAWN) for each in (learned, manifest)):
+        return
+    changed = [
+        f"{key} was {learned[key]!r} and is now {manifest[key]!r}"
+        for key in ("holdout", "test_split", "counts")
+        if key in learned and learned[key] != manifest[key]
+    ]
+    if names and names[0] != names[1]:
+        changed.append(f"its files are others ({names[0]}, now {names[1]})")
+    if changed:
+        raise InputError(
+            f"{manifest['name']}: not the real set that was learned from: {'; '.join(changed)}. So what is held out now may "
+            "have been learned from. Give the set, --holdout and --labels as they were, or run all three scripts again"
+        )
 
 
 def _files_read(path):

@@ -124,7 +124,7 @@ def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, s
 
     def run(task, model, arm, repeat):
         parts, (tested,) = drawn[task][repeat][arm], drawn[task][repeat]["test"]
-        known = [tasks[task], *(sets[part.name].digest for part in (*parts, tested))]
+        known = [tasks[task], *(sets[part.name].digest for part in (*parts, tested)), _digest(tested.chosen)]
         known += [steps_of[task], weights_digest] if model == "vgg16" else []
         name = f"{task}-{model}-{arm}-seed{seed + repeat}-{_digest(json.dumps(known).encode())}".replace(" ", "_")
         done = folder / f"{name}.json"
@@ -174,7 +174,8 @@ def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, s
 
 
 def balanced(images, classes, seed, most):
-    """Which images to take: as many of each target class, and of each class within one.
+    """Which images to take: as many of each target class, and of each class within one (but for one where there are too
+    few images for both).
 
     Args:
       images: Images. classes: {class name: target class}. seed: int or list of them. most: images in all.
@@ -197,7 +198,9 @@ def balanced(images, classes, seed, most):
     per_target = per_target // multiple * multiple or per_target
     random = np.random.default_rng(seed)
     chosen = [
-        random.permutation(which)[: max(1, per_target // len(each))] for each in members.values() for which in each
+        random.permutation(which)[: per_target // len(each) + (place < per_target % len(each))]
+        for each in members.values()
+        for place, which in enumerate(each)
     ]
     return np.sort(np.concatenate(chosen))
 

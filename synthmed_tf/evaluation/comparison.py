@@ -2,7 +2,10 @@
 and a second synthetic set to put beside it (P1 figure 7).
 """
 
-from synthmed_tf import records, synthesis
+import collections.abc
+import dataclasses
+
+from synthmed_tf import images, records, synthesis
 from synthmed_tf.evaluation import distribution, morphology, privacy
 from synthmed_tf.sample import InputError
 
@@ -62,6 +65,30 @@ def measure(synthetic, *, real, held_out, benchmarks, seed, photographs=None, in
         functions["morphology"] = lambda: morphology.shapes(real, synthetic, held_out)
         functions["copies"] = lambda: privacy.nearest_training_masks(real, synthetic, held_out)
     return {name: function() for name, function in functions.items() if name in benchmarks}
+
+
+class WithViews(collections.abc.Sequence):
+    """A synthetic set whose samples have a field of view where the real ones have one: that of another program has none,
+    and dark surrounds would be compared with what is seen.
+
+    Args:
+      synthetic, real: records.Records.
+    """
+
+    def __init__(self, synthetic, real):
+        self.samples = synthetic
+        self.lacks = "field_of_view" in real.features and "field_of_view" not in synthetic.features
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        sample = self.samples[index]
+        if not self.lacks:
+            return sample
+        return dataclasses.replace(sample, field_of_view=images.estimate_field_of_view(sample.image))
 
 
 def open_baseline(folder, synthetic):

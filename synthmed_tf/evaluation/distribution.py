@@ -21,7 +21,7 @@ INCEPTION_DESCRIPTION = (
 def intensity(real, synthetic, held_out=(), seed=0):
     """The "distribution" part of report.json:
     KL(real || synthetic) a channel, and of a random half of the real set to the other one and to as many synthetic
-    images; and with held-out images KL(held-out || synthetic) and, as its floor, KL(held-out || real), since a set can
+    images (of fewer than half where there are fewer synthetic ones); and with held-out images KL(held-out || synthetic) and, as its floor, KL(held-out || real), since a set can
     have the light of what it learned from and of nothing else.
 
     Args:
@@ -36,6 +36,8 @@ def intensity(real, synthetic, held_out=(), seed=0):
     }
     others = distribution.intensity_histograms(*_images(held_out)) if len(held_out) else {}
 
+    halves = {"size": min(len(real) // 2, len(synthetic)), "seed": seed}
+
     def divergence(p, q):
         return {channel: distribution.kl_divergence(p[channel], q[channel]) for channel in sorted(p.keys() & q.keys())}
 
@@ -44,9 +46,9 @@ def intensity(real, synthetic, held_out=(), seed=0):
             "synthetic_vs_real": divergence(histograms["real"], histograms["synthetic"]),
             "synthetic_vs_held_out": divergence(others, histograms["synthetic"]),
             "real_vs_held_out": divergence(others, histograms["real"]),
-            "real_vs_real": distribution.real_vs_half(real_images, real_views, seed=seed),
+            "real_vs_real": distribution.real_vs_half(real_images, real_views, **halves),
             "synthetic_vs_half": distribution.real_vs_half(
-                real_images, real_views, others=images, other_views=views, seed=seed
+                real_images, real_views, others=images, other_views=views, **halves
             ),
         },
         "histograms": {

@@ -26,6 +26,7 @@ def images(training, synthetic, test, seed=0):
       "near_copies": how many synthetic images are more like a training image than every image of the control is.
       "near_copy_list": which, the likest first: [{"synthetic_id", "likeness"}].
       "by_chance": how many would be if they were other images of the same kind, metrics.privacy.by_chance.
+      "by_chance_at_most": how many at most in 95 of 100 such sets, metrics.privacy.most_by_chance.
       "closer_to_training": metrics.privacy.closer_to_training.
       "membership": metrics.privacy.membership; None without held-out images.
       "caught": {disguise: share of planted copies that are near copies by this, of their own original},
@@ -96,6 +97,7 @@ def _audit(training, synthetic, test, thumbnails, planted, square, seed):
                 "near_copies": int((to_training.max(1) > threshold).sum()),
                 "near_copy_list": _listed(made.ids, to_training.max(1), threshold),
                 "by_chance": len(made.ids) * chance,
+                "by_chance_at_most": int(len(made.ids) * privacy.most_by_chance(chance)),
                 "closer_to_training": None,
                 "membership": None,
                 "caught": {},

@@ -55,16 +55,18 @@ def kl_divergence(p, q, smoothing=SMOOTHING):
 
 
 def real_vs_half(
-    images, fields_of_view=None, *, others=None, other_views=None, seed=0, repeats=10, smoothing=SMOOTHING
+    images, fields_of_view=None, *, others=None, other_views=None, size=None, seed=0, repeats=10, smoothing=SMOOTHING
 ):
     """KL between random halves of a set (P1 section 10), repeated: the floor of the divergence. Or between a half and
-    as many images of another set, to be set beside that floor: fewer images diverge more, whatever they show.
+    as many images of another set, to be set beside that floor: fewer images diverge more, whatever they show. So where
+    the other set has fewer, give `size` for both.
 
     Args:
       images, fields_of_view: as for `intensity_histograms`.
       others, other_views: another set, of which random images take the place of the second half; None: the floor.
+      size: images on either side; None: half of the set.
       seed: of the random halves.
-      repeats: number of random splits into halves; each image is in one half.
+      repeats: number of random draws; no image is on both sides.
 
     Returns:
       {channel: {"mean", "sd", "runs": [repeats]}}, sd with repeats - 1 in the denominator (None for one repeat). With
@@ -73,14 +75,14 @@ def real_vs_half(
     each = _each_histogram(images, fields_of_view)
     other = None if others is None else _each_histogram(others, other_views)
     channels = each[0].keys() & (other or each)[0].keys()
+    size = size or len(each) // 2
     rng = np.random.default_rng(seed)
     runs = {channel: [] for channel in sorted(channels)}
     for _ in range(repeats if len(each) > 1 else 0):
         order = rng.permutation(len(each))
-        first = [each[index] for index in order[: len(each) // 2]]
-        second = [each[index] for index in order[len(each) // 2 :]]
+        first, second = ([each[index] for index in some] for some in (order[:size], order[size : 2 * size]))
         if other is not None:
-            second = [other[index] for index in rng.permutation(len(other))[: len(first)]]
+            second = [other[index] for index in rng.permutation(len(other))[:size]]
         first, second = _total(first), _total(second)
         for channel, values in runs.items():
             values.append(kl_divergence(first[channel], second[channel], smoothing))

@@ -35,6 +35,7 @@ FILTERED = (
     "Masks are rejected by their likeness, whole and by halves, to training masks when a set is made, so guesses say more "
     "than copies. "
 )
+EXPECTED = "As many are expected of honest images, so none of them stands out."
 CAUGHT = 0.9  # least share of each kind of planted copies that an audit must find for its silence to mean something
 LITERATURE = (  # on DRIVE at native resolution, inside the field of view, pooled: who, F1, AUC-ROC
     ("U-Net (Alom et al. 2018; orobix/retina-unet)", "0.814 to 0.816", "0.9755 to 0.979"),
@@ -165,8 +166,8 @@ def drop_meaning(classification):
     tested = min(sum(counts["test"].values()) for counts in classification["counts"].values())
     return (
         "The relative drop is the share of the accuracy that is lost by learning from synthetic images alone: (real − synthetic) / real. "
-        "At 0 the synthetic set teaches as much as the real one, below 0 more. Guessing is right as often as there are classes to guess from, "
-        "one time in two for two classes, so a drop is small wherever the real images teach little: read it beside the accuracies. A drop "
+        "At 0 the synthetic set teaches as much as the real one, below 0 more. Guessing is right one time in as many as there are classes, "
+        "in two for two classes, so a drop is small wherever the real images teach little: read it beside the accuracies. A drop "
         "whose interval holds 0 cannot be told from none. The intervals say how much another draw of test images would change a number; "
         f"with {tested} test images {'they are wide' if tested < 500 else 'they are what they are'}."
     )
@@ -196,7 +197,7 @@ def protocol(classification):
         start = f"pretrained weights ({weights})" if weights else "random weights"
         sentences.append(
             f"VGG16 starts from {start}, trains as long in each arm, on images mirrored and moved a little at random, and keeps the weights of "
-            "the lowest loss on a fifth of the training images, held back by patient where patients are known."
+            "the lowest loss on training images that it does not learn from, a fifth where there are enough, held back by patient where patients are known."
         )
     if models - {"vgg16"}:
         sentences.append(
@@ -249,7 +250,8 @@ def faithful(distribution, morphology, painted_after=None):
         if floor.get("mean") is None
         else f"two random halves of the real images differ by {table.mean_sd(floor, '.2g', '±')}"
     )
-    if matched := kl.get("synthetic_vs_half", {}).get("grey"):
+    matched = kl.get("synthetic_vs_half", {}).get("grey")
+    if matched and matched["mean"] is not None:
         halves += f", a half of them and as many synthetic ones by {table.mean_sd(matched, '.2g', '±')}"
     if "grey" in kl.get("synthetic_vs_held_out", {}):
         halves += ". Held-out images differ from the synthetic ones by {}, from those learned from by {}".format(
@@ -325,20 +327,28 @@ def copied(copies, filtered=False):
     by_half = f"By halves of masks the AUC is {table.number(guessed['mean'], '.2f')}. " if guessed else ""
     return (
         f"{near} of {protocol['synthetic']} synthetic masks {'is' if near == 1 else 'are'} more like a training mask than {control} "
-        f"({table.number(likeness['by_chance'], '.1f')} would be by chance), and so are {halves['near_copies']} of their {halves['protocol']['synthetic']} halves beside halves ({table.number(halves['by_chance'], '.1f')}), {_verdict(likeness, halves)}. "
+        f"({_chance(likeness)}), and so are {halves['near_copies']} of their {halves['protocol']['synthetic']} halves beside halves ({_chance(halves)}), {_verdict(likeness, halves)}. "
         f"{FILTERED if filtered else ''}{_guess({'': likeness}, protocol, 'masks')}{by_half}The audit finds {_caught([likeness, halves])} % of the copies planted to test it. "
         f"{distance(copies, filtered)}"
     )
 
 
 def _verdict(*views):
-    if any(each["near_copies"] > each["by_chance"] for each in views):
+    if any(map(_stands_out, views)):
         return "so look at those before the set is shared"
     if any(each["membership"] and (each["membership"]["interval"] or [0])[0] > 0.5 for each in views):
         return "but the synthetic masks are more like those that were learned from than like others"
     if min(share for each in views for share in each["caught"].values()) < CAUGHT:
         return "but the audit misses copies that were planted to test it, so this does not say that there are none"
     return "so there is no sign that masks are copied"
+
+
+def _stands_out(view):
+    return view["near_copies"] > view["by_chance_at_most"]
+
+
+def _chance(view):
+    return f"by chance {table.number(view['by_chance'], '.1f')}, in 95 % of cases at most {view['by_chance_at_most']}"
 
 
 def distance(copies, filtered):
@@ -377,11 +387,11 @@ def private(privacy):
         else "training images of different patients are like one another"
     )
     chances = " and ".join(
-        dict.fromkeys(table.number(each["by_chance"], ".1f") for each in (structure, shading))
-    )  # of patients with several images, each view has its own
+        dict.fromkeys(map(_chance, (structure, shading)))
+    )  # each view's own if patients have several
     return (
         f"Of {protocol['synthetic']} synthetic images {structure['near_copies']} by structure and {shading['near_copies']} by shading are more like a training "
-        f"image than {control} ({chances} would be by chance). "
+        f"image than {control} ({chances}). "
         f"{_guess({' by structure': structure, ' by shading': shading}, protocol, 'images')}"
         f"The audit finds {_caught([structure, shading])} % of the copies planted to test it."
         f"{' ' + table.compared(protocol, 'images') if table.is_thinned(protocol) else ''}"
@@ -419,10 +429,13 @@ def listed(part, key, what):
     if not ids:
         return None
     where = " and ".join(f"{key}.{name}.near_copy_list" for name in part)
+    leave = "Leave {} out before the set is shared." if any(
+        each.get("near_copy_list") and _stands_out(each) for each in part.values()
+    ) else EXPECTED  # fmt: skip
     are = f"1 of the synthetic {what} is" if len(ids) == 1 else f"{len(ids)} of the synthetic {what} are"
     return (
         f"{are} more like a training one than all of the control: report.json lists {'it' if len(ids) == 1 else 'them'}, with the likeness, "
-        f"under {where}. Leave {'it' if len(ids) == 1 else 'them'} out before the set is shared."
+        f"under {where}. {leave.format('it' if len(ids) == 1 else 'them')}"
     )
 
 
@@ -590,7 +603,7 @@ def beside(report):
     better, equal = (sum(row[-1] == judged for row in rows) for judged in ("better", "equal"))
     verdict = (
         f"The synthetic set is better than the baseline on {better} of the {len(rows)} numbers that both have"
-        f"{f', and no further from it than their spread on {equal}' if equal else ''}."
+        f"{f', and as good on {equal}' if equal else ''}: where they differ by no more than their spread, or both are as good as real images are."
         if rows
         else "There is no number that both have; run evaluate.py with --benchmarks=distribution,fidelity."
     )
