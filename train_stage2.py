@@ -20,7 +20,8 @@ from synthmed_tf.sample import InputError
 def main(settings):
     out = Path(settings["out_dir"])
     folder = out / "stage2"
-    first = flags.read_settings(out / "stage1") if (out / "stage1" / "flags.json").exists() else {}
+    is_there = (out / "stage1" / "flags.json").exists()
+    first = flags.read_settings(out / "stage1") if is_there or settings["data"] is None else {}
     settings |= {name: first[name] for name in first.keys() & {"data", "data_dir"} - settings["given"]}
     settings["given"].add("data")  # of the commands in the manifest each says its own
     datasets.check(settings["data"], settings["data_dir"])
@@ -69,6 +70,12 @@ def main(settings):
     prepared = drawn if same else prepare(settings["data"], settings["data_dir"], settings["image_size"], **options)
     real = records.Records(prepared, "train")
     synthesis.require(real, "image")
+    channels = [each.manifest["channels"] for each in (teachers, real)]
+    if channels[0] != channels[1]:
+        raise InputError(
+            f"{settings['data']}: images of {channels[1]} channels, those of {first['data']}, which the masks are learned from, "
+            f"have {channels[0]}; give a set of as many"
+        )
     steps, epochs = flags.steps_and_epochs(settings, len(real))
     strategy, settings["precision"] = loop.set_up(settings["precision"], settings["strategy"])
     settings["prepared"] = prepared.name

@@ -30,7 +30,7 @@ SMALL_DATA_MODELS = {  # what small_data adds for each model
     # A quarter of Radford's channels: an eleventh of the time.
     "dcgan": dict(latent=100, steps=4000, width=0.25, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999, r1=3.0, average=0.995, refined=False),
     # An eighth of the paper's width; the steps that growth leaves over train the last level.
-    "pggan": dict(latent=64, steps=4000, level_images=8000, width=0.125, learning_rate=1e-3, rate_decay=0, beta1=0.0, beta2=0.99, r1=0.0, average=0.995, refined=False),
+    "pggan": dict(latent=64, steps=4000, level_images=8000, width=0.125, learning_rate=1e-3, rate_decay=0, beta1=0.0, beta2=0.99, r1=0.0, average=0.995, half_size=False, refined=False),
 }  # fmt: skip
 
 PAPER_MODELS = {  # what paper has otherwise for these models
@@ -92,9 +92,10 @@ def define(script, values):
     if evaluates:
         add(word, "data", None, f"the real set: {sets}; not needed for a set made by these scripts")
     else:
-        add(word, "data", "drive", sets + "; if not given, that of stage 1" * second)
+        add(word, "data", "drive" if first else None, sets + "; default: that of stage 1" * second)
     add(word, "data_dir", "data", "folder that holds the data sets as downloaded; private")
-    add(word, "out_dir", "out", "folder for all results; the three scripts chain through it")
+    text = "folder for all results; the three scripts chain through it"
+    add(word, "out_dir", "out", text + "; if not given, SYNTHETIC_DIR if all of a run is there" * evaluates)
     if first:
         add(
             word, "image_size", None, f"pixels, as N or HEIGHTxWIDTH, multiples of 16 from 64 to {LARGEST}; default 128"
@@ -124,7 +125,7 @@ def define(script, values):
         add(switch, "conditional", None, text)
     if not evaluates:
         presets = list(STAGE1_PRESETS if first else STAGE2_PRESETS)
-        text = "defaults for all that follows; see README, Presets"
+        text = "defaults of the networks and their training; see docs/PRESETS.md"
         add(choice, "preset", "small_data", text, enum_values=presets)
 
     add = group("Training")
@@ -194,7 +195,7 @@ def define(script, values):
         text = "mirrored: split each batch over all GPUs"
         add(choice, "strategy", "default", text, enum_values=["default", "mirrored"])
     add(switch, "overwrite", False, "throw away what is in this script's output folders and start again")
-    add(switch, "dry_run", False, "print settings, data, parameter counts and steps, and stop")
+    add(switch, "dry_run", False, f"print settings, data{', parameter counts' * (not evaluates)} and steps, and stop")
     add(switch, "help", False, "show this", short_name="h")
     return groups
 

@@ -540,22 +540,6 @@ def _epoch_order(count, seed, epoch):
     return np.random.default_rng([seed, epoch]).permutation(count).astype(np.int64)
 
 
-def balanced_indices(labels, seed):
-    """A subset with as many samples of each class as the smallest class has, drawn at random.
-
-    Args:
-      labels: [count] class names or class indices. seed: int from 0.
-
-    Returns:
-      [classes * smallest] int64 in [0, count), ascending.
-    """
-    classes, of = np.unique(np.asarray(labels), return_inverse=True)
-    smallest = np.bincount(of).min() if len(of) else 0
-    order = np.random.default_rng(seed).permutation(len(of))
-    drawn = [order[of[order] == k][:smallest] for k in range(len(classes))]
-    return np.sort(np.concatenate([*drawn, []])).astype(np.int64)
-
-
 def _frames(path):
     """(offset, length) in bytes of every record's content. A frame: uint64 length, uint32 CRC, content, uint32 CRC."""
     places, position, end = [], 0, path.stat().st_size

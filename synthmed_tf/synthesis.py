@@ -7,7 +7,6 @@ import itertools
 import shutil
 from collections import deque
 from fractions import Fraction
-from pathlib import Path
 
 import imagehash
 import numpy as np
@@ -24,6 +23,7 @@ from synthmed_tf.training import loop, segmenter, stage2
 ANNOTATION_STEPS = 2000  # of the U-Net that makes masks for photographs without
 RIM = 0.02  # of the longer side
 MOST_TRIES = 10  # candidates for one sample; for one mask on average
+REPEATED = 1e-6  # distance of a mask to itself
 MOST_COMPARED = 2000  # training masks that a candidate is compared with
 HASH_SIDE = 16  # P2 § 3.2
 REAL_SHARE = 0.95  # of real images that the hash filter would let pass
@@ -244,7 +244,7 @@ def no_copies(candidates, real, count, tally):
     """Those masks of an endless stream that copy neither a real mask nor one another.
 
     A candidate is rejected where it lies nearer to a training mask, or to a mask passed on before, than the two nearest
-    training masks lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves)
+    different training masks of different patients lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves)
     with the distance of metrics/copies.py, which suits masks. So is one that is more like a training mask than the two
     likest of different patients are, by the likeness of metrics/privacy.py, which a shift or a tilt does not hide; and
     one of which a half is more like a half of a training mask than the two likest halves of different patients are, as
@@ -265,19 +265,24 @@ def no_copies(candidates, real, count, tally):
     Yields:
       Samples, with their ids numbered anew from 0. Sample i does not depend on count.
     """
-    training, patients = zip(*((sample.mask, sample.group or sample.id) for sample in spaced(real, MOST_COMPARED)))
-    pair = copies.closest_pair(training)
-    threshold = pair[2] if pair else 0.0
+    training = spaced(real, MOST_COMPARED)
+    distances = copies.distances([sample.mask for sample in training], [sample.mask for sample in training])
+    # One that is there twice, as of two photographs of one eye, says nothing of how alike two eyes are
+    kept = [index for index, row in enumerate(distances) if row[:index].min(initial=1.0) > REPEATED]
+    training, distances = [training[index] for index in kept], distances[np.ix_(kept, kept)]
+    training, patients = zip(*((sample.mask, sample.group or sample.id) for sample in training))
     square = len(set(training[0].shape[:2])) == 1
     if len(set(patients)) == 1:  # as in the audit, its other masks are the control
         patients = range(len(patients))
+    pairs_of_two = np.not_equal.outer(patients, patients)
+    threshold = distances.min(initial=1.0, where=pairs_of_two) if pairs_of_two.any() else 0.0
     learned, limits = [], []
     for parts in (1, 2):
         learned.append(privacy.mask_thumbnails(_in_parts(training, parts)))
         of_part = np.repeat(patients, parts)
         apart = np.not_equal.outer(of_part, of_part)
-        limits.append(float(privacy.likest(learned[-1], learned[-1], square, apart)[0].max()) if pair else 1.0)
-    tally |= {"threshold": threshold, "most_alike": limits[0], "halves_most_alike": limits[1]}
+        limits.append(float(privacy.likest(learned[-1], learned[-1], square, apart)[0].max()) if apart.any() else 1.0)
+    tally |= {"threshold": float(threshold), "most_alike": limits[0], "halves_most_alike": limits[1]}
     tally |= dict.fromkeys(("candidates", "rejected", "too_near", "too_alike"), 0)
     passed = deque(maxlen=MOST_COMPARED)
     done, best = 0, None
@@ -462,9 +467,9 @@ def describe_real(manifest):
 
 
 def checkpoint_sha256(prefix):
-    """SHA-256 over the files of a checkpoint, in the order of their names."""
-    digest = hashlib.sha256()
-    prefix = Path(prefix)
-    for path in sorted(prefix.parent.glob(prefix.name + ".*")):
-        digest.update(path.read_bytes())
+    """SHA-256 over what a checkpoint holds, in the order of the names. Its files also tell how often it was saved."""
+    digest, reader = hashlib.sha256(), tf.train.load_checkpoint(str(prefix))
+    for name in sorted(reader.get_variable_to_shape_map()):
+        if not name.startswith(("save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH")):
+            digest.update(name.encode() + reader.get_tensor(name).tobytes())
     return digest.hexdigest()

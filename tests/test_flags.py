@@ -30,7 +30,7 @@ def test_defaults_are_what_design_2_promises(script):
     settings = parse(script=script)
     assert settings.keys() >= SHARED
     assert (settings["data_dir"], settings["out_dir"], settings["seed"]) == ("data", "out", 0)
-    assert settings["data"] == (None if script == "evaluate" else "drive")
+    assert settings["data"] == ("drive" if script == "train_stage1" else None)
     assert settings["given"] == set() and "help" not in settings
 
 
@@ -174,6 +174,7 @@ def test_photographs_are_no_smooth_fields_whatever_the_model():
         settings = resolved("--target=image", *words)
         assert settings["half_size"] is False and settings["field_scale"] == 0.0
     assert resolved()["half_size"] is True and resolved()["field_scale"] > 0
+    assert resolved("--model=pggan")["half_size"] is False  # grows to the size of the masks
 
 
 def test_numbers_of_the_papers_presets():

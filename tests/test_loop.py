@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from tqdm import tqdm
 
+from synthmed_tf import synthesis
 from synthmed_tf.sample import InputError
 from synthmed_tf.training import loop
 
@@ -93,6 +94,8 @@ def test_interrupted_runs_end_with_the_bits_of_one_that_was_not(tmp_path):
     assert last.seen == list(range(14, 23))
     assert last.bytes() == whole.bytes()
     assert logged(parts) == [10, 20, 23]
+    digests = [synthesis.checkpoint_sha256(folder / "checkpoints" / "ckpt-23") for folder in (parts, whole.folder)]
+    assert digests[0] == digests[1] != synthesis.checkpoint_sha256(whole.folder / "checkpoints" / "ckpt-20")
 
 
 def test_a_killed_run_goes_on_from_its_newest_checkpoint_and_cuts_the_log_back(tmp_path):
@@ -269,6 +272,30 @@ def test_a_training_ends_where_samples_that_were_original_copy_twice_running(tmp
             ended = "stage 1 ends at step 20: samples come too near" in (said := capsys.readouterr().err)
             assert ended == (steps > 20) and ("0.94, 0.90" in said) == ended
     assert not run.seen and runs[1].bytes() == runs[3].bytes()
+    originality |= {step: 0.5 for step in range(28, 32)}
+    asked_for = Run(tmp_path / "1")
+    measure = lambda: ({"originality": originality[asked_for.seen[-1] + 1]}, "")  # noqa: E731
+    assert asked_for.fit(30, measure=measure, which="last")["step"] == 30
+
+
+def test_weights_that_are_asked_for_by_their_step_are_kept_or_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAMPLERS_KEPT", 1)
+    run = Run(tmp_path)
+    measure = lambda: ({"distance": 9 - run.seen[-1] / 10}, "")  # noqa: E731
+    for which, steps in (("9", 30), ("0", 30), ("32", 30)):
+        with pytest.raises(
+            InputError, match=f"--checkpoint={which}: weights are kept after each 4 steps and the last one, 30;"
+        ):
+            run.fit(steps, measure=measure, sampler=run.model, which=which)
+    assert not run.seen
+    run.fit(30, measure=measure, sampler=run.model, which="8")
+    assert loop.restore_sampler(tmp_path, run.model, "8")[0] == 8
+    again = Run(tmp_path)
+    for which in ("8", "30"):
+        again.fit(30, sampler=again.model, which=which)
+    with pytest.raises(InputError, match="there are those of 8,.* 30; give one of those"):
+        again.fit(40, sampler=again.model, which="12")
+    assert not again.seen
 
 
 def test_a_run_that_went_on_chooses_as_one_that_was_as_long_at_once(tmp_path, monkeypatch):
@@ -499,12 +526,15 @@ def test_changed_settings_are_named_and_change_nothing(tmp_path):
 
 
 def test_overwrite_clears_the_folder(tmp_path):
-    claimed(tmp_path)
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "ckpt-1.index").write_text("")
-    (tmp_path / "metrics.jsonl").write_text("")
-    assert claimed(tmp_path, overwrite=True, seed=2)["seed"] == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "flags.json"]
+    claimed(tmp_path / "run")
+    (tmp_path / "run" / "checkpoints").mkdir()
+    (tmp_path / "run" / "checkpoints" / "ckpt-1.index").write_text("")
+    (tmp_path / "run" / "metrics.jsonl").write_text("")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / "samplers").symlink_to(tmp_path / "elsewhere")
+    assert claimed(tmp_path / "run", overwrite=True, seed=2)["seed"] == 2
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock", "flags.json"]
+    assert (tmp_path / "elsewhere").is_dir()
 
 
 def test_an_overwrite_that_was_stopped_can_be_done_again(tmp_path, monkeypatch):
@@ -554,8 +584,9 @@ def test_unreadable_settings(tmp_path, content):
     assert claimed(tmp_path, overwrite=True)["seed"] == 1
 
 
-def test_a_folder_that_no_checkpoint_could_be_read_from_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(InputError, match=r"\[ in its name"), loop.claim(tmp_path / "run[1]" / "stage1", SETTINGS):
+@pytest.mark.parametrize("name", ["run[1]", "run\\1"])
+def test_a_folder_that_no_checkpoint_could_be_read_from_is_refused_before_anything_is_written(tmp_path, name):
+    with pytest.raises(InputError, match=r"\[ or .* in its name"), loop.claim(tmp_path / name / "stage1", SETTINGS):
         pass
     assert not list(tmp_path.iterdir())
 

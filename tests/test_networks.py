@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from skimage.transform import resize
 
-from synthmed_tf.networks import dcgan, flow, inception, layers, pix2pix, selfmod, unet
+from synthmed_tf.networks import dcgan, flow, inception, layers, pix2pix, selfmod, unet, vgg16
 from synthmed_tf.sample import InputError
 
 CONVOLUTIONS = (tf.keras.layers.Conv2D, tf.keras.layers.Conv2DTranspose)  # the second is a subclass of the first
@@ -523,3 +523,40 @@ def test_networks_can_be_copied():
         copy = tf.keras.models.clone_model(model)
         copy.set_weights(model.get_weights())
         np.testing.assert_allclose(copy(inputs, training=True), model(inputs, training=True), atol=1e-5)
+
+
+NOT_ON_GPUS = {  # operations that TensorFlow 2.15 refuses there under determinism, by its own messages
+    "ResizeNearestNeighborGrad", "AdjustContrastv2", "SparseTensorDenseMatMul", "Dilation2DBackpropInput", "Dilation2DBackpropFilter",
+    "MaxPoolGradWithArgmax", "Bincount", "DenseBincount", "CropAndResizeGradImage", "CropAndResizeGradBoxes",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: flow.denoiser((64, 64), 2),
+        lambda: selfmod.generator((64, 64)),
+        lambda: selfmod.discriminator((64, 64)),
+        lambda: dcgan.generator((64, 64), width=0.25),
+        lambda: dcgan.discriminator((64, 64), width=0.25),
+        lambda: unet.unet(),
+        lambda: vgg16.vgg16((32, 32, 1), 2, [0.0], [1.0]),
+        *(lambda preset=preset: pix2pix.generator((64, 64), preset=preset) for preset in PRESETS),
+        *(lambda preset=preset: pix2pix.discriminator((64, 64), preset=preset) for preset in PRESETS),
+    ],
+)
+def test_gradients_can_be_computed_deterministically_on_gpus(make):
+    model = make()
+
+    @tf.function
+    def gradients(*inputs):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(inputs if len(inputs) > 1 else inputs[0], training=True))
+        return tape.gradient(loss, model.trainable_variables)
+
+    shapes = [tf.TensorSpec([2, *(side or 64 for side in each.shape[1:])], each.dtype) for each in model.inputs]
+    graph = gradients.get_concrete_function(*shapes).graph.as_graph_def()
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    assert {"ReluGrad", "LeakyReluGrad", "Conv2DBackpropFilter"} & {node.op for node in nodes}
+    assert not NOT_ON_GPUS & {node.op for node in nodes}
+    assert all(node.attr["is_training"].b for node in nodes if node.op.startswith("FusedBatchNormGrad"))

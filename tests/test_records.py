@@ -344,27 +344,6 @@ def test_batches_are_a_function_of_seed_and_step_alone():
     assert any(not np.array_equal(records.batch_indices(13, 4, 2, step), forward[step]) for step in steps)
 
 
-def test_balanced_subset():
-    labels = np.array([f"class {k}" for k in np.random.default_rng(0).choice(3, 200, p=[0.1, 0.3, 0.6])])
-    smallest = min(collections.Counter(labels).values())
-    indices = records.balanced_indices(labels, seed=1)
-    assert set(collections.Counter(labels[indices]).values()) == {smallest} and len(indices) == 3 * smallest
-    assert indices.dtype == np.int64 and (np.diff(indices) > 0).all()
-    assert (indices == records.balanced_indices(list(labels), 1)).all()
-    others = [records.balanced_indices(labels, seed) for seed in range(300)]
-    assert len({tuple(other) for other in others}) == 300
-    drawn = np.bincount(np.concatenate(others), minlength=200)  # each of a class of n with probability smallest / n
-    for label, count in collections.Counter(labels).items():
-        expected = 300 * smallest / count
-        assert np.abs(drawn[labels == label] - expected).max() <= 5 * np.sqrt(expected * (1 - smallest / count))
-
-
-def test_balanced_subset_of_little():
-    assert records.balanced_indices([], 0).tolist() == []
-    assert records.balanced_indices([3, 3, 3], 0).tolist() == [0, 1, 2]
-    assert records.balanced_indices(["a", "b"], 0).tolist() == [0, 1]
-
-
 def test_a_step_reads_its_own_records_only(folder):
     found = records.Records(folder, "train")
     wanted = records.batch_indices(len(found), 2, seed=0, step=1001).tolist()

@@ -849,3 +849,14 @@ def test_evaluate_refuses_held_out_images_that_may_have_been_learned_from(origin
             shutil.copy(path, new)
     refused("evaluate", *both[0], *words, says=["counts was", "its files are others"])
     refused("evaluate", *both[1], *words, says="counts was")
+
+
+def test_photographs_of_other_channels_are_refused_before_anything_is_trained(trained, tmp_path):
+    shutil.rmtree(trained.out / "stage2")
+    for index in range(3):
+        save(tmp_path / "grey" / "images" / f"{index}.png", eye(index)[0][..., 1])
+    (tmp_path / "grey" / "grades.csv").write_text("file,grade\n0.png,1\n1.png,1\n2.png,2\n")
+    words = [word for word in trained.stage2 if not word.startswith("--data=")]
+    said = "images of 1 channels, those of .*eyes, which the masks are learned from, have 3"
+    line = refused("train_stage2", *words, f"--data={tmp_path / 'grey'}", says="give a set of as many")
+    assert re.search(said, line) and not (trained.out / "stage2").exists()

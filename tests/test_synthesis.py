@@ -152,6 +152,18 @@ def test_filter_rejects_disguised_copies():
         assert (found.mask == fresh).all() and tally["rejected"] == 2, disguise
 
 
+def test_a_mask_that_is_there_twice_does_not_let_copies_pass():
+    *real, fresh = (crop_sample(phantom.fundus(index), (64, 64)).mask for index in range(9))
+    shifted = privacy.planted_masks(real[:3])["shifted"]
+    tallies = [{}, {}]
+    for twice, tally in zip(
+        ([], [real[0], real[4][::-1], np.zeros_like(fresh), np.zeros_like(fresh)]), tallies, strict=True
+    ):
+        (found,) = passed([*shifted, fresh], [*real, *twice], 1, tally)
+        assert (found.mask == fresh).all() and tally["rejected"] == 3
+    assert tallies[0] == pytest.approx(tallies[1], abs=1e-6)
+
+
 def test_filter_rejects_masks_crossed_of_two_real_ones():
     *real, fresh = (crop_sample(phantom.fundus(index), (64, 64)).mask for index in range(9))
     crossed = [np.concatenate([real[index][:32], real[index + 1][32:]]) for index in range(7)]
@@ -356,14 +368,15 @@ def test_what_a_synthetic_set_says_of_the_real_one_names_no_file(tmp_path):
     assert "clinic" not in said and "synthetic-0" not in said and '"name": "eyes"' in said
 
 
-def test_checkpoint_sha256_depends_on_every_file_of_this_checkpoint_alone(tmp_path):
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        for name in ("ckpt-1.index", "ckpt-1.data-00000-of-00001", "ckpt-10.index"):
-            (tmp_path / folder / name).write_text(name)
-    first = synthesis.checkpoint_sha256(tmp_path / "a" / "ckpt-1")
-    assert first == synthesis.checkpoint_sha256(str(tmp_path / "b" / "ckpt-1")) and len(first) == 64
-    (tmp_path / "b" / "ckpt-10.index").write_text("other")
-    assert first == synthesis.checkpoint_sha256(tmp_path / "b" / "ckpt-1")
-    (tmp_path / "b" / "ckpt-1.index").write_text("other")
-    assert first != synthesis.checkpoint_sha256(tmp_path / "b" / "ckpt-1")
+def test_checkpoint_sha256_depends_on_all_values_and_not_on_how_often_they_were_saved(tmp_path):
+    one, two = tf.Variable([1.0, 2.0]), tf.Variable(3)
+    checkpoint = tf.train.Checkpoint(one=one, two=two)
+    saved = [checkpoint.save(tmp_path / name) for name in ("a", "b")]
+    first, second = map(synthesis.checkpoint_sha256, saved)
+    assert first == second and len(first) == 64 and saved[0] != saved[1]
+    others = []
+    for variable, value in ((one, [1.0, 2.1]), (two, 4)):
+        variable.assign(value)
+        others.append(synthesis.checkpoint_sha256(checkpoint.write(str(tmp_path / "c"))))
+    others.append(synthesis.checkpoint_sha256(tf.train.Checkpoint(two=one, one=two).write(str(tmp_path / "d"))))
+    assert len({first, *others}) == 4

@@ -96,6 +96,8 @@ def check(data, data_dir, *, labels=None, chest_xrays=False, needs_masks=False):
       InputError: saying where to get it and what to put where; with chest_xrays also a named set, with needs_masks one
         without masks.
     """
+    if not data:
+        raise InputError("--data=: no name; give the name of a set or the path of a folder")
     if chest_xrays and data in DATASETS:
         raise InputError(
             f"--chest_xrays: {data} is read as what it is; allowed is the flag with a folder of your own; leave it out, or give --nochest_xrays where a synthetic set brings it along"

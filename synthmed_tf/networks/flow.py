@@ -9,7 +9,7 @@ and its norms are root mean squares over channels (Zhang & Sennrich 2019).
 import tensorflow as tf
 from tensorflow.keras import layers
 
-from synthmed_tf.networks.layers import class_vector
+from synthmed_tf.networks.layers import Upscale, class_vector
 
 CHANNELS = (32, 64, 96, 128)  # on blocks of pixels, at half that size, ...
 ATTENDED = 16  # maps whose shorter side is at most that have self-attention
@@ -77,7 +77,7 @@ def denoiser(image_size, channels=2, classes=0):
     for features in reversed(CHANNELS):
         skip = skips.pop()
         if x.shape[1] != skip.shape[1]:
-            x = layers.UpSampling2D()(layers.Conv2D(features, 1)(x))
+            x = Upscale()(layers.Conv2D(features, 1)(x))
         x = residual(layers.Concatenate()([x, skip]), features)
     x = layers.Conv2D(channels * block**2, 3, padding="same", kernel_initializer="zeros", dtype="float32")(
         _activated(x)

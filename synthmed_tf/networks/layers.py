@@ -104,6 +104,21 @@ class MinibatchStandardDeviation(tf.keras.layers.Layer):
         return tf.concat([inputs, tf.cast(channel, inputs.dtype)], axis=-1)
 
 
+def upscale(images, times=2):
+    """[batch, height, width, c] -> `times` as large, nearest. Karras et al. 2018, section 3 and appendix A.1.
+
+    Not UpSampling2D, whose gradient no GPU computes deterministically in TensorFlow 2.15.
+    """
+    return tf.repeat(tf.repeat(images, times, 1), times, 2) if times > 1 else images
+
+
+class Upscale(tf.keras.layers.Layer):
+    """`upscale` by 2."""
+
+    def call(self, inputs):
+        return upscale(inputs)
+
+
 class UpsampleConv2D(tf.keras.layers.Layer):
     """Nearest upsampling by 2, then a 3x3 convolution without bias, as one transposed convolution.
 

@@ -10,7 +10,13 @@ As in the published code, pooling comes before the bias and the activation of th
 import tensorflow as tf
 
 from synthmed_tf.images import halvings
-from synthmed_tf.networks.layers import CLASS_LENGTH, MinibatchStandardDeviation, leaky_relu, upsampled_convolution
+from synthmed_tf.networks.layers import (
+    CLASS_LENGTH,
+    MinibatchStandardDeviation,
+    leaky_relu,
+    upsampled_convolution,
+    upscale,
+)
 
 MOST_FEATURES, FEATURE_BASE = 512, 8192  # Karras et al. 2018, table 2; published code: fmap_max, fmap_base
 GAIN = 2**0.5  # He et al. 2015, equation 10; Karras et al. 2018, section 4.1
@@ -33,11 +39,6 @@ def pixel_norm(x):
     """x / sqrt(mean of x^2 over the last axis + 1e-8), in float32. Karras et al. 2018, section 4.2."""
     values = tf.cast(x, tf.float32)
     return tf.cast(values * tf.math.rsqrt(tf.reduce_mean(tf.square(values), -1, keepdims=True) + 1e-8), x.dtype)
-
-
-def upscale(images, times=2):
-    """[batch, height, width, c] -> `times` as large, nearest. Karras et al. 2018, section 3 and appendix A.1."""
-    return tf.repeat(tf.repeat(images, times, 1), times, 2) if times > 1 else images
 
 
 def downscale(images, times=2):

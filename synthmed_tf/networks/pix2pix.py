@@ -24,6 +24,7 @@ from synthmed_tf.networks.layers import (
     CropLike,
     JoinedConvolution,
     SeededDropout,
+    Upscale,
     batch_norm,
     instance_norm,
     leaky_relu,
@@ -144,7 +145,7 @@ def _small_data_generator(mask, seed, out_channels, preset):
         if min(skip.shape[1:3]) >= JOINED and not any(side % 2 for side in skip.shape[1:3]):
             x = JoinedConvolution(filters)([x, skip])
         else:
-            x = tf.keras.layers.UpSampling2D(interpolation="nearest")(x)
+            x = Upscale()(x)
             x = x if x.shape[1:3] == skip.shape[1:3] else CropLike()([x, skip])
             x = tf.keras.layers.Concatenate()([x, skip])
             x = tf.keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal")(x)

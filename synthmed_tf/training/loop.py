@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import json
 import math
 import shutil
@@ -86,10 +87,12 @@ def claim(folder, settings, overwrite=False):
 
     Raises:
       InputError: another process works in the folder, the settings differ (the message names them), or the path holds a
-        "[", which TensorFlow takes for a pattern when it reads a checkpoint.
+        "[" or a backslash, which TensorFlow takes for a pattern when it reads a checkpoint.
     """
-    if "[" in str(folder):
-        raise InputError(f"{folder}: TensorFlow reads no checkpoint below a folder with [ in its name; give another")
+    if {"[", "\\"} & {*str(folder)}:
+        raise InputError(
+            f"{folder}: TensorFlow reads no checkpoint below a folder with [ or \\ in its name; give another"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w", encoding="utf-8") as lock:
         try:
@@ -108,7 +111,7 @@ def claim(folder, settings, overwrite=False):
             )
         if overwrite:
             for entry in sorted(others, key=lambda entry: entry == kept):  # last what says whose the folder is
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         if kept.exists():
             try:
                 old = json.loads(kept.read_text(encoding="utf-8"))
@@ -144,9 +147,10 @@ def fit(
     name="",
     strategy=None,
     close=CLOSE,
+    which="best",
 ):
     """Trains until `steps` steps are done, from wherever the newest checkpoint in the folder stands, or until samples that
-    were original copy the training set: the longer such a network trains, the more they do (docs/TRIALS.md).
+    were original copy the training set: the longer such a network trains, the more they do (docs/TRIALS.md). The latter only if `which` is "best".
 
     Killed at any moment and called again, it ends with the same bits, because `step` and `batch` are functions of the
     step number alone and everything else that changes is in the checkpoint.
@@ -170,13 +174,14 @@ def fit(
         in the checkpoint or be a function of the step number.
       name: shown in the progress line.
       strategy: tf.distribute strategy; the batch is split over its replicas.
-      close: for `restore_sampler`, whose best weights are never thrown away.
+      close, which: for `restore_sampler`, whose weights are never thrown away.
 
     Returns:
       {"step": steps done, "seconds": of training in all calls, "checkpoint": path of the newest checkpoint}.
 
     Raises:
-      InputError: a loss is not finite (the newest checkpoint is from before it), or the checkpoint is of another model.
+      InputError: a loss is not finite (the newest checkpoint is from before it), the checkpoint is of another model, or
+        no weights will be kept at the step `which`.
       SystemExit: 130 after Ctrl-C, 143 after SIGTERM; the state is saved first.
     """
     strategy = strategy or tf.distribute.get_strategy()
@@ -207,9 +212,17 @@ def fit(
     originality = [
         line["originality"] for line in _logged(folder) if line["step"] % GRID_EVERY == 0 and "originality" in line
     ]
+    if which not in ("best", "last") and int(which) not in _measured(folder):
+        if not (int(which) % GRID_EVERY == 0 or int(which) == steps) or not start < int(which) <= steps:
+            kept = f", there are those of {', '.join(map(str, sorted(_measured(folder))))}" if start else ""
+            raise InputError(
+                f"--checkpoint={which}: weights are kept after each {GRID_EVERY} steps and the last one, {steps}{kept}; "
+                "give one of those, best or last"
+            )
+    copies = functools.partial(_copies, originality) if which == "best" else lambda: False
     clock = folder / "seconds.json"
     began = time.monotonic() - (json.loads(clock.read_text(encoding="utf-8")) if start and clock.exists() else 0)
-    if start >= steps or _copies(originality):
+    if start >= steps or copies():
         if start < steps:
             _say_copies(name, start, originality)
         return {"step": start, "seconds": time.monotonic() - began, "checkpoint": manager.latest_checkpoint}
@@ -250,7 +263,7 @@ def fit(
                         tf.train.Checkpoint(model=sampler).write(str(prefix))
                 if "originality" in measured and (index + 1) % GRID_EVERY == 0:
                     originality.append(measured["originality"])
-                    done = done or _copies(originality)
+                    done = done or copies()
             if grid and looks:
                 log.picture(index + 1, grid())
             log.add(index + 1, losses | measured, always=done or bool(measured))
@@ -264,7 +277,7 @@ def fit(
                 log.flush()
                 with _saved(folder / "checkpoints" / f"ckpt-{index + 1}", manager):
                     manager.save(checkpoint_number=index + 1)
-                _forget_samplers(folder, close)
+                _forget_samplers(folder, close, which)
                 records.write_json(clock, round(time.monotonic() - began, 1))
             if interruption.signal:
                 bar.close()
@@ -356,12 +369,12 @@ def _logged(folder):
     return lines
 
 
-def _forget_samplers(folder, close):
+def _forget_samplers(folder, close, which):
     measured = _measured(folder)
     lasting = {step: line for step, line in measured.items() if step % GRID_EVERY == 0}  # if the run goes on
     chosen = [step for some in (measured, lasting) if some for step in _choice(some, close)]
     for step in sorted(measured)[:-SAMPLERS_KEPT]:
-        if step not in chosen:
+        if step not in chosen and str(step) != which:
             for path in (folder / "samplers").glob(f"ckpt-{step}.*"):
                 path.unlink()
 
@@ -467,7 +480,13 @@ class _Log:
         self.text = "".join(json.dumps(line) + "\n" for line in _logged(folder) if line["step"] <= start)
         if self.path.exists() and self.path.read_text(encoding="utf-8", errors="replace") != self.text:
             records.replace_text(self.path, self.text)
-        self.events = tf.summary.create_file_writer(str(folder / "events"))
+        try:
+            self.events = tf.summary.create_file_writer(str(folder / "events"))
+        except tf.errors.OpError as error:  # for one: the disk is full
+            raise InputError(
+                f"{folder / 'events'}: could not be written ({' '.join(error.message.split())[:300]}); free space on the "
+                "disk and run the same command again"
+            ) from None
 
     def add(self, step, values, always):
         if step % 10 and not always:

@@ -236,9 +236,11 @@ def field_size(settings):
     """(height, width) that the fields are made at: a GAN failed at more than 64 pixels, and a flow learns half of 256
     sooner (docs/TRIALS.md).
     """
-    smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8), "pggan": (32, 8), "flow": (128, 32)}[settings["model"]]
+    if not settings["half_size"]:
+        return settings["image_size"]
+    smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8), "flow": (128, 32)}[settings["model"]]
     halves = tuple(side // 2 for side in settings["image_size"])
-    fits = settings["half_size"] and all(side >= smallest and side % multiple == 0 for side in halves)
+    fits = all(side >= smallest and side % multiple == 0 for side in halves)
     return halves if fits else settings["image_size"]
 
 
@@ -343,6 +345,7 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
         before=before if growth else None,
         name=name,
         strategy=strategy,
+        which=settings["checkpoint"],
     )
     result["sampled_step"], result["sampler"] = loop.restore_sampler(folder, networks.sampler, settings["checkpoint"])
     if growth:

@@ -144,6 +144,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         name="stage 2",
         strategy=strategy,
         close=CLOSE,
+        which=settings["checkpoint"] if len(masks) else "best",
     )
     if len(masks):
         chosen = loop.restore_sampler(folder, networks.sampler, settings["checkpoint"], CLOSE)
@@ -321,7 +322,8 @@ def mirrored(colours):
 
 def fit_colours(pairs, has_view):
     """The normal distribution that colours are drawn from: that of the colours of pairs from `real_pairs`, eyes turned
-    so that the disc is on the left and with TRUNCATION of their spread.
+    so that the disc is on the left and with TRUNCATION of their spread (of images without fields of view, whose colours are
+    fewer numbers, all of it).
 
     Returns:
       (mean [7c], factor [7c, 7c]), or with 2c as in `colours_of`, the covariance being factor @ factor.T.
