@@ -28,6 +28,8 @@ GRADIENT_PENALTY = 10.0  # lambda: Gulrajani et al. 2017, section 4; Karras et a
 DRIFT = 0.001  # Karras et al. 2018, appendix A.1
 R1_SIDE = 64  # pixels, up to which r1 is what the preset says; beyond in proportion
 WARM_UP = 200  # steps
+# Of the least distance of masks: no difference. With a tenth later weights were taken, whose masks copied more (docs/TRIALS.md)
+CLOSE = 0.03
 FLOW_STEPS = 24  # from noise to image
 # Of the noise at each of these steps: without it vessels wind, and masks are less like real ones (docs/TRIALS.md)
 FRESH = 0.7
@@ -331,6 +333,7 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
         )
 
     average = (networks.generator, networks.averaged, settings["average"]) if networks.averaged else None
+    close = CLOSE if settings["target"] == "mask" else loop.CLOSE
     result = loop.fit(
         folder,
         step,
@@ -345,9 +348,11 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
         before=before if growth else None,
         name=name,
         strategy=strategy,
+        close=close,
         which=settings["checkpoint"],
     )
-    result["sampled_step"], result["sampler"] = loop.restore_sampler(folder, networks.sampler, settings["checkpoint"])
+    chosen = loop.restore_sampler(folder, networks.sampler, settings["checkpoint"], close)
+    result["sampled_step"], result["sampler"] = chosen
     if growth:
         networks.stage = growth.at(result["sampled_step"] - 1)
         growth.save_picture(folder, grid(8))
