@@ -395,7 +395,7 @@ def test_the_audit_of_images_says_what_it_found_and_what_it_can_find(made, page_
     lines = {
         line.split("  ")[1]: line for line in printed[printed.index("Private?") :].splitlines() if line[:2] == "  "
     }
-    assert f"{near[0]} (1.3; 3)" in lines["near copies of 12 images (by chance; at most in 95 %)"]
+    assert f"{near[0]} (1.3, 3)" in lines["near copies of 12 images (by chance, at most)"]
     auc = report["privacy"]["shading"]["membership"]
     assert lines["AUC of guessing who was learned from"].endswith(
         f"{auc['mean']:.2f} [{auc['interval'][0]:.2f}, {auc['interval'][1]:.2f}]"

@@ -402,12 +402,12 @@ def _audit_rows(found, protocol, what):
     control = f"held-out {what}" if protocol["held_out"] else f"training {what} of other patients"
     wrong = f"found with 1 of {protocol['relabelled']['held_out']} held-out wrong (by chance)"
     near = [
-        f"{each['near_copies']} ({number(each['by_chance'], '.1f')}; {each['by_chance_at_most']})" for each in found
+        f"{each['near_copies']} ({number(each['by_chance'], '.1f')}, {each['by_chance_at_most']})" for each in found
     ]
     return [
         (f"synthetic {what}: likest, median", *cells("synthetic_to_training", likeness)),
         (f"{control}: likest, median", *cells("control_to_training", likeness)),
-        (f"near copies of {protocol['synthetic']} {what} (by chance; at most in 95 %)", *near),
+        (f"near copies of {protocol['synthetic']} {what} (by chance, at most)", *near),
         ("nearer to training than held-out (by chance)", *cells("closer_to_training", share)),
         ("AUC of guessing who was learned from", *cells("membership", auc)),
         *([(wrong, *cells("membership", sure))] if protocol["held_out"] else []),
