@@ -99,7 +99,9 @@ def main(settings):
             decides |= {name: settings[name] for name in ("label_distribution", "hash_filter")}
         count = settings["num_samples"]
         if synthesis.is_current(made, count, **decides) and (target == "mask" or (made / "png").is_dir()):
-            print(f"already done: {count} {target}s in {made}. A larger --steps or --num_samples goes on from here")
+            ended = any(results[name]["step"] < steps for name, (steps, _) in plans.items())  # as masks copy
+            larger = "--num_samples" if ended else "--steps or --num_samples"
+            print(f"already done: {count} {target}s in {made}. A larger {larger} goes on from here")
             return
         with_view = target == "image" and "field_of_view" in real.features
         tally, rejected = {}, []
