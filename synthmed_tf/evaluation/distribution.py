@@ -21,8 +21,8 @@ INCEPTION_DESCRIPTION = (
 def intensity(real, synthetic, held_out=(), seed=0):
     """The "distribution" part of report.json:
     KL(real || synthetic) a channel, and of a random half of the real set to the other one and to as many synthetic
-    images (of fewer than half where there are fewer synthetic ones); and with held-out images KL(held-out || synthetic) and, as its floor, KL(held-out || real), since a set can
-    have the light of what it learned from and of nothing else.
+    images (of fewer than half where there are fewer synthetic ones); and with held-out images KL(held-out || synthetic)
+    and, as its floor, KL(held-out || real), since a set can have the light of what it learned from and of nothing else.
 
     Args:
       real, synthetic: sequences of Samples with an image; inside their fields of view where they have one.
