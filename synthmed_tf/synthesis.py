@@ -244,8 +244,8 @@ def no_copies(candidates, real, count, tally):
     """Those masks of an endless stream that copy neither a real mask nor one another.
 
     A candidate is rejected where it lies nearer to a training mask, or to a mask passed on before, than the two nearest
-    different training masks of different patients lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves)
-    with the distance of metrics/copies.py, which suits masks. So is one that is more like a training mask than the two
+    different training masks of different patients lie to each other: P2's filter (§ 3.2, threshold from the real
+    images' distances among themselves) with the distance of metrics/copies.py, which suits masks. So is one that is more like a training mask than the two
     likest of different patients are, by the likeness of metrics/privacy.py, which a shift or a tilt does not hide; and
     one of which a half is more like a half of a training mask than the two likest halves of different patients are, as
     a generator learns from halves of several eyes (augment.crossed). Of MOST_TRIES candidates for each one wanted,

@@ -603,7 +603,7 @@ def beside(report):
     better, equal = (sum(row[-1] == judged for row in rows) for judged in ("better", "equal"))
     verdict = (
         f"The synthetic set is better than the baseline on {better} of the {len(rows)} numbers that both have"
-        f"{f', and as good on {equal}' if equal else ''}: where they differ by no more than their spread, or both are as good as real images are."
+        f"{f', and as good on {equal}: they differ by no more than their spread, or both are as good as real images are' if equal else ''}."
         if rows
         else "There is no number that both have; run evaluate.py with --benchmarks=distribution,fidelity."
     )

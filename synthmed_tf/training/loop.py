@@ -150,7 +150,8 @@ def fit(
     which="best",
 ):
     """Trains until `steps` steps are done, from wherever the newest checkpoint in the folder stands, or until samples that
-    were original copy the training set: the longer such a network trains, the more they do (docs/TRIALS.md). The latter only if `which` is "best".
+    were original copy the training set: the longer such a network trains, the more they do (docs/TRIALS.md). The latter
+    only if `which` is "best".
 
     Killed at any moment and called again, it ends with the same bits, because `step` and `batch` are functions of the
     step number alone and everything else that changes is in the checkpoint.
