@@ -341,6 +341,11 @@ def to_uint16(values):
     return np.clip(np.rint((np.asarray(values, np.float64) + 1) * 32767.5), 0, 65535).astype(np.uint16)
 
 
+def to_integers(values, dtype):
+    """[-1, 1] float -> all of the range of `dtype`, "uint8" or "uint16", rounded."""
+    return to_uint16(values) if dtype == "uint16" else to_uint8(values)
+
+
 def halvings(size):
     """How often both sides (height, width) can be halved so that the shorter one keeps at least 4 pixels."""
     count = 0

@@ -332,7 +332,7 @@ def pairs(networks, mask_samples, settings, with_field_of_view):
         copied).
 
     Yields:
-      Sample with image uint8, mask, and field_of_view where asked for; what of the mask lies outside of it is left out,
+      Sample with an image, a mask, and field_of_view where asked for; what of the mask lies outside of it is left out,
       as photographs of another set than the masks' may show less of the eye.
     """
     for index, sample in enumerate(mask_samples):

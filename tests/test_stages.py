@@ -1370,6 +1370,9 @@ def test_real_pairs_and_translation():
     expected = np.clip(np.rint(((2.0 * mask - 1) * a[0, 0, 0] + c + 1) * 127.5), 0, 255)
     assert np.abs(stage2.translate(networks, mask, [1, 2]) - expected).max() <= 1
     assert (stage2.translate(networks, mask > 0, [1, 2]) == stage2.translate(networks, mask, [1, 2])).all()
+    networks.dtype = "uint16"
+    deep = stage2.translate(networks, mask, [1, 2])
+    assert deep.dtype == np.uint16 and np.abs(deep.astype(int) - expected * 257).max() <= 129  # half of a grey level
 
 
 @pytest.mark.parametrize("with_views", [True, False])
@@ -1439,9 +1442,11 @@ def test_stage_2_ends_with_the_weights_that_checkpoint_names(tmp_path, monkeypat
         and (weights[2][0] != weights[3][0]).any()
     )
     networks, result = stage2.train(tmp_path, real, settings, 3)
-    assert "sampler" not in result and "sampled_step" not in result
+    assert "sampler" not in result and "sampled_step" not in result and networks.dtype == "uint8"
     for found, expected in zip(networks.generator.get_weights(), weights[3], strict=True):
         np.testing.assert_array_equal(found, expected)
+    real = [Sample(each.id, each.image.astype(np.uint16) * 257, each.mask) for each in real]
+    assert stage2.train(tmp_path / "deep", real, settings, 1)[0].dtype == "uint16"
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])

@@ -164,7 +164,7 @@ class Stage1:
         """
         if self.target == "mask":
             return self.masks(fields)
-        return images.to_uint16(fields) if self.dtype == "uint16" else images.to_uint8(fields)
+        return images.to_integers(fields, self.dtype)
 
     def masks(self, fields):
         """Fields as the generator makes them -> masks [batch, height, width, 1] uint8 in {0, 1}."""

@@ -47,6 +47,7 @@ class Stage2:
       grain: what is added to a generated photograph inside its field of view, arguments of grain.draw; () where nothing
         is.
       has_view: whether photographs have a field of view.
+      dtype: of photographs, "uint8" or "uint16".
     """
 
     generator: tf.keras.Model
@@ -57,6 +58,7 @@ class Stage2:
     averaged: tf.keras.Model | None = None
     grain: tuple = ()
     has_view: bool = False
+    dtype: str = "uint8"
 
     @property
     def sampler(self):
@@ -104,7 +106,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         rates = settings["learning_rate"], settings["discriminator_rate"]
         models = networks.generator, networks.discriminator
         optimizers = [make_optimizer(settings, rate, model) for rate, model in zip(rates, models, strict=True)]
-    networks.has_view = real[0].field_of_view is not None
+    networks.has_view, networks.dtype = real[0].field_of_view is not None, real[0].image.dtype.name
     if settings["light"]:
         networks.colours = fit_colours(pairs, networks.has_view)
     step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
@@ -117,11 +119,9 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
     def grid():
         some = pairs[np.linspace(0, len(pairs) - 1, GRID).astype(int)]
         masks, photographs = np.sign(some[..., -3:-2]), some[..., -1:] * (some[..., :-3] + 1) - 1
-        fakes = np.concatenate([translate(networks, mask[None] > 0, [seed, i]) for i, mask in enumerate(masks)])
-        shown = np.concatenate(
-            [np.repeat(images.to_uint8(masks), photographs.shape[-1], -1), fakes, images.to_uint8(photographs)]
-        )
-        return loop.picture_grid(shown, GRID)
+        fakes = np.concatenate([painted(networks, mask[None] > 0, [seed, i]) for i, mask in enumerate(masks)])
+        shown = np.concatenate([np.repeat(masks, photographs.shape[-1], -1), fakes, photographs])
+        return loop.picture_grid(images.to_uint8(shown), GRID)
 
     state = {
         "generator": networks.generator,
@@ -164,8 +164,10 @@ def missing_grain(networks, real, seed):
     masks = [sample.mask for sample in some]
     inside = [np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view for sample in some]
     networks.grain = ()
-    made = [translate(networks, mask[None], [seed, -1 - index])[0] / 127.5 for index, mask in enumerate(masks)]
-    originals = [sample.image / (np.iinfo(sample.image.dtype).max / 2) for sample in some]
+    made = [translate(networks, mask[None], [seed, -1 - index])[0] for index, mask in enumerate(masks)]
+    originals, made = (
+        [each / (np.iinfo(each.dtype).max / 2) for each in every] for every in ([s.image for s in some], made)
+    )
     (power, spread), (painted, _) = grain.spectrum(originals, masks, inside), grain.spectrum(made, masks, inside)
     return grain.response(grain.filter_of(power - painted), *masks[0].shape[:2]), spread
 
@@ -264,8 +266,13 @@ def translate(networks, masks, seed):
       seed: [2] ints; dropout, colours, noise and grain are a function of it.
 
     Returns:
-      [1, height, width, channels] uint8.
+      [1, height, width, channels] of networks.dtype.
     """
+    return images.to_integers(painted(networks, masks, seed), networks.dtype)
+
+
+def painted(networks, masks, seed):
+    """`translate` before it is rounded: [1, height, width, channels] float32, from -1 to 1 and, by the grain, beyond."""
     condition = np.where(masks, np.float32(1), np.float32(-1))
     if networks.colours is not None:
         colours = drawn_colours(*networks.colours, *seed)
@@ -281,7 +288,7 @@ def translate(networks, masks, seed):
         texture = grain.draw(*networks.grain, tf.random.experimental.stateless_fold_in(seed, 2)).numpy()
         inside = images.estimate_field_of_view(images.to_uint8(photograph[0])) if networks.has_view else 1
         photograph = photograph + texture * inside
-    return images.to_uint8(photograph)
+    return photograph
 
 
 def colours_of(photographs, inside, has_view):
