@@ -130,13 +130,10 @@ def test_batches_carry_the_labels_of_their_images_and_fakes_get_the_same(tmp_pat
 # ---------------------------------------------------------------- what is real
 
 
-def test_warps_of_radiographs_never_mirror_and_those_of_tiles_move_every_pixel_whole():
+def test_warps_of_radiographs_never_mirror_those_of_tiles_move_every_pixel_whole_and_masks_without_views_mirror():
     grey, tile = next(labelled_images(side=24)), next(labelled_images(side=24, channels=3))
-    assert (
-        stage1.warp_of(Sample("a", grey.image))
-        == {}
-        == stage1.warp_of(Sample("a", tile.image, field_of_view=grey.image, label="1"))
-    )
+    assert stage1.warp_of(Sample("a", tile.image, field_of_view=grey.image, label="1")) == {}
+    assert stage1.warp_of(Sample("a", grey.image, mask=grey.image)) == {"flip": (False, True)}
     assert stage1.warp_of(grey)["flip"] == (False, False) and "quarter_turns" not in stage1.warp_of(grey)
     ramp = np.linspace(-1, 1, 24, dtype=np.float32)[None, None, :, None] * np.ones([16, 24, 1, 1], np.float32)
     warped = augment.random_warp(ramp, [1, 2], zoom=1.04, **{"elastic": 0.015} | stage1.warp_of(grey)).numpy()

@@ -62,7 +62,7 @@ class Stage1:
         flow does them.
       typical: one-hot classes [n, classes] as they are distributed in the training set; None: not conditional.
       dtype: of photographs, "uint8" or "uint16".
-      warp: options of augment.random_warp, see `warp_of`; {}: as for masks, and as for photographs of eyes.
+      warp: options of augment.random_warp, see `warp_of`; {}: as for eyes.
       stage: of a PGGAN, the (level, alpha) that samples are made at; see growth.Growth.
     """
 
@@ -293,9 +293,9 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
         optimizers = {name: make_optimizer(settings, model) for name, model in models.items()}
     if class_names:
         networks.typical = np.eye(len(class_names), dtype=np.float32)[classes]
+    networks.warp = warp_of(real[0])
     if settings["target"] == "image":
         networks.dtype = real[0].image.dtype.name
-        networks.warp = warp_of(real[0])
     replicas = strategy.num_replicas_in_sync
     if growth:
         step = [
@@ -573,15 +573,18 @@ def shown(stack, key, networks, settings):
 
 
 def warp_of(sample):
-    """How real photographs of a set like this Sample are warped where settings["warp"]:
+    """How real masks or photographs of a set like this Sample are warped where settings["warp"]:
     what differs from the warps of eyes.
 
-    Radiographs, labelled ones in grey, are turned and bent a little and never mirrored: the heart is on the left.
+    Without a field of view masks are mirrored at random, as generated ones are (synthesis.from_noise): cells that were
+    learned one way round were copied sooner (docs/TRIALS.md). Radiographs, labelled ones in grey, are turned and bent a little and never mirrored: the heart is on the left.
     Labelled tiles in colour have neither top nor bottom, and are seen in their eight orientations, with each pixel as
     it is.
     """
-    if sample.label is None or sample.field_of_view is not None:
+    if sample.field_of_view is not None:
         return {}
+    if sample.label is None:
+        return {"flip": (False, True)}
     if sample.image.shape[-1] == 1:
         return {"rotation": 4.0, "aspect": 0.04, "elastic": 0.006, "flip": (False, False), "enlarged": 2}
     square = sample.image.shape[0] == sample.image.shape[1]
