@@ -577,9 +577,9 @@ def warp_of(sample):
     what differs from the warps of eyes.
 
     Without a field of view masks are mirrored at random, as generated ones are (synthesis.from_noise): cells that were
-    learned one way round were copied sooner (docs/TRIALS.md). Radiographs, labelled ones in grey, are turned and bent a little and never mirrored: the heart is on the left.
-    Labelled tiles in colour have neither top nor bottom, and are seen in their eight orientations, with each pixel as
-    it is.
+    learned one way round were copied sooner (docs/TRIALS.md). Radiographs, labelled ones in grey, are turned and bent a
+    little and never mirrored: the heart is on the left. Labelled tiles in colour have neither top nor bottom, and are
+    seen in their eight orientations, with each pixel as it is.
     """
     if sample.field_of_view is not None:
         return {}

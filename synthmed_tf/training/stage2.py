@@ -164,10 +164,9 @@ def missing_grain(networks, real, seed):
     masks = [sample.mask for sample in some]
     inside = [np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view for sample in some]
     networks.grain = ()
-    made = [translate(networks, mask[None], [seed, -1 - index])[0] for index, mask in enumerate(masks)]
-    originals, made = (
-        [each / (np.iinfo(each.dtype).max / 2) for each in every] for every in ([s.image for s in some], made)
-    )
+    half = np.iinfo(networks.dtype).max / 2
+    made = [translate(networks, mask[None], [seed, -1 - index])[0] / half for index, mask in enumerate(masks)]
+    originals = [sample.image / half for sample in some]
     (power, spread), (painted, _) = grain.spectrum(originals, masks, inside), grain.spectrum(made, masks, inside)
     return grain.response(grain.filter_of(power - painted), *masks[0].shape[:2]), spread
 
@@ -272,7 +271,7 @@ def translate(networks, masks, seed):
 
 
 def painted(networks, masks, seed):
-    """`translate` before it is rounded: [1, height, width, channels] float32, from -1 to 1 and, by the grain, beyond."""
+    """As `translate`, not rounded yet: [1, height, width, channels] float32 in [-1, 1], and by the grain beyond."""
     condition = np.where(masks, np.float32(1), np.float32(-1))
     if networks.colours is not None:
         colours = drawn_colours(*networks.colours, *seed)
