@@ -76,7 +76,8 @@ def main(settings):
         second = flags.read_settings(given / "stage2")
         photographs = [second["data"], settings["data_dir"] if "data_dir" in settings["given"] else second["data_dir"]]
     if photographs:
-        datasets.check(*photographs, needs_masks=False)
+        column = manifest["photographs"].get("labels")
+        datasets.check(*photographs, labels=column)
 
     from synthmed_tf import synthesis
     from synthmed_tf.datasets.prepare import LEFT_OUT, check_split, crop_sample, prepare
@@ -131,7 +132,11 @@ def main(settings):
             against["photographs"] = real, [crop_sample(sample, size) for sample in unlabelled]
         against |= {name: settings[name] for name in ("seed", "inception_weights")}
         if photographs:
-            how = {"skip_bad_files": settings["skip_bad_files"], "chest_xrays": settings["chest_xrays"]}
+            how = {
+                "skip_bad_files": settings["skip_bad_files"],
+                "chest_xrays": settings["chest_xrays"],
+                "labels": column,
+            }
             other = prepare(*photographs, size, out_dir=Path(settings["out_dir"]), **how)
             report["photographs"] = records.read_manifest(other)
             names = "prepared" in second and (second["prepared"], other.name)

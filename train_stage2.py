@@ -24,7 +24,7 @@ def main(settings):
     first = flags.read_settings(out / "stage1") if is_there or settings["data"] is None else {}
     settings |= {name: first[name] for name in first.keys() & {"data", "data_dir"} - settings["given"]}
     settings["given"].add("data")  # of the commands in the manifest each says its own
-    datasets.check(settings["data"], settings["data_dir"])
+    datasets.check(settings["data"], settings["data_dir"], labels=settings["labels"])
     settings = flags.apply_preset(settings, flags.STAGE2_PRESETS)
 
     from tqdm import tqdm
@@ -47,7 +47,7 @@ def main(settings):
     if "sampled_step" not in masks.manifest or "too_alike" not in masks.manifest.get("filter", {}):
         raise InputError(f"{masks.folder}: made by an earlier version of this program; run train_stage1.py --overwrite")
     same = first["data"] == settings["data"]
-    if not same and datasets.has_masks(settings["data"], settings["data_dir"]):
+    if not same and datasets.has_masks(settings["data"], settings["data_dir"], settings["labels"]):
         raise InputError(
             f"{masks.folder}: made from --data={first['data']}, now --data={settings['data']}; give the same to both stages"
         )
@@ -67,7 +67,10 @@ def main(settings):
         )
     teachers = records.Records(drawn, "train")
     synthesis.require(teachers, "image", "mask")
-    prepared = drawn if same else prepare(settings["data"], settings["data_dir"], settings["image_size"], **options)
+    prepared = drawn
+    if not same:
+        options["labels"] = settings["labels"]
+        prepared = prepare(settings["data"], settings["data_dir"], settings["image_size"], **options)
     real = records.Records(prepared, "train")
     synthesis.require(real, "image")
     channels = [each.manifest["channels"] for each in (teachers, real)]

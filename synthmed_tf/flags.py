@@ -108,6 +108,10 @@ def define(script, values):
             "years such as 18-38,48-68; others are left out. A folder with a table: its label column, if it has several"
         )
         add(word, "labels", None, text)
+    if second:
+        text = "photographs without masks in a folder with a table: its label column, if it has several"
+        add(word, "labels", None, text)
+    if first or evaluates:
         text = "the images of your folder are frontal chest X-rays: brightness is normalised by the lungs (P2 § 2.1), as that of nih and shenzhen always is"
         add(switch, "chest_xrays", None, text)
         add(switch, "skip_bad_files", False, "leave out unreadable files, with a counted warning, instead of stopping")

@@ -373,6 +373,26 @@ def test_photographs_without_masks_get_theirs_from_a_segmenter(trained, tmp_path
     assert counts.sum() == pytest.approx(brightness.size, rel=0.01)  # of the photographs, not of stage 1's real set
 
 
+def test_photographs_in_a_folder_with_a_table_of_several_labels(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(synthesis, "ANNOTATION_STEPS", 2)
+    for stage in ("stage2", "synthetic"):
+        shutil.rmtree(trained.out / stage)
+    graded = tmp_path / "graded"
+    for index in range(10):
+        save(graded / "images" / f"{index}.png", eye(index)[0])
+    rows = [f"{index}.png,{index % 2},{index // 5}\n" for index in range(10)]
+    (graded / "labels.csv").write_text("file,grade,edema\n" + "".join(rows))
+    command = [f"--data={graded}", f"--out_dir={trained.out}", "--batch_size=1", "--steps=2"]
+    refused("train_stage2", *command, says=["which column holds the classes", "--labels=COLUMN", "grade", "edema"])
+    refused("train_stage2", *command, "--labels=stage", says=["--labels=stage", "grade", "edema"])
+    succeeded("train_stage2", *command, "--labels=edema")
+    manifest = records.read_manifest(trained.out / "synthetic")
+    assert manifest["photographs"]["labels"] == "edema" and manifest["real"]["name"] == "eyes"
+    words = [f"--synthetic_dir={trained.out}", "--benchmarks=distribution"]
+    assert "KL" in succeeded("evaluate", *words)
+    assert json.loads((trained.out / "report" / "report.json").read_text())["photographs"]["name"] == "graded"
+
+
 def test_the_manifest_of_the_synthetic_set_says_what_made_it(original):
     manifest = records.read_manifest(original.out / "synthetic")
     first, second = manifest["commands"]

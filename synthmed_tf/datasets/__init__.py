@@ -103,7 +103,7 @@ def check(data, data_dir, *, labels=None, chest_xrays=False, needs_masks=False):
             f"--chest_xrays: {data} is read as what it is; allowed is the flag with a folder of your own; leave it out, or give --nochest_xrays where a synthetic set brings it along"
         )
     list_entries(data, data_dir, labels)
-    if needs_masks and not has_masks(data, data_dir):
+    if needs_masks and not has_masks(data, data_dir, labels):
         raise InputError(
             f"--data={data}: its images have no masks, which this stage learns from; allowed are sets with masks, such "
             "as drive, chase_db1 or a folder with images/ and masks/; give one of them, or --target=image"
@@ -115,9 +115,9 @@ def name_of(data):
     return data if data in DATASETS else sample_id(Path(data).resolve().name)
 
 
-def has_masks(data, data_dir):
-    """Whether any image of a data set has a mask; decodes nothing."""
-    return data == "phantom" or any(entry.mask is not None for entry in list_entries(data, data_dir))
+def has_masks(data, data_dir, labels=None):
+    """Whether any image of a data set has a mask; decodes nothing. Arguments are those of `load`."""
+    return data == "phantom" or any(entry.mask is not None for entry in list_entries(data, data_dir, labels))
 
 
 def fingerprint(data, data_dir, labels=None, known=None):
