@@ -100,18 +100,17 @@ def define(script, values):
         add(
             word, "image_size", None, f"pixels, as N or HEIGHTxWIDTH, multiples of 16 from 64 to {LARGEST}; default 128"
         )
-    if first or evaluates:
+    if not second:
         text = "hold out N groups of training images as test images (for DRIVE, whose test labels may be missing)"
         add(number, "holdout", None if evaluates else 0, text, lower_bound=0)
+    text = "photographs without masks in a folder with a table: its label column, if it has several"
+    if not second:
         text = (
             "what the classes are. nih, shenzhen, phantom_xray: age bins (with both genders), young_mature (default), x_norm_l, x_norm, x_norm_2, or "
             "years such as 18-38,48-68; others are left out. A folder with a table: its label column, if it has several"
         )
-        add(word, "labels", None, text)
-    if second:
-        text = "photographs without masks in a folder with a table: its label column, if it has several"
-        add(word, "labels", None, text)
-    if first or evaluates:
+    add(word, "labels", None, text)
+    if not second:
         text = "the images of your folder are frontal chest X-rays: brightness is normalised by the lungs (P2 § 2.1), as that of nih and shenzhen always is"
         add(switch, "chest_xrays", None, text)
         add(switch, "skip_bad_files", False, "leave out unreadable files, with a counted warning, instead of stopping")

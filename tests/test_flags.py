@@ -73,7 +73,7 @@ def test_given_flags_are_known_by_name_whatever_their_value():
         ("train_stage1", ["--steps"], ["steps"]),
         ("train_stage1", ["--seed=2147483648"], ["seed"]),
         ("train_stage1", ["--holdout=-1"], ["holdout"]),
-        ("train_stage2", ["--chest_xrays"], ["chest_xrays"]),  # nor that
+        ("train_stage2", ["--chest_xrays"], ["chest_xrays"]),  # that too
         ("train_stage1", ["--preset=pix2pix"], ["preset", "small_data", "paper"]),
         ("train_stage2", ["--preset=paper"], ["preset", "vess2ret", "authors2017"]),
         ("train_stage1", ["--precision=float16"], ["precision", "mixed_bfloat16"]),
