@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Stage 1: noise -> geometry. Trains a generator on the masks of a real set and makes synthetic masks.
+"""Stage 1: noise -> masks. Trains DCGAN on the masks of a real set and makes synthetic masks.
 
-With --target=image, noise -> photograph at once, and OUT_DIR/synthetic is written here: for labelled images, and as the
-single-GAN baseline (--model=selfmod: the default is no GAN).
+DCGAN is the network of P1 (Guibas et al. 2017), with what makes 20 masks suffice; --preset=paper is without.
+With --target=image, noise -> images at once, written to OUT_DIR/synthetic: for labelled images, by DCGAN or PGGAN (P2,
+Kovalev & Kazlouski 2019), and as P1's single-GAN baseline. --model=flow is a rectified flow, no GAN.
 
     train_stage1.py --data=drive                     the real set in data/drive; results in out/stage1
     train_stage1.py --data=/my/set --image_size=256  any folder with images/ and masks/
     train_stage1.py --data=drive --num_samples=1000  more masks from the model that is there
-    train_stage1.py --data=drive --target=image --model=selfmod --out_dir=out/single
-    train_stage1.py --data=nih --target=image --model=pggan --image_size=64
+    train_stage1.py --data=drive --target=image --out_dir=out/single
+                                                     the single-GAN baseline, for evaluate.py --baseline_dir
+    train_stage1.py --data=nih --target=image --image_size=64
                                                      a labelled set of the same size and classes; --noconditional: one
                                                      model a class
 
@@ -22,6 +24,23 @@ from pathlib import Path
 from synthmed_tf import datasets, flags
 
 NUM_SAMPLES = 200  # of masks, and of photographs without labels
+NETWORKS = {
+    "dcgan": "DCGAN (Radford et al. 2016; P1, P2)",
+    "pggan": "PGGAN (Karras et al. 2018; P2)",
+    "flow": "rectified flow (Liu et al. 2023), no GAN",
+}
+ADDED = {  # to the papers' networks, by target
+    "mask": {
+        "dcgan": (
+            "masks as distance fields, warped and of two eyes each; resize convolutions, no batch norm in the "
+            "discriminator, a light gradient penalty, averaged weights, a quarter of the width"
+        )
+    },
+    "image": {
+        "dcgan": "warped images, averaged weights, a quarter of the width",
+        "pggan": "warped images, an eighth of the width",
+    },
+}
 
 
 def main(settings):
@@ -48,6 +67,8 @@ def main(settings):
     )  # fmt: skip
     real = records.Records(prepared, "train")
     channels = real.manifest["channels"]
+    if settings["target"] == "image" and real.class_names and channels == 3:
+        settings["model"] = settings["model"] or flags.COLOUR_MODEL
     settings = flags.apply_preset(settings, flags.STAGE1_PRESETS)
     target = settings["target"]
     synthesis.require(real, target)
@@ -71,6 +92,7 @@ def main(settings):
 
     with loop.claim(folder, settings, settings["overwrite"]):
         models, results = {}, {}
+        print(network_text(settings))
         for number, (name, part) in enumerate(parts.items(), 1):
             steps, epochs = plans[name]
             title = f"class {number} of {len(parts)}: {name}" if name else "stage 1"
@@ -138,6 +160,14 @@ def main(settings):
         following = "train_stage2.py" if target == "mask" else f"evaluate.py --synthetic_dir={out}"
         weights = f"by the weights of step {trained['sampled_step']}" if "" in parts else "one model a class"
         print(f"{count} {target}s in {made}, samples of the training in {folder}, {weights}. Next: {following}")
+
+
+def network_text(settings):
+    """One line: the network, and what is added to the paper's."""
+    added = ADDED[settings["target"]].get(settings["model"])
+    if settings["preset"] == "paper" or not added:
+        return f"network: {NETWORKS[settings['model']]}"
+    return f"network: {NETWORKS[settings['model']]}; added for small sets: {added} (--preset=paper: without)"
 
 
 def folder_name(number, name):

@@ -31,8 +31,6 @@ ABLATIONS = {
     "no decay of the rate": {"rate_decay": 0},
     "weights of the last step": {"checkpoint": "last"},
     "no decoder": {"refined": False},
-    "--model=selfmod": {"model": "selfmod"},
-    "--model=selfmod, no R1": {"model": "selfmod", "r1": 0.0},
     "--model=dcgan": {"model": "dcgan"},
     "--preset=paper": {"preset": "paper"},
 }

@@ -18,20 +18,27 @@ from synthmed_tf.sample import InputError
 STAGE1_PRESETS = {
     # What makes 20 to 400 masks work: fields of walls and centrelines, canonical orientation, warped real masks of two
     # eyes each, and a model of the next table.
-    "small_data": dict(target="mask", checkpoint="best", batch_size=16, field_scale=3.0, half_size=True, warp=True, crossed=True, grain=True),
+    "small_data": dict(target="mask", checkpoint="best", batch_size=16, field_scale=3.0, warp=True, crossed=True, grain=False),
     # Radford et al. 2016 § 4, as P1 (z 100) and P2 § 3.1 (batch 32) use it.
     "paper": dict(target="mask", checkpoint="best", model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999,
-                  width=1.0, r1=0.0, average=0.0, field_scale=0.0, half_size=False, warp=False, crossed=False, grain=False, refined=False),
+                  width=1.0, resize=False, r1=0.0, average=0.0, field_scale=0.0, half_size=False, warp=False, crossed=False, grain=False, refined=False),
 }  # fmt: skip
 
-SMALL_DATA_MODELS = {  # what small_data adds for each model
-    "flow": dict(latent=0, steps=5000, learning_rate=1e-3, rate_decay=2000, beta1=0.9, beta2=0.99, r1=0.0, average=0.998, refined=True),
-    "selfmod": dict(latent=64, steps=4000, learning_rate=1.2e-3, rate_decay=1000, beta1=0.0, beta2=0.99, r1=3.0, average=0.995, refined=False),
+SMALL_DATA_MODELS = {  # what small_data adds for each model of masks
     # A quarter of Radford's channels: an eleventh of the time.
-    "dcgan": dict(latent=100, steps=4000, width=0.25, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999, r1=3.0, average=0.995, refined=False),
+    "dcgan": dict(latent=100, steps=4000, width=0.25, resize=True, learning_rate=4e-4, rate_decay=2000, beta1=0.5, beta2=0.999, r1=0.3, average=0.995, half_size=False, refined=False),
     # An eighth of the paper's width; the steps that growth leaves over train the last level.
     "pggan": dict(latent=64, steps=4000, level_images=8000, width=0.125, learning_rate=1e-3, rate_decay=0, beta1=0.0, beta2=0.99, r1=0.0, average=0.995, half_size=False, refined=False),
+    "flow": dict(latent=0, steps=5000, learning_rate=1e-3, rate_decay=2000, beta1=0.9, beta2=0.99, r1=0.0, average=0.998, half_size=True, refined=True),
 }  # fmt: skip
+
+SMALL_DATA_IMAGES = {  # what is otherwise for --target=image: the paper's DCGAN at a quarter of its width; noise for the flow's images
+    "dcgan": dict(resize=False, learning_rate=2e-4, rate_decay=0, r1=0.0),
+    "pggan": {},
+    "flow": dict(grain=True),
+}  # fmt: skip
+
+COLOUR_MODEL = "pggan"  # of labelled images in colour, of which it draws the better ones; else dcgan
 
 PAPER_MODELS = {  # what paper has otherwise for these models
     # Karras et al. 2018 appendix A.1: latent 512, Adam 1e-3, 0, 0.99, average 0.999. P2 § 3.1: 30 epochs at each level.
@@ -120,8 +127,8 @@ def define(script, values):
         text = "mask (default): geometry, which stage 2 paints; image: a single network makes photographs at once, without stage 2"
         add(choice, "target", None, text, enum_values=["mask", "image"])
         text = (
-            "flow: a rectified flow (small_data's choice); selfmod: a GAN with z at every layer; "
-            "dcgan: Radford et al. 2016 (paper's choice); pggan: Karras et al. 2018, which grows from 4 x 4 pixels"
+            "dcgan: Radford et al. 2016 (default but for labelled images in colour); pggan: Karras et al. 2018, which "
+            "grows from 4 x 4 pixels (their default); flow: a rectified flow, no GAN, slower and somewhat better"
         )
         add(choice, "model", None, text, enum_values=[*SMALL_DATA_MODELS])
         text = "labelled images: one model that is told the class (default), or --noconditional: one model a class, in OUT_DIR/stage1/CLASS"
@@ -290,8 +297,10 @@ def apply_preset(settings, presets):
     """Fills in the preset's values where the user gave none; adds the preset's own settings beside the flags."""
     preset = dict(presets[settings["preset"]])
     if "target" in preset and settings["preset"] == "small_data":
-        preset["model"] = settings["model"] or "flow"
+        preset["model"] = settings["model"] or "dcgan"
         preset |= SMALL_DATA_MODELS[preset["model"]]
+        if settings["target"] == "image":
+            preset |= SMALL_DATA_IMAGES[preset["model"]]
     elif "target" in preset and settings["model"] in PAPER_MODELS:
         preset |= PAPER_MODELS[settings["model"]]
         del preset["epochs"]  # as many as the levels take

@@ -64,12 +64,12 @@ def test_stage1_ablations(run, tmp_path, monkeypatch):
     monkeypatch.setattr(stage1, "SETTLING_BATCHES", 1)
     for name in ("MEASURED_SAMPLES", "CALIBRATION_SAMPLES"):
         monkeypatch.setattr(calibration, name, 4)
-    again = functools.partial(run, "stage1_ablations", tmp_path, tmp_path, 64, 2, 1, "--model=selfmod", MADE=8)
-    assert rows(again()).keys() == {"--model=selfmod", "real test masks"}
+    again = functools.partial(run, "stage1_ablations", tmp_path, tmp_path, 64, 2, 1, "--model=dcgan", MADE=8)
+    assert rows(again()).keys() == {"--model=dcgan", "real test masks"}
     lines = [{"step": step, "distance": float(step), "diversity": step / 4} for step in (1, 2)]
-    log = tmp_path / "--model=selfmod-64-2-seed0" / "metrics.jsonl"
+    log = tmp_path / "--model=dcgan-64-2-seed0" / "metrics.jsonl"
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert float(rows(again())["--model=selfmod"][3]) == 0.25  # of the step that was sampled, not of the last one
+    assert float(rows(again())["--model=dcgan"][3]) == 0.25  # of the step that was sampled, not of the last one
 
 
 @pytest.mark.slow

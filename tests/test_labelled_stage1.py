@@ -21,7 +21,7 @@ from PIL import Image
 
 from synthmed_tf import augment, flags, grain, images, records, synthesis
 from synthmed_tf.datasets import prepare
-from synthmed_tf.networks import dcgan, flow, selfmod
+from synthmed_tf.networks import dcgan, flow, resize_dcgan
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import loop, stage1
 
@@ -45,13 +45,12 @@ def labelled_images(counts=(6, 4, 2), side=16, dtype=np.uint8, channels=1):
 # ---------------------------------------------------------------- conditional networks
 
 
-NETWORKS = {"dcgan": (dcgan, (64, 64)), "selfmod": (selfmod, (32, 32))}
+NETWORKS = {"dcgan": (dcgan, (64, 64)), "resize_dcgan": (resize_dcgan, (64, 64))}
 
 
 @pytest.mark.parametrize("model", NETWORKS)
 def test_a_gans_images_and_logits_depend_on_the_class(model, monkeypatch):
     monkeypatch.setattr(dcgan, "MAX_CHANNELS", 8)
-    monkeypatch.setattr(selfmod, "MOST_CHANNELS", 8)
     network, size = NETWORKS[model]
     generator, discriminator = network.generator(size, 1, 6, classes=3), network.discriminator(size, 1, classes=3)
     z, labels = np.repeat(RNG.normal(size=[1, 6]), 3, 0), np.eye(3)
@@ -68,7 +67,6 @@ def test_a_gans_images_and_logits_depend_on_the_class(model, monkeypatch):
 @pytest.mark.parametrize("model", NETWORKS)
 def test_a_new_gans_images_depend_more_on_z_than_on_the_class(model, monkeypatch):
     monkeypatch.setattr(dcgan, "MAX_CHANNELS", 8)
-    monkeypatch.setattr(selfmod, "MOST_CHANNELS", 8)
     network, size = NETWORKS[model]
     z, labels = np.repeat(RNG.normal(size=[8, 64]), 3, 0), np.tile(np.eye(3), [8, 1])
     made = network.generator(size, 1, 64, classes=3)([z, labels], training=True).numpy().reshape(8, 3, -1)
@@ -88,7 +86,7 @@ def test_a_flows_images_depend_on_the_class():
 
 def test_batches_carry_the_labels_of_their_images_and_fakes_get_the_same(tmp_path, monkeypatch, eagerly):
     real, seen = list(labelled_images()), []
-    settings = settings_of("--model=selfmod", "--batch_size=4")
+    settings = settings_of("--model=pggan", "--batch_size=4") | {"image_size": (16, 16), "width": 1 / 64}
     monkeypatch.setattr(
         loop, "fit", lambda folder, step, batch, *_, **__: seen.extend(batch(i) for i in range(6)) or {"step": 6}
     )
@@ -431,9 +429,6 @@ def command(tmp_path, monkeypatch, eagerly):
         "pggan",
         flags.SMALL_DATA_MODELS["pggan"] | {"width": 1 / 64, "latent": 4, "level_images": 8, "steps": 6},
     )
-    monkeypatch.setitem(
-        flags.SMALL_DATA_MODELS, "selfmod", flags.SMALL_DATA_MODELS["selfmod"] | {"latent": 4, "steps": 2}
-    )
     monkeypatch.setattr(stage1, "SETTLING_BATCHES", 1)
     facts = {"fields_of_view": "none", "test_split": "none", "holdout": 0}
     names = sorted(NAMES)
@@ -517,7 +512,7 @@ def test_one_model_a_class_each_in_its_folder(command, monkeypatch):
     monkeypatch.setattr(stage1, "build", built)
     monkeypatch.setattr(synthesis, "labelled", sampled)
     monkeypatch.setattr(loop, "AVERAGE_EVERY", 1)  # else all classes would still have the weights that all begin with
-    said = command("--model=selfmod", "--noconditional")
+    said = command("--model=pggan", "--noconditional")
     folders = sorted(path.name for path in (command.out / "stage1").iterdir() if path.is_dir())
     assert folders == ["1_evil_name", "2_female_18-38", "3_male_18-38"]
     assert "class 2 of 3: female 18-38: 6 images" in said
@@ -525,5 +520,5 @@ def test_one_model_a_class_each_in_its_folder(command, monkeypatch):
     assert made.manifest["class_counts"]["train"] == {NAMES[2]: 2, NAMES[0]: 6, NAMES[1]: 4}
     digests = made.manifest["checkpoint_sha256"]
     assert digests.keys() == set(NAMES) and len(set(digests.values())) == 3
-    assert made.manifest["steps"] == dict.fromkeys(NAMES, 2)
-    assert "already done: 12" in command("--model=selfmod", "--noconditional")
+    assert made.manifest["steps"] == dict.fromkeys(NAMES, 6)
+    assert "already done: 12" in command("--model=pggan", "--noconditional")

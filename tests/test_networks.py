@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from skimage.transform import resize
 
-from synthmed_tf.networks import dcgan, flow, inception, layers, pix2pix, selfmod, unet, vgg16
+from synthmed_tf.networks import dcgan, flow, inception, layers, pix2pix, resize_dcgan, unet, vgg16
 from synthmed_tf.sample import InputError
 
 CONVOLUTIONS = (tf.keras.layers.Conv2D, tf.keras.layers.Conv2DTranspose)  # the second is a subclass of the first
@@ -126,30 +126,33 @@ def test_impossible_sizes_are_refused(network, size):
         network(size)
 
 
-# --- self-modulated generator
+# --- DCGAN with resize convolutions
 
 
-@pytest.mark.parametrize("size", [(64, 64), (80, 64)])
-def test_selfmod_makes_images_in_range_that_do_not_depend_on_their_neighbours(size):
+@pytest.mark.parametrize("size", [(64, 64), (80, 64), (128, 128)])
+def test_resize_dcgan_is_dcgan_without_transposed_convolutions_and_without_norms_in_its_discriminator(size):
     tf.keras.utils.set_random_seed(1)
-    generator, discriminator = selfmod.generator(size), selfmod.discriminator(size)
-    z = tf.random.stateless_normal([3, 64], [1, 2])
-    images = generator(z, training=False)
-    assert images.shape == (3, *size, 1) and images.dtype == tf.float32
-    assert np.abs(images).max() < 1
-    np.testing.assert_allclose(generator(z[1:2], training=False)[0], images[1], atol=1e-5)
-    assert discriminator(images).shape == (3, 1)
-    submodules = [
-        module for module in discriminator.submodules if isinstance(module, layers.MinibatchStandardDeviation)
+    generator = resize_dcgan.generator(size, 2, latent=5, width=0.25)
+    discriminator = resize_dcgan.discriminator(size, 2, width=0.25)
+    z = tf.random.stateless_normal([3, 5], [1, 2])
+    fields = generator(z, training=False)
+    assert fields.shape == (3, *size, 2) and fields.dtype == tf.float32 and np.abs(fields).max() < 1
+    np.testing.assert_allclose(generator(z[1:2], training=False)[0], fields[1], atol=1e-5)
+    assert not _layers(generator, tf.keras.layers.Conv2DTranspose) and not _layers(discriminator, NORMS)
+    widths = [layer.filters for layer in _layers(generator, layers.UpsampleConv2D)]
+    radford = [layer.filters for layer in _layers(dcgan.generator(size, width=0.25), tf.keras.layers.Conv2DTranspose)]
+    assert widths == [*radford[:-1], radford[-2] // 2]
+    kernels = [layer.kernel.shape for layer in _layers(discriminator, tf.keras.layers.Conv2D)]
+    assert kernels[1:] == [
+        layer.kernel.shape for layer in _layers(dcgan.discriminator(size, width=0.25), tf.keras.layers.Conv2D)[1:]
     ]
-    assert len(submodules) == 1
 
 
-@pytest.mark.parametrize("size", [(32, 48), (72, 40), (128, 192)])
-def test_every_weight_of_selfmod_learns(size):
+@pytest.mark.parametrize("size", [(64, 80), (128, 192)])
+def test_every_weight_of_resize_dcgan_learns(size):
     tf.keras.utils.set_random_seed(1)
     inputs = tf.random.stateless_normal([2, 5], [1, 2]), _noise(2, *size, 2)
-    models = selfmod.generator(size, 2, latent=5), selfmod.discriminator(size, 2)
+    models = resize_dcgan.generator(size, 2, latent=5, width=0.1), resize_dcgan.discriminator(size, 2, width=0.1)
     for model, given in zip(models, inputs, strict=True):
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(model(given, training=True) ** 2)
@@ -385,7 +388,7 @@ def test_mixed_precision_keeps_norms_and_outputs_in_float32():
         models = [dcgan.generator((64, 64)), dcgan.discriminator((64, 64)), unet.unet(width=4)]
         models += [pix2pix.generator((64, 64), preset=preset) for preset in ("vess2ret", "small_data")]
         models += [pix2pix.discriminator((64, 64), preset=preset) for preset in ("pix2pix", "small_data")]
-        models += [selfmod.generator((64, 64)), selfmod.discriminator((64, 64)), flow.denoiser((32, 32))]
+        models += [resize_dcgan.generator((64, 64)), resize_dcgan.discriminator((64, 64)), flow.denoiser((32, 32))]
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     for model in models:
@@ -535,8 +538,8 @@ NOT_ON_GPUS = {  # operations that TensorFlow 2.15 refuses there under determini
     "make",
     [
         lambda: flow.denoiser((64, 64), 2),
-        lambda: selfmod.generator((64, 64)),
-        lambda: selfmod.discriminator((64, 64)),
+        lambda: resize_dcgan.generator((64, 64), width=0.25),
+        lambda: resize_dcgan.discriminator((64, 64), width=0.25),
         lambda: dcgan.generator((64, 64), width=0.25),
         lambda: dcgan.discriminator((64, 64), width=0.25),
         lambda: unet.unet(),

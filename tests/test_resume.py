@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 STEPS = 14
-TRAININGS = ("stage1", "gan", "pggan", "stage2", "pix2pix", "unet")
+TRAININGS = ("stage1", "flow", "pggan", "stage2", "pix2pix", "unet")
 KILLS = int(os.environ.get("SYNTHMED_KILLS", "1"))  # at as many random steps is each training killed
 
 
@@ -49,6 +49,6 @@ def test_killed_and_resumed_runs_end_with_the_same_bytes(uninterrupted, tmp_path
             expected, found = np.load(uninterrupted / f"{training}.npz"), np.load(folder / f"{training}.npz")
             assert expected.files == found.files
             assert all(expected[name].tobytes() == found[name].tobytes() for name in expected.files), training
-        for made in ("stage1_masks", "gan_masks", "pggan_images", "stage2_pairs", "pix2pix_pairs"):
+        for made in ("stage1_masks", "flow_masks", "pggan_images", "stage2_pairs", "pix2pix_pairs"):
             shards = sorted((uninterrupted / made).glob("*.tfrecord-*"))
             assert shards and all(shard.read_bytes() == (folder / made / shard.name).read_bytes() for shard in shards)

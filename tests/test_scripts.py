@@ -241,7 +241,6 @@ def test_a_single_gan_makes_photographs_at_once_and_is_evaluated_as_far_as_it_go
     command = [
         *data,
         "--target=image",
-        "--model=selfmod",
         "--image_size=64",
         "--batch_size=2",
         "--steps=2",
@@ -517,13 +516,13 @@ def test_dry_run_shows_the_plan_and_writes_nothing(trained, clinic, tmp_path, na
     assert contents(tmp_path) == before
     assert "8 training samples" in shown and re.search(r"length \d+ steps of \d+ images", shown)
     if name != "evaluate":
-        networks = ["generator"] if name == "train_stage1" else ["generator", "discriminator"]
+        networks = ["generator", "discriminator"]
         assert "learning_rate" in shown and re.findall(r"(\w+) [\d,]+ parameters", shown) == networks
         elsewhere = tmp_path / "elsewhere"
         if name == "train_stage1":
             words = [*words[:2], f"--out_dir={elsewhere}", "--image_size=64", "--dry_run"]
-            shown = succeeded(name, *words, "--model=selfmod")
-            assert re.findall(r"(\w+) [\d,]+ parameters", shown) == ["generator", "discriminator"]
+            shown = succeeded(name, *words, "--model=flow")
+            assert re.findall(r"(\w+) [\d,]+ parameters", shown) == ["generator"]
             assert not elsewhere.exists()
 
 

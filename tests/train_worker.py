@@ -41,8 +41,8 @@ def train_stage1(folder, real, steps, name="stage1", words=()):
     return [*networks.trained.values(), networks.averaged]
 
 
-def train_gan(folder, real, steps):
-    return train_stage1(folder, real, steps, "gan", ["--model=selfmod"])
+def train_flow(folder, real, steps):
+    return train_stage1(folder, real, steps, "flow", ["--model=flow"])
 
 
 def train_pggan(folder, real, steps):

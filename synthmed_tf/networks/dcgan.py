@@ -24,7 +24,7 @@ def depth(image_size):
     return max(k for k in range(4, 32) if height % 2**k == 0 == width % 2**k and min(height, width) >= 4 * 2**k)
 
 
-def _channels(image_size, width):
+def channels_of_maps(image_size, width):
     """Channels of the generator from the base up, without the image: `width` times 1024, 512, 256, 128 at 64 pixels."""
     # Radford et al. 2016, fig. 1: 4x4x(64 2^k)
     return [round(width * min(64 * 2**k, MAX_CHANNELS)) for k in range(depth(image_size), 0, -1)]
@@ -45,14 +45,14 @@ def generator(image_size, channels=1, latent=100, classes=0, width=1.0, name="ge
         at
       test time: batch norm then uses its moving averages, so an image depends on its z alone.
     """
-    channels_of_maps = _channels(image_size, width)
+    maps = channels_of_maps(image_size, width)
     rows, columns = (side // 2 ** depth(image_size) for side in image_size)
     z = tf.keras.Input([latent], name="z")
     inputs, x = joined_with_class(z, classes)
-    x = tf.keras.layers.Dense(rows * columns * channels_of_maps[0], use_bias=False, kernel_initializer=normal_002())(x)
-    x = tf.keras.layers.Reshape([rows, columns, channels_of_maps[0]])(x)
+    x = tf.keras.layers.Dense(rows * columns * maps[0], use_bias=False, kernel_initializer=normal_002())(x)
+    x = tf.keras.layers.Reshape([rows, columns, maps[0]])(x)
     x = tf.keras.layers.ReLU()(batch_norm(SCALE_SD)(x))
-    for filters in channels_of_maps[1:]:
+    for filters in maps[1:]:
         x = tf.keras.layers.Conv2DTranspose(
             filters, KERNEL, 2, "same", use_bias=False, kernel_initializer=normal_002()
         )(x)
@@ -73,7 +73,7 @@ def discriminator(image_size, channels=1, classes=0, width=1.0, name="discrimina
     """
     image = tf.keras.Input([*image_size, channels], name="image")
     x = image
-    for index, filters in enumerate(reversed(_channels(image_size, width))):
+    for index, filters in enumerate(reversed(channels_of_maps(image_size, width))):
         x = tf.keras.layers.Conv2D(filters, KERNEL, 2, "same", use_bias=index == 0, kernel_initializer=normal_002())(x)
         x = leaky_relu()(batch_norm(SCALE_SD)(x) if index else x)
     return tf.keras.Model(*judged(image, tf.keras.layers.Flatten()(x), classes, normal_002()), name=name)

@@ -42,6 +42,10 @@ class Growth:
         """Whether a level begins with step number `step`."""
         return step % self.steps == 0 and step // self.steps < self.levels
 
+    def changes(self, step):
+        """Whether a fade begins or has ended with step number `step`, or the training begins."""
+        return any(step == first for first, _, _ in self.phases())
+
     def phases(self):
         """(first step, level, alpha) of each part of the training, in order;
         alpha a function of the step number in a graph, or None.

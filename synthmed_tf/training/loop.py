@@ -140,6 +140,7 @@ def fit(
     *,
     images_per_step,
     average=None,
+    short_at_first=True,
     grid=None,
     measure=None,
     sampler=None,
@@ -165,6 +166,7 @@ def fit(
       steps: total number of steps, not steps from here.
       images_per_step: real images in a step, for the speed shown.
       average: (model, averaged model, decay per step) or None.
+      short_at_first: whether the average is shorter at first, by TensorFlow's rule (1 + updates) / (10 + updates).
       grid: function () -> [height, width, channels] uint8 picture of samples, or None.
       measure: function () -> (dict of floats for the log, warning for the progress line or ""), as often as pictures
         are made; "distance" among the floats is what the best weights have little of, "originality", where it is
@@ -196,7 +198,7 @@ def fit(
         @tf.function
         def update_average():
             updates = tf.cast(counter // AVERAGE_EVERY, tf.float32)
-            kept = tf.minimum(decay, (1 + updates) / (10 + updates))  # at first a shorter average: TensorFlow's rule
+            kept = tf.minimum(decay, (1 + updates) / (10 + updates)) if short_at_first else decay
             for old, new in zip(averaged.trainable_variables, model.trainable_variables, strict=True):
                 old.assign(new + kept * (old - new))
             for old, new in zip(averaged.non_trainable_variables, model.non_trainable_variables, strict=True):

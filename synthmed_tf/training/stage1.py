@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from synthmed_tf import augment, images, losses, records
-from synthmed_tf.networks import dcgan, flow, pggan, selfmod
+from synthmed_tf.networks import dcgan, flow, pggan, resize_dcgan
 from synthmed_tf.sample import spaced
 from synthmed_tf.training import calibration, decoder, loop, refiner
 from synthmed_tf.training.growth import growth_of
@@ -26,7 +26,6 @@ from synthmed_tf.training.growth import growth_of
 R1_EVERY = 8
 GRADIENT_PENALTY = 10.0  # lambda: Gulrajani et al. 2017, section 4; Karras et al. 2018, appendix A.1
 DRIFT = 0.001  # Karras et al. 2018, appendix A.1
-R1_SIDE = 64  # pixels, up to which r1 is what the preset says; beyond in proportion
 WARM_UP = 200  # steps
 # Of the least distance of masks: no difference. With a tenth later weights were taken, whose masks copied more (docs/TRIALS.md)
 CLOSE = 0.03
@@ -224,26 +223,21 @@ def build(settings, photograph_channels=3, classes=0):
     else:
         make_generator, make_discriminator = {
             "dcgan": (dcgan.generator, dcgan.discriminator),
-            "selfmod": (selfmod.generator, selfmod.discriminator),
             "pggan": (pggan.Generator, pggan.Discriminator),
         }[settings["model"]]
-        width = {} if settings["model"] == "selfmod" else {"width": settings["width"]}
-        generator = functools.partial(make_generator, size, channels, settings["latent"], classes, **width)
-        discriminator = make_discriminator(size, channels, classes, **width)
+        if settings["model"] == "dcgan" and settings["resize"]:
+            make_generator, make_discriminator = resize_dcgan.generator, resize_dcgan.discriminator
+        generator = functools.partial(make_generator, size, channels, settings["latent"], classes, settings["width"])
+        discriminator = make_discriminator(size, channels, classes, settings["width"])
     averaged = generator() if settings["average"] else None
     return Stage1(settings["target"], generator(), averaged, discriminator, noise_shape, stride, channels)
 
 
 def field_size(settings):
-    """(height, width) that the fields are made at: a GAN failed at more than 64 pixels, and a flow learns half of 256
-    sooner (docs/TRIALS.md).
-    """
-    if not settings["half_size"]:
-        return settings["image_size"]
-    smallest, multiple = {"dcgan": (64, 16), "selfmod": (32, 8), "flow": (128, 32)}[settings["model"]]
+    """(height, width) that the fields are made at: a flow learns half of 256 pixels sooner (docs/TRIALS.md)."""
     halves = tuple(side // 2 for side in settings["image_size"])
-    fits = all(side >= smallest and side % multiple == 0 for side in halves)
-    return halves if fits else settings["image_size"]
+    fits = all(side >= 128 and side % 32 == 0 for side in halves)
+    return halves if settings["half_size"] and fits else settings["image_size"]
 
 
 def enlarge(fields, stride):
@@ -312,10 +306,10 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
         return (some, *([networks.typical[chosen]] if class_names else []))
 
     def before(index):
-        if growth.begins(index):
-            if index:
-                networks.stage = growth.at(index - 1)
-                growth.save_row(folder, networks.stage[0], grid(8))
+        if index and growth.begins(index):
+            networks.stage = growth.at(index - 1)
+            growth.save_row(folder, networks.stage[0], grid(8))
+        if growth.changes(index):
             for optimizer in optimizers.values():
                 forget(optimizer)
         networks.stage = growth.at(index)
@@ -342,6 +336,7 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
         steps,
         images_per_step=batch_size,
         average=average,
+        short_at_first=not growth,  # Karras et al. 2018, published code: the same from the first step on
         grid=grid,
         measure=measure,
         sampler=networks.sampler,
@@ -426,16 +421,17 @@ def make_optimizer(settings, model):
     rate = settings["learning_rate"]
     if settings["rate_decay"]:
         rate = Rate(rate, settings["rate_decay"])
-    epsilon = 1e-8 if settings["model"] == "pggan" else 1e-7  # Karras et al. 2018, appendix A.1; Keras
+    # Karras et al. 2018, appendix A.1; Radford et al. 2016, published code. The flow's is Keras's.
+    epsilon = 1e-7 if settings["model"] == "flow" else 1e-8
     optimizer = tf.keras.optimizers.Adam(rate, settings["beta1"], settings["beta2"], epsilon, jit_compile=False)
     optimizer.build(model.trainable_variables)
     return optimizer
 
 
 def forget(optimizer):
-    """Sets an optimiser's moments and its number of updates to 0.
+    """Sets an optimiser's moments and its number of updates to 0, at the start and at the end of each fade.
 
-    Karras et al. 2018, published code, at each new level.
+    Karras et al. 2018, published code: train.py resets where the floor or the ceiling of the level changes.
     """
     for variable in optimizer.variables:
         if variable is not optimizer._learning_rate:
@@ -459,7 +455,7 @@ def make_gan_step(networks, optimizers, settings, replicas=1, level=None, alpha=
     if is_wasserstein:
         every, weight = 1, GRADIENT_PENALTY
     else:
-        every, weight = R1_EVERY, settings["r1"] / 2 * max(1, min(generator.output_shape[1:3]) / R1_SIDE)
+        every, weight = R1_EVERY, settings["r1"] / 2
 
     @tf.function
     def step(number, stack, *labels):

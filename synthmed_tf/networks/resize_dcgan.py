@@ -1,0 +1,63 @@
+"""DCGAN for a few dozen masks: Radford et al. 2016 with two changes, without which 20 masks give one picture.
+
+The generator enlarges by nearest upsampling and a convolution instead of a transposed convolution, which leaves
+checkerboards in the gradient (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts"), and has one convolution
+more at full size. The discriminator has no batch norm: with it, it knows a batch of fakes by its statistics.
+Widths, depth, kernels of the discriminator and initial weights are those of networks/dcgan.py.
+"""
+
+import tensorflow as tf
+
+from synthmed_tf.networks.dcgan import KERNEL, channels_of_maps, depth
+from synthmed_tf.networks.layers import (
+    SCALE_SD,
+    UpsampleConv2D,
+    batch_norm,
+    joined_with_class,
+    judged,
+    leaky_relu,
+    normal_002,
+)
+
+
+def generator(image_size, channels=2, latent=100, classes=0, width=1.0, name="generator"):
+    """Noise -> fields.
+
+    Args:
+      image_size: (height, width) in pixels, multiples of 16 from 64 up; ValueError otherwise.
+      channels: of the fields.
+      latent: length of the noise vector.
+      classes: if not 0, the inputs are [z, one-hot class [batch, classes]].
+      width: times Radford's channels.
+
+    Returns:
+      Model: z [batch, latent] float32 -> [batch, height, width, channels] float32 in (-1, 1). Call with training=False
+        at test time: batch norm then uses its moving averages, so a sample depends on its z alone.
+    """
+    filters = channels_of_maps(image_size, width)
+    rows, columns = (side // 2 ** depth(image_size) for side in image_size)
+    z = tf.keras.Input([latent], name="z")
+    inputs, x = joined_with_class(z, classes)
+    x = tf.keras.layers.Dense(rows * columns * filters[0], use_bias=False, kernel_initializer=normal_002())(x)
+    x = tf.keras.layers.Reshape([rows, columns, filters[0]])(x)
+    x = tf.keras.layers.ReLU()(batch_norm(SCALE_SD)(x))
+    for count in [*filters[1:], filters[-1] // 2]:
+        x = tf.keras.layers.ReLU()(batch_norm(SCALE_SD)(UpsampleConv2D(count)(x)))
+    x = tf.keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer=normal_002())(x)
+    return tf.keras.Model(inputs, tf.keras.layers.Activation("tanh", dtype="float32")(x), name=name)
+
+
+def discriminator(image_size, channels=2, classes=0, width=1.0, name="discriminator"):
+    """Fields -> logit.
+
+    Args:
+      image_size, channels, classes, width: as for `generator`.
+
+    Returns:
+      Model: [batch, height, width, channels] float32 in [-1, 1] -> [batch, 1] float32 logits, real > 0.
+    """
+    image = tf.keras.Input([*image_size, channels], name="image")
+    x = image
+    for filters in reversed(channels_of_maps(image_size, width)):
+        x = leaky_relu()(tf.keras.layers.Conv2D(filters, KERNEL, 2, "same", kernel_initializer=normal_002())(x))
+    return tf.keras.Model(*judged(image, tf.keras.layers.Flatten()(x), classes, normal_002()), name=name)
