@@ -200,6 +200,15 @@ def test_a_decay_below_the_ramp_is_the_average_from_the_first_update_on(tmp_path
         np.testing.assert_allclose(averaged, kept * old + (1 - kept) * new, rtol=1e-5, atol=1e-7)
 
 
+def test_an_average_that_is_as_long_from_the_first_update_on(tmp_path):
+    run = Run(tmp_path)
+    start = run.model.get_weights()
+    run.fit(10, short_at_first=False)
+    kept = 0.9**10
+    for averaged, old, new in zip(run.averaged.get_weights(), start, run.model.get_weights(), strict=True):
+        np.testing.assert_allclose(averaged, kept * old + (1 - kept) * new, rtol=1e-5, atol=1e-7)
+
+
 def test_the_average_has_the_statistics_of_the_newest_model(tmp_path):
     run = Run(tmp_path)
     for model in (run.model, run.averaged):

@@ -3,6 +3,7 @@ and a resumed run across a change of level.
 """
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -214,6 +215,7 @@ def test_half_of_a_level_fades_it_in_and_what_is_left_over_trains_the_last():
     ]
     assert [schedule.at(step) for step in (8, 10, 11, 12, 500)] == [(2, pytest.approx(1 / 3)), *[(2, None)] * 4]
     assert [step for step in range(30) if schedule.begins(step)] == [0, 4, 8]
+    assert [step for step in range(30) if schedule.changes(step)] == [0, 4, 6, 8, 10]
     assert growth.Growth(3, 1).at(1) == (1, None)  # one step a level: nothing is faded
 
 
@@ -341,6 +343,38 @@ def test_an_optimiser_that_forgets_is_as_new(rate_decay):
         assert int(optimizer.iterations) == 0
     assert np.abs(moves[0]).min() > 0
     np.testing.assert_allclose(moves[:2], moves[2:], rtol=1e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 8])
+def test_optimisers_forget_where_karras_et_al_reset_theirs(steps):
+    """Published code, train.py: where the floor or the ceiling of lod, the level counted from the last one, changes."""
+    schedule = growth.Growth(3, steps)
+    levels = [level - 1 + (alpha or 1) for level, alpha in (schedule.at(step) for step in range(3 * steps + 3))]
+    lods = [2 - level for level in levels]
+    resets = [
+        step
+        for step in range(1, len(lods))
+        if math.floor(lods[step]) != math.floor(lods[step - 1]) or math.ceil(lods[step]) != math.ceil(lods[step - 1])
+    ]
+    assert [step for step in range(1, len(lods)) if schedule.changes(step)] == resets
+
+
+def test_a_training_forgets_at_both_ends_of_each_fade_and_its_average_is_as_long_from_the_start(tmp_path, monkeypatch):
+    forgotten, averages = [], []
+    monkeypatch.setattr(stage1, "forget", lambda optimizer: forgotten.append(optimizer))
+
+    def fit(folder, step, batch, state, steps, *, before, short_at_first, average, **_):
+        for index in range(steps):
+            count = len(forgotten)
+            before(index)
+            assert len(forgotten) - count == (2 if index in (0, 5, 7) else 0)  # generator and discriminator
+        averages.append((average[2], short_at_first))
+        return {"step": steps}
+
+    monkeypatch.setattr(loop, "fit", fit)
+    monkeypatch.setattr(loop, "restore_sampler", lambda *_: (10, "prefix"))
+    stage1.train(tmp_path, list(tiles()), settings_of(**TINY), 10, class_names=("bright", "dark"))
+    assert averages == [(TINY["average"], False)]
 
 
 # ---------------------------------------------------------------- training

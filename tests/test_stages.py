@@ -456,6 +456,18 @@ def test_a_step_of_a_gan_is_the_algorithm_by_hand(stride, r1):
     np.testing.assert_allclose(networks.generator.trainable_variables[1], bias - to_bias, atol=1e-5)
 
 
+@pytest.mark.parametrize("words", [["--preset=paper"], ["--target=image"], ["--target=image", "--preset=paper"]])
+def test_the_papers_dcgan_has_no_penalty(words, monkeypatch):
+    monkeypatch.setattr(losses, "r1_penalty", lambda *_: pytest.fail("R1"))
+    given = flags.parse("train_stage1", "", ["train_stage1.py", "--model=dcgan", *words])
+    settings = flags.apply_preset(given, flags.STAGE1_PRESETS)
+    assert settings["r1"] == 0
+    networks = tiny_gan((6, 4))
+    stage1.make_gan_step(networks, sgds(networks), SETTINGS | {"r1": settings["r1"]})(
+        tf.constant(8, tf.int64), stack_of(6, 4)
+    )
+
+
 def test_r1_comes_every_eighth_step_and_z_and_warp_are_functions_of_seed_and_step():
     networks = tiny_gan((8, 8))
     networks.generator.trainable_variables[0].assign(RNG.normal(size=[2, 64]))
