@@ -32,8 +32,8 @@ NETWORKS = {
 ADDED = {  # to the papers' networks, by target
     "mask": {
         "dcgan": (
-            "masks as distance fields, warped and of two eyes each; resize convolutions, no batch norm in the "
-            "discriminator, a light gradient penalty, averaged weights, a quarter of the width"
+            "masks as distance fields, warped and of two eyes each; resize convolutions, a discriminator without "
+            "batch norm and with minibatch standard deviation, a light gradient penalty, averaged weights, a quarter of the width"
         )
     },
     "image": {

@@ -142,6 +142,7 @@ def test_resize_dcgan_is_dcgan_without_transposed_convolutions_and_without_norms
     widths = [layer.filters for layer in _layers(generator, layers.UpsampleConv2D)]
     radford = [layer.filters for layer in _layers(dcgan.generator(size, width=0.25), tf.keras.layers.Conv2DTranspose)]
     assert widths == [*radford[:-1], radford[-2] // 2]
+    assert len(_layers(discriminator, layers.MinibatchStandardDeviation)) == 1
     kernels = [layer.kernel.shape for layer in _layers(discriminator, tf.keras.layers.Conv2D)]
     assert kernels[1:] == [
         layer.kernel.shape for layer in _layers(dcgan.discriminator(size, width=0.25), tf.keras.layers.Conv2D)[1:]

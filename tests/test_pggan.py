@@ -373,6 +373,7 @@ def test_a_training_forgets_at_both_ends_of_each_fade_and_its_average_is_as_long
 
     monkeypatch.setattr(loop, "fit", fit)
     monkeypatch.setattr(loop, "restore_sampler", lambda *_: (10, "prefix"))
+    monkeypatch.setattr(calibration, "measurement", lambda *_: None)
     stage1.train(tmp_path, list(tiles()), settings_of(**TINY), 10, class_names=("bright", "dark"))
     assert averages == [(TINY["average"], False)]
 

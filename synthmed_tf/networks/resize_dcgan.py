@@ -1,8 +1,12 @@
-"""DCGAN for a few dozen masks: Radford et al. 2016 with two changes, without which 20 masks give one picture.
+"""DCGAN for a few dozen masks: Radford et al. 2016 with three changes, without which 20 masks give few pictures.
 
-The generator enlarges by nearest upsampling and a convolution instead of a transposed convolution, which leaves
-checkerboards in the gradient (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts"), and has one convolution
-more at full size. The discriminator has no batch norm: with it, it knows a batch of fakes by its statistics.
+* The generator enlarges by nearest upsampling and a convolution instead of a transposed convolution, which leaves
+  checkerboards (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts"), and has one convolution more at full
+  size.
+* The discriminator has no batch norm: with it, it knows a batch of fakes by its statistics.
+* It is told how much a batch varies (minibatch standard deviation: Karras et al. 2018, section 3), so that masks which
+  repeat themselves are found out.
+
 Widths, depth, kernels of the discriminator and initial weights are those of networks/dcgan.py.
 """
 
@@ -11,6 +15,7 @@ import tensorflow as tf
 from synthmed_tf.networks.dcgan import KERNEL, channels_of_maps, depth
 from synthmed_tf.networks.layers import (
     SCALE_SD,
+    MinibatchStandardDeviation,
     UpsampleConv2D,
     batch_norm,
     joined_with_class,
@@ -60,4 +65,5 @@ def discriminator(image_size, channels=2, classes=0, width=1.0, name="discrimina
     x = image
     for filters in reversed(channels_of_maps(image_size, width)):
         x = leaky_relu()(tf.keras.layers.Conv2D(filters, KERNEL, 2, "same", kernel_initializer=normal_002())(x))
+    x = MinibatchStandardDeviation(group_size=4)(x)  # 4: Karras et al. 2018, appendix A.1
     return tf.keras.Model(*judged(image, tf.keras.layers.Flatten()(x), classes, normal_002()), name=name)
