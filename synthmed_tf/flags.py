@@ -39,13 +39,11 @@ PAPER_MODELS = {  # what paper has otherwise for these models
 }  # fmt: skip
 
 STAGE2_PRESETS = {
-    "small_data": dict(checkpoint="best", batch_size=4, steps=4000, optimizer="adam", learning_rate=4e-4, discriminator_rate=2e-4, most_accurate=0.8, beta1=0.5, l1=150.0, feature_matching=30.0, average=0.99, warp=True, jitter=0, light=True, noise=True, grain=True),
+    "small_data": dict(checkpoint="best", batch_size=4, steps=4000, learning_rate=4e-4, discriminator_rate=2e-4, most_accurate=0.8, beta1=0.5, l1=150.0, feature_matching=30.0, average=0.99, warp=True, jitter=0, light=True, noise=True, grain=True),
     # Costa et al. 2017 § 3.3 and their code: 100 epochs, batch 1.
-    "vess2ret": dict(checkpoint="last", batch_size=1, epochs=100, optimizer="adam", learning_rate=2e-4, discriminator_rate=2e-4, most_accurate=1.0, beta1=0.5, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=0, light=False, noise=False, grain=False),
+    "vess2ret": dict(checkpoint="last", batch_size=1, epochs=100, learning_rate=2e-4, discriminator_rate=2e-4, most_accurate=1.0, beta1=0.5, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=0, light=False, noise=False, grain=False),
     # Isola et al. 2017 appendix 6.2: 200 epochs, batch 1, load 286 and crop 256, mirror.
-    "pix2pix": dict(checkpoint="last", batch_size=1, epochs=200, optimizer="adam", learning_rate=2e-4, discriminator_rate=2e-4, most_accurate=1.0, beta1=0.5, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=30, light=False, noise=False, grain=False),
-    # P1's published code: RMSprop 1e-3, L1 weight 1, batch 32, 100 epochs.
-    "authors2017": dict(checkpoint="last", batch_size=32, epochs=100, optimizer="rmsprop", learning_rate=1e-3, discriminator_rate=1e-3, most_accurate=1.0, beta1=0.0, l1=1.0, feature_matching=0.0, average=0.0, warp=False, jitter=0, light=False, noise=False, grain=False),
+    "pix2pix": dict(checkpoint="last", batch_size=1, epochs=200, learning_rate=2e-4, discriminator_rate=2e-4, most_accurate=1.0, beta1=0.5, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=30, light=False, noise=False, grain=False),
 }  # fmt: skip
 
 LARGEST = 4096  # pixels a side of images

@@ -1423,7 +1423,6 @@ def test_stage_2_ends_with_the_weights_that_checkpoint_names(tmp_path, monkeypat
     monkeypatch.setattr(stage2, "measurement", measurement)
     settings = STAGE2 | {
         "batch_size": 1,
-        "optimizer": "adam",
         "learning_rate": 0.1,
         "discriminator_rate": 0.1,
         "beta1": 0.5,
@@ -1472,10 +1471,9 @@ def test_a_step_of_small_datas_stage_2_in_both_precisions(policy):
 def test_optimizers_of_the_presets(preset):
     settings = flags.STAGE2_PRESETS[preset]
     optimizer = stage2.make_optimizer(settings, settings["learning_rate"], tiny_stage2().generator)
-    kind = tf.keras.optimizers.RMSprop if preset == "authors2017" else tf.keras.optimizers.Adam
-    assert isinstance(optimizer, kind) and float(optimizer.learning_rate) == pytest.approx(settings["learning_rate"])
-    if kind is tf.keras.optimizers.Adam:
-        assert (optimizer.beta_1, optimizer.beta_2) == (0.5, 0.999)
+    assert isinstance(optimizer, tf.keras.optimizers.Adam)
+    assert float(optimizer.learning_rate) == pytest.approx(settings["learning_rate"])
+    assert (optimizer.beta_1, optimizer.beta_2) == (0.5, 0.999)
 
 
 # ---------------------------------------------------------------- several replicas

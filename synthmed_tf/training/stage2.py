@@ -397,11 +397,8 @@ def for_size(settings):
 
 
 def make_optimizer(settings, rate, model):
-    """The preset's optimiser with this learning rate, built for the variables of `model`."""
-    if settings["optimizer"] == "rmsprop":
-        optimizer = tf.keras.optimizers.RMSprop(rate, jit_compile=False)
-    else:
-        optimizer = tf.keras.optimizers.Adam(rate, settings["beta1"], jit_compile=False)
+    """The preset's Adam with this learning rate, built for the variables of `model`."""
+    optimizer = tf.keras.optimizers.Adam(rate, settings["beta1"], jit_compile=False)
     optimizer.build(model.trainable_variables)
     return optimizer
 
