@@ -419,8 +419,8 @@ def make_step(networks, optimizers, settings, replicas=1):
     @tf.function
     def step(number, stack):
         key_augment, key_dropout = loop.keys(seed, number)
-        stack = augment.jitter_and_mirror(stack, key_augment, jitter)
-        photograph, mask, inside = stack[..., :-2], tf.where(stack[..., -2:-1] > 0, 1.0, -1.0), stack[..., -1:]
+        photograph, masks = augment.jitter_and_mirror(stack[..., :-2], stack[..., -2:], key_augment, jitter)
+        mask, inside = tf.where(masks[..., :1] > 0, 1.0, -1.0), masks[..., 1:]
         condition = mask
         if settings["light"]:
             condition = with_colours(mask, colours_of(photograph, inside, networks.has_view), networks.has_view)
