@@ -39,11 +39,11 @@ PAPER_MODELS = {  # what paper has otherwise for these models
 }  # fmt: skip
 
 STAGE2_PRESETS = {
-    "small_data": dict(checkpoint="best", batch_size=4, steps=4000, learning_rate=4e-4, discriminator_rate=2e-4, most_accurate=0.8, beta1=0.5, l1=150.0, feature_matching=30.0, average=0.99, warp=True, jitter=0, light=True, noise=True, grain=True),
+    "small_data": dict(checkpoint="best", batch_size=4, steps=4000, learning_rate=4e-4, discriminator_rate=2e-4, most_accurate=0.8, beta1=0.5, epsilon=1e-7, l1=150.0, feature_matching=30.0, average=0.99, warp=True, jitter=0, light=True, noise=True, grain=True),
     # Costa et al. 2017 § 3.3 and their code: 100 epochs, batch 1.
-    "vess2ret": dict(checkpoint="last", batch_size=1, epochs=100, learning_rate=2e-4, discriminator_rate=2e-4, most_accurate=1.0, beta1=0.5, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=0, light=False, noise=False, grain=False),
+    "vess2ret": dict(checkpoint="last", batch_size=1, epochs=100, learning_rate=2e-4, discriminator_rate=2e-4, most_accurate=1.0, beta1=0.5, epsilon=1e-8, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=0, light=False, noise=False, grain=False),
     # Isola et al. 2017 appendix 6.2: 200 epochs, batch 1, load 286 and crop 256, mirror.
-    "pix2pix": dict(checkpoint="last", batch_size=1, epochs=200, learning_rate=2e-4, discriminator_rate=2e-4, most_accurate=1.0, beta1=0.5, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=30, light=False, noise=False, grain=False),
+    "pix2pix": dict(checkpoint="last", batch_size=1, epochs=200, learning_rate=2e-4, discriminator_rate=2e-4, most_accurate=1.0, beta1=0.5, epsilon=1e-8, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=30, light=False, noise=False, grain=False),
 }  # fmt: skip
 
 LARGEST = 4096  # pixels a side of images

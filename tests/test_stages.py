@@ -1426,6 +1426,7 @@ def test_stage_2_ends_with_the_weights_that_checkpoint_names(tmp_path, monkeypat
         "learning_rate": 0.1,
         "discriminator_rate": 0.1,
         "beta1": 0.5,
+        "epsilon": 1e-8,
         "average": 0.0,
     }
     real = [Sample(str(i), RNG.integers(0, 256, [8, 8, 3]).astype(np.uint8), wedge(8, 8)) for i in range(3)]
@@ -1474,6 +1475,17 @@ def test_optimizers_of_the_presets(preset):
     assert isinstance(optimizer, tf.keras.optimizers.Adam)
     assert float(optimizer.learning_rate) == pytest.approx(settings["learning_rate"])
     assert (optimizer.beta_1, optimizer.beta_2) == (0.5, 0.999)
+
+
+@pytest.mark.parametrize(("preset", "epsilon"), [("pix2pix", 1e-8), ("vess2ret", 1e-8), ("small_data", 1e-7)])
+def test_a_tiny_gradient_shows_the_epsilon_of_the_papers_frameworks(preset, epsilon):
+    """By the formula of torch/optim's adam.lua and of Keras 1.2: epsilon is added to the root of the uncorrected mean."""
+    layer = tf.keras.Sequential([tf.keras.layers.Dense(1, kernel_initializer="zeros", use_bias=False)])
+    layer.build([None, 1])
+    optimizer = stage2.make_optimizer(flags.STAGE2_PRESETS[preset], 1.0, layer)
+    optimizer.apply_gradients([(tf.constant([[1e-7]]), layer.trainable_variables[0])])
+    root = np.sqrt(1e-3) * 1e-7  # beta2 0.999
+    assert float(layer.get_weights()[0][0, 0]) == pytest.approx(-root / (root + epsilon), rel=1e-3)
 
 
 # ---------------------------------------------------------------- several replicas
