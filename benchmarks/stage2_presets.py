@@ -29,23 +29,22 @@ UNET_STEPS = 600
 
 
 def steps_in(seconds, real, settings):
-    """How many training steps take so long, their warps included:
-    the best of TIMED steps after the first one, which builds the graph.
+    """How many training steps take so long, their warps included: the best of TIMED steps after the first one, which
+    builds the graph, of even and of odd number, as vess2ret's two kinds of step are then.
     """
     pairs = stage2.real_pairs(real, settings["warp"])
     networks = stage2.build(settings, pairs.shape[-1] - 3)
     rates = settings["learning_rate"], settings["discriminator_rate"]
     models = networks.generator, networks.discriminator
-    step = stage2.make_step(
-        networks, [stage2.make_optimizer(settings, *pair) for pair in zip(rates, models, strict=True)], settings
-    )
-    some, times = pairs[: settings["batch_size"]], []
-    wall = stage2.wall_of_warped(some, 0) if settings["warp"] else None
-    for index in range(1 + TIMED):
+    optimizers = [stage2.make_optimizer(settings, *pair) for pair in zip(rates, models, strict=True)]
+    settings, count = settings | {"in_turn": min(settings["in_turn"], 1)}, 2 + 2 * TIMED
+    step, batch = stage2.training_of(networks, optimizers, settings, pairs, count)
+    times = []
+    for index in range(count):
         began = time.monotonic()
-        step(np.int64(index), stage2.warped(some, [0, index], wall) if settings["warp"] else np.delete(some, -2, -1))
+        loop.step_at(step, index)(np.int64(index), *batch(index))
         times.append(time.monotonic() - began)
-    return max(1, round(seconds / min(times[1:])))
+    return max(1, round(2 * seconds / (min(times[2::2]) + min(times[3::2]))))
 
 
 def f1(model, samples, threshold):

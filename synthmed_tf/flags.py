@@ -39,11 +39,11 @@ PAPER_MODELS = {  # what paper has otherwise for these models
 }  # fmt: skip
 
 STAGE2_PRESETS = {
-    "small_data": dict(checkpoint="best", batch_size=4, steps=4000, learning_rate=4e-4, discriminator_rate=2e-4, most_accurate=0.8, beta1=0.5, epsilon=1e-7, l1=150.0, feature_matching=30.0, average=0.99, warp=True, jitter=0, light=True, noise=True, grain=True),
-    # Costa et al. 2017 § 3.3 and their code: 100 epochs, batch 1.
-    "vess2ret": dict(checkpoint="last", batch_size=1, epochs=100, learning_rate=2e-4, discriminator_rate=2e-4, most_accurate=1.0, beta1=0.5, epsilon=1e-8, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=0, light=False, noise=False, grain=False),
+    "small_data": dict(checkpoint="best", batch_size=4, steps=4000, learning_rate=4e-4, discriminator_rate=2e-4, in_turn=0, most_accurate=0.8, beta1=0.5, epsilon=1e-7, l1=150.0, feature_matching=30.0, average=0.99, warp=True, jitter=0, light=True, noise=True, grain=True),
+    # Costa et al. 2017 § 3.3 and their train.py: 100 epochs, batch 1; 20 updates of D, then 20 of G, in turn (samples_per_batch).
+    "vess2ret": dict(checkpoint="last", batch_size=1, epochs=100, learning_rate=2e-4, discriminator_rate=2e-4, in_turn=20, most_accurate=1.0, beta1=0.5, epsilon=1e-8, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=0, light=False, noise=False, grain=False),
     # Isola et al. 2017 appendix 6.2: 200 epochs, batch 1, load 286 and crop 256, mirror.
-    "pix2pix": dict(checkpoint="last", batch_size=1, epochs=200, learning_rate=2e-4, discriminator_rate=2e-4, most_accurate=1.0, beta1=0.5, epsilon=1e-8, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=30, light=False, noise=False, grain=False),
+    "pix2pix": dict(checkpoint="last", batch_size=1, epochs=200, learning_rate=2e-4, discriminator_rate=2e-4, in_turn=0, most_accurate=1.0, beta1=0.5, epsilon=1e-8, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=30, light=False, noise=False, grain=False),
 }  # fmt: skip
 
 LARGEST = 4096  # pixels a side of images
@@ -131,7 +131,7 @@ def define(script, values):
 
     add = group("Training")
     if not evaluates:
-        text = "training steps in all; a larger number goes on from a finished run"
+        text = "steps in all; a larger number goes on. vess2ret's are updates of one network, 20 of D, then 20 of G"
         text = "steps in all; a larger number goes on. Masks that begin to copy end it sooner" if first else text
         add(number, "steps", None, text, lower_bound=1)
         add(number, "epochs", None, "the same in passes over the training images; not both", lower_bound=1)
@@ -345,7 +345,8 @@ def steps_and_epochs(settings, count):
     """(steps, epochs as float) of a run over `count` images, whichever of the two was given.
 
     A preset's batch that is larger than the set is made as large as the set, in `settings` too. A pggan takes at least
-    the steps in which it grows to full size; more train its last level.
+    the steps in which it grows to full size; more train its last level. In vess2ret's epoch each of the two networks,
+    which are updated in turn, is shown the images once: twice as many steps.
 
     Raises:
       InputError: fewer images than the batch that the user gave, unless each is warped anew; fewer steps than a pggan
@@ -361,8 +362,9 @@ def steps_and_epochs(settings, count):
         print(f"batches of {count}, as there are no more training images (the preset has {batch})")
         batch = settings["batch_size"] = count
     if settings.get("model") != "pggan":
-        steps = settings["steps"] or -(-settings["epochs"] * count // batch)
-        return steps, steps * batch / count
+        networks = 2 if settings.get("in_turn") else 1
+        steps = settings["steps"] or -(-settings["epochs"] * count * networks // batch)
+        return steps, steps * batch / count / networks
     levels, each = halvings(settings["image_size"]) + 1, level_steps(settings, count)
     steps = settings["steps"] or -(-(settings["epochs"] or 0) * count // batch)
     grown = (levels - 1) * each + each // 2 + 1

@@ -83,7 +83,8 @@ def test_stage2_presets(run, tmp_path):
 
 
 def test_step_time(run, monkeypatch):
-    assert "small_data 64 pixels batch 1 --precision=float32" in run("step_time", "small_data", 64, 1, "float32", 1)
+    for preset in ("small_data", "vess2ret"):
+        assert f"{preset} 64 pixels batch 1 --precision=float32" in run("step_time", preset, 64, 1, "float32", 1)
     monkeypatch.setattr(
         stage2, "make_step", lambda *_: lambda *_: {"l1": tf.constant(1.0), "other": tf.constant(math.nan)}
     )

@@ -218,6 +218,9 @@ def test_steps_or_epochs_given_replace_either_of_the_preset():
         steps = flags.SMALL_DATA_MODELS[model]["steps"]
         assert flags.steps_and_epochs(resolved(f"--model={model}"), 8) == (steps, 2.0 * steps)  # batches of 16
     assert flags.steps_and_epochs(resolved("--epochs=1", "--preset=pix2pix", script="train_stage2"), 7) == (7, 1.0)
+    # D and G in turn
+    assert flags.steps_and_epochs(resolved("--epochs=3", "--preset=vess2ret", script="train_stage2"), 7) == (42, 3.0)
+    assert flags.steps_and_epochs(resolved("--steps=7", "--preset=vess2ret", script="train_stage2"), 7) == (7, 0.5)
 
 
 def test_fewer_images_than_a_batch(capsys):

@@ -1,7 +1,8 @@
 """pix2pix: a U-Net generator from mask to photograph and a discriminator of patches, in three presets.
 
-Mask and photograph are [batch, height, width, channels] float32 in [-1, 1]. Sides are multiples of 16 from 64 up. Depth
-follows from the size: the presets' tables below are met at their native sizes.
+Mask and photograph are [batch, height, width, channels] float32 in [-1, 1]; vess2ret's masks are 0 and 1 (`BACKGROUND`).
+Sides are multiples of 16 from 64 up. Depth follows from the size: the presets' tables below are met at their native
+sizes.
 
 | preset | native size | test time |
 |---|---|---|
@@ -30,6 +31,8 @@ from synthmed_tf.networks.layers import (
 )
 
 TRAINING_AT_TEST_TIME = {"pix2pix": True, "vess2ret": False, "small_data": False}
+# Of masks, whose vessels are 1. 0: util/data.py of Costa et al.'s code, _binarize
+BACKGROUND = {"pix2pix": -1.0, "vess2ret": 0.0, "small_data": -1.0}
 # small_data's discriminator also sees tanh(DETAIL * what differs from the mean over so many pixels)
 DETAIL, DETAIL_WINDOW = 8.0, 5
 # Pixels of the shorter side, from which on small_data's discriminator sees patches of 70 pixels and its generator is
