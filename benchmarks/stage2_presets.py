@@ -60,7 +60,7 @@ def threshold_of(model, samples):
 
 
 def main(data_dir, out_dir, masks, minutes="6", *presets):
-    _, precision = loop.set_up("auto")
+    loop.set_up("auto")
     masks, out = records.Records(masks), Path(out_dir)
     size = tuple(masks[0].mask.shape[:2])
     prepared = prepare("drive", data_dir, size, out_dir=out_dir)
@@ -77,6 +77,7 @@ def main(data_dir, out_dir, masks, minutes="6", *presets):
         settings = flags.apply_preset(dict.fromkeys(("steps", "epochs")) | {"preset": preset}, flags.STAGE2_PRESETS)
         settings |= {"image_size": size, "seed": 0, "batch_size": min(settings["batch_size"], len(real))}
         settings = stage2.for_size(settings)
+        _, settings["precision"] = loop.set_up(settings["precision"])
         folder = out / f"{preset}-{minutes}min"
         steps = (
             flags.read_settings(folder)["steps"]
@@ -84,7 +85,7 @@ def main(data_dir, out_dir, masks, minutes="6", *presets):
             else steps_in(60 * float(minutes), real, settings)
         )
         settings |= {"steps": steps, "given": set(), "data": "drive"}
-        with loop.claim(folder, settings | {"precision": precision}):
+        with loop.claim(folder, settings):
             networks, result = stage2.train(folder, real, settings, steps)
             made = list(synthesis.pairs(networks, masks[:MADE], settings, with_field_of_view=True))
             pictures += [sample.image for sample in made[:SHOWN]]
@@ -97,6 +98,7 @@ def main(data_dir, out_dir, masks, minutes="6", *presets):
             ]
             found = fidelity.photograph_features([s.image for s in made], [s.field_of_view for s in made])
             distance = fidelity.kid(*(fidelity.standardise(each, everything) for each in (features[1], found)))
+            loop.set_up("auto")
             model, _ = segmenter.train(folder / "unet", [made], UNET_STEPS, 0, name=f"U-Net ({preset})")
             own = f1(model, test, threshold_of(model, made))
         rows.append(

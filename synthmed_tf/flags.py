@@ -190,8 +190,9 @@ def define(script, values):
     add = group("Run")
     add(number, "seed", 0, "the whole run is a function of it", lower_bound=0, upper_bound=2**31 - 1)
     precisions = ["auto", "float32", "mixed_bfloat16"]
-    text = "auto: bfloat16 where the hardware computes in it, else float32"
-    add(choice, "precision", "auto", text, enum_values=precisions)
+    text = "auto: bfloat16 where hardware has it, else float32"
+    text += ". Default auto, paper presets float32" * (not evaluates)
+    add(choice, "precision", "auto" if evaluates else None, text, enum_values=precisions)
     if not evaluates:
         text = "mirrored: split each batch over all GPUs"
         add(choice, "strategy", "default", text, enum_values=["default", "mirrored"])
@@ -285,8 +286,10 @@ def years(name, text):
 
 
 def apply_preset(settings, presets):
-    """Fills in the preset's values where the user gave none; adds the preset's own settings beside the flags."""
-    preset = dict(presets[settings["preset"]])
+    """Fills in the preset's values where the user gave none; adds the preset's own settings beside the flags. The papers'
+    presets compute in float32, as the papers did.
+    """
+    preset = {"precision": "auto" if settings["preset"] == "small_data" else "float32"} | presets[settings["preset"]]
     if "target" in preset and settings["preset"] == "small_data":
         preset["model"] = settings["model"] or "flow"
         preset |= SMALL_DATA_MODELS[preset["model"]]

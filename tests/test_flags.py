@@ -191,6 +191,23 @@ def test_numbers_of_the_papers_presets():
         assert found["checkpoint"] == "last"  # they chose none by a number
 
 
+@pytest.mark.parametrize(
+    ("script", "preset", "precision"),
+    [
+        ("train_stage1", "small_data", "auto"),
+        ("train_stage1", "paper", "float32"),
+        ("train_stage2", "small_data", "auto"),
+        ("train_stage2", "vess2ret", "float32"),
+        ("train_stage2", "pix2pix", "float32"),
+    ],
+)
+def test_the_papers_presets_compute_in_float32_unless_told_otherwise(script, preset, precision):
+    assert resolved(f"--preset={preset}", script=script)["precision"] == precision
+    for given in ("auto", "mixed_bfloat16", "float32"):
+        assert resolved(f"--preset={preset}", f"--precision={given}", script=script)["precision"] == given
+    assert parse(script="evaluate")["precision"] == "auto"  # it has no preset
+
+
 def test_presets_set_the_same_flags():
     growth = {"level_images", "level_epochs"}  # of a pggan alone
     shared = flags.STAGE1_PRESETS["small_data"] | {"model": None}
