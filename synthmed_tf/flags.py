@@ -20,7 +20,7 @@ STAGE1_PRESETS = {
     # eyes each, and a model of the next table.
     "small_data": dict(target="mask", checkpoint="best", batch_size=16, field_scale=3.0, half_size=True, warp=True, crossed=True, grain=True),
     # Radford et al. 2016 § 4, as P1 (z 100) and P2 § 3.1 (batch 32) use it.
-    "paper": dict(target="mask", checkpoint="best", model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999,
+    "paper": dict(target="mask", checkpoint="best", model="dcgan", latent=100, batch_size=32, steps=3000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999,
                   width=1.0, r1=0.0, average=0.0, field_scale=0.0, half_size=False, warp=False, crossed=False, grain=False, refined=False),
 }  # fmt: skip
 
@@ -45,6 +45,15 @@ STAGE2_PRESETS = {
     # Isola et al. 2017 appendix 6.2: 200 epochs, batch 1, load 286 and crop 256, mirror.
     "pix2pix": dict(checkpoint="last", batch_size=1, epochs=200, learning_rate=2e-4, discriminator_rate=2e-4, in_turn=0, most_accurate=1.0, beta1=0.5, epsilon=1e-8, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=30, light=False, noise=False, grain=False),
 }  # fmt: skip
+
+# Steps of P2's shortest training, § 3.1 and table 1: 30 epochs of a group of X-Norm-L, 71,026 / 30 films, batches of 32.
+# Preset paper takes no fewer: P2's epochs of a few dozen images are no training.
+P2_LEAST_STEPS = 2220
+
+PAPER_STEPS = {  # stage 2's presets: steps that their papers took, and how
+    "vess2ret": (120_000, "100 epochs of 600 updates of each network"),  # Costa et al. 2017: 614 pairs, less 614 % 20
+    "pix2pix": (80_000, "200 epochs of 400 pairs"),  # Isola et al. 2017 appendix 6.2, facades
+}
 
 LARGEST = 4096  # pixels a side of images
 _PRIVATE = {
@@ -295,7 +304,7 @@ def apply_preset(settings, presets):
         preset |= SMALL_DATA_MODELS[preset["model"]]
     elif "target" in preset and settings["model"] in PAPER_MODELS:
         preset |= PAPER_MODELS[settings["model"]]
-        del preset["epochs"]  # as many as the levels take
+        del preset["steps"]  # as many as the levels take
     for one, other in (("steps", "epochs"), ("level_images", "level_epochs")):
         if settings.get(one) or settings.get(other):
             preset.pop(one, None), preset.pop(other, None)
@@ -332,7 +341,7 @@ def apply_classes(settings, class_names, channels):
         epochs = 10 if colour else 60 if settings["conditional"] else 30
         numbers = {"latent": 256 if colour else 512}
         if settings["model"] != "pggan":
-            numbers |= {} if {"steps", "epochs"} & settings["given"] else {"epochs": epochs}
+            numbers |= {} if {"steps", "epochs"} & settings["given"] else {"steps": None, "epochs": epochs}
         elif not {"level_images", "level_epochs"} & settings["given"]:
             numbers |= {"level_epochs": epochs}
         settings |= numbers
@@ -341,7 +350,12 @@ def apply_classes(settings, class_names, channels):
 def level_steps(settings, count):
     """Steps of a pggan at each level, for a training set of `count` images."""
     shown = settings["level_images"] or settings["level_epochs"] * count
-    return -(-shown // settings["batch_size"])
+    return max(-(-shown // settings["batch_size"]), _least_steps(settings, "level_images", "level_epochs"))
+
+
+def _least_steps(settings, *names):
+    """P2_LEAST_STEPS in preset paper, unless the user gave one of the flags `names`; else 0."""
+    return P2_LEAST_STEPS if settings.get("preset") == "paper" and not {*names} & settings["given"] else 0
 
 
 def steps_and_epochs(settings, count):
@@ -349,7 +363,8 @@ def steps_and_epochs(settings, count):
 
     A preset's batch that is larger than the set is made as large as the set, in `settings` too. A pggan takes at least
     the steps in which it grows to full size; more train its last level. In vess2ret's epoch each of the two networks,
-    which are updated in turn, is shown the images once: twice as many steps.
+    which are updated in turn, is shown the images once: twice as many steps. Prints where a paper's preset takes more
+    steps than its epochs are, or fewer than the paper took.
 
     Raises:
       InputError: fewer images than the batch that the user gave, unless each is warped anew; fewer steps than a pggan
@@ -367,8 +382,16 @@ def steps_and_epochs(settings, count):
     if settings.get("model") != "pggan":
         networks = 2 if settings.get("in_turn") else 1
         steps = settings["steps"] or -(-settings["epochs"] * count * networks // batch)
+        if not settings["steps"] and steps < _least_steps(settings, "epochs"):
+            _say_least(f"{settings['epochs']} epochs", count)
+            steps = P2_LEAST_STEPS
+        taken, what = PAPER_STEPS.get(settings.get("preset"), (0, ""))
+        if steps < taken:
+            print(f"{steps:,} steps; the paper of {settings['preset']} took {taken:,} ({what}): --steps={taken}")
         return steps, steps * batch / count / networks
     levels, each = halvings(settings["image_size"]) + 1, level_steps(settings, count)
+    if settings["level_epochs"] and each > -(-settings["level_epochs"] * count // batch):
+        _say_least(f"{settings['level_epochs']} epochs a level", count)
     steps = settings["steps"] or -(-(settings["epochs"] or 0) * count // batch)
     grown = (levels - 1) * each + each // 2 + 1
     if not {"steps", "epochs"} & settings["given"]:
@@ -379,6 +402,13 @@ def steps_and_epochs(settings, count):
             f"shorter levels (--level_images={each * batch} now)"
         )
     return steps, steps * batch / count
+
+
+def _say_least(epochs, count):
+    print(
+        f"{P2_LEAST_STEPS:,} steps, as many as P2's shortest training took, instead of {epochs} of {count} images, which "
+        "would be fewer"
+    )
 
 
 def read_settings(folder):

@@ -230,7 +230,8 @@ def test_whose_weights_make_samples_can_be_chosen(script):
 def test_steps_or_epochs_given_replace_either_of_the_preset():
     assert flags.steps_and_epochs(resolved("--epochs=3", "--batch_size=4"), 10) == (8, 3.2)  # 30 images in batches of 4
     assert flags.steps_and_epochs(resolved("--steps=5", "--preset=paper"), 64) == (5, 2.5)
-    assert flags.steps_and_epochs(resolved("--preset=paper"), 40) == (3750, 3000.0)
+    assert flags.steps_and_epochs(resolved("--preset=paper"), 40) == (3000, 2400.0)
+    assert flags.steps_and_epochs(resolved("--preset=paper", "--epochs=3"), 64) == (6, 3.0)
     for model in ("flow", "selfmod", "dcgan"):
         steps = flags.SMALL_DATA_MODELS[model]["steps"]
         assert flags.steps_and_epochs(resolved(f"--model={model}"), 8) == (steps, 2.0 * steps)  # batches of 16
@@ -238,6 +239,16 @@ def test_steps_or_epochs_given_replace_either_of_the_preset():
     # D and G in turn
     assert flags.steps_and_epochs(resolved("--epochs=3", "--preset=vess2ret", script="train_stage2"), 7) == (42, 3.0)
     assert flags.steps_and_epochs(resolved("--steps=7", "--preset=vess2ret", script="train_stage2"), 7) == (7, 0.5)
+
+
+@pytest.mark.parametrize(("preset", "steps", "taken"), [("pix2pix", 4000, 80_000), ("vess2ret", 4000, 120_000)])
+def test_a_shorter_training_than_the_papers_is_said(preset, steps, taken, capsys):
+    settings = resolved(f"--preset={preset}", script="train_stage2")
+    assert flags.steps_and_epochs(settings, 20)[0] == steps
+    said = capsys.readouterr().out
+    assert f"{steps:,} steps" in said and f"{taken:,}" in said and f"--steps={taken}" in said
+    flags.steps_and_epochs(resolved(f"--preset={preset}", f"--steps={taken}", script="train_stage2"), 20)
+    assert capsys.readouterr().out == ""
 
 
 def test_fewer_images_than_a_batch(capsys):
