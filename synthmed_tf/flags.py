@@ -179,6 +179,10 @@ def define(script, values):
         text = "which to run, comma separated: segmentation, distribution, fidelity, morphology, copies (of masks), privacy, classification; default: all that the set allows"
         add(flags.DEFINE_list, "benchmarks", None, text)
         add(number, "unet_steps", 600, "training steps of each U-Net", lower_bound=1)
+        text = "poolings of each U-Net; Ronneberger et al. 2015 have 4"
+        add(number, "unet_levels", 3, text, lower_bound=1, upper_bound=6)  # 64 pixels, the smallest crop, are 2 ** 6
+        text = "its channels at full size, doubled at each level; Ronneberger et al. 2015 have 64"
+        add(number, "unet_width", 16, text, lower_bound=1)
         add(number, "repeats", 3, "U-Nets or classifiers trained for each arm, each from its own seed", lower_bound=1)
         add(flags.DEFINE_list, "models", "vgg16,knn,svm,random_forest", "classifiers to train, comma separated")
         add(
