@@ -156,7 +156,8 @@ def main(settings):
             samples = datasets.load(settings["data"], settings["data_dir"], **options)
             test = [sample for sample in samples if sample.split == "test" and sample.mask is not None]
             if test:
-                budget = {"steps": settings["unet_steps"], "repeats": settings["repeats"], "seed": settings["seed"]}
+                budget = {name: settings[f"unet_{name}"] for name in ("steps", "levels", "width")}
+                budget |= {name: settings[name] for name in ("repeats", "seed")}
                 trainings = report_dir / "segmentation"
                 report["segmentation"] = segmentation.benchmark(trainings, real, shown, test, size, **budget)
             else:

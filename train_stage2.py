@@ -5,7 +5,7 @@
     train_stage2.py --data=idrid                     after train_stage1.py --data=drive: photographs without masks
                                                      get theirs from a U-Net that learns from the first set, as in P1
     train_stage2.py --preset=pix2pix                 Isola et al. 2017, made for 256 pixels, which is stage 1's to say;
-                                                     also vess2ret, authors2017
+                                                     also vess2ret
 
 Run again, it goes on where it stopped; done, it says so. OUT_DIR/synthetic is the only folder meant to be shared.
 Next: evaluate.py --synthetic_dir=OUT_DIR.

@@ -62,7 +62,6 @@ def figures(masks, views, real, test, compared="synthetic_vs_real"):
 
 
 def main(data_dir, out_dir, size="128", steps="4000", seeds="1", *names):
-    _, precision = loop.set_up("auto")
     size = int(size), int(size)
     prepared = prepare("drive", data_dir, size, out_dir=out_dir)
     real, test = list(records.Records(prepared, "train")), list(records.Records(prepared, "test"))
@@ -74,7 +73,8 @@ def main(data_dir, out_dir, size="128", steps="4000", seeds="1", *names):
             settings = flags.apply_preset(asked | ABLATIONS[name], flags.STAGE1_PRESETS)
             settings |= ABLATIONS[name] | {"seed": seed, "image_size": size}
             folder = Path(out_dir) / f"{'_'.join(name.split())}-{size[0]}-{steps}-seed{seed}"
-            with loop.claim(folder, settings | {"precision": precision}):
+            _, settings["precision"] = loop.set_up(settings["precision"])
+            with loop.claim(folder, settings):
                 networks, result = stage1.train(folder, real, settings, int(steps))
             masks = [sample.mask for sample in synthesis.from_noise(networks, settings, MADE)]
             row = figures(masks, [view] * MADE, real, test)

@@ -29,23 +29,22 @@ UNET_STEPS = 600
 
 
 def steps_in(seconds, real, settings):
-    """How many training steps take so long, their warps included:
-    the best of TIMED steps after the first one, which builds the graph.
+    """How many training steps take so long, their warps included: the best of TIMED steps after the first one, which
+    builds the graph, of even and of odd number, as vess2ret's two kinds of step are then.
     """
     pairs = stage2.real_pairs(real, settings["warp"])
     networks = stage2.build(settings, pairs.shape[-1] - 3)
     rates = settings["learning_rate"], settings["discriminator_rate"]
     models = networks.generator, networks.discriminator
-    step = stage2.make_step(
-        networks, [stage2.make_optimizer(settings, *pair) for pair in zip(rates, models, strict=True)], settings
-    )
-    some, times = pairs[: settings["batch_size"]], []
-    wall = stage2.wall_of_warped(some, 0) if settings["warp"] else None
-    for index in range(1 + TIMED):
+    optimizers = [stage2.make_optimizer(settings, *pair) for pair in zip(rates, models, strict=True)]
+    settings, count = settings | {"in_turn": min(settings["in_turn"], 1)}, 2 + 2 * TIMED
+    step, batch = stage2.training_of(networks, optimizers, settings, pairs, count)
+    times = []
+    for index in range(count):
         began = time.monotonic()
-        step(np.int64(index), stage2.warped(some, [0, index], wall) if settings["warp"] else np.delete(some, -2, -1))
+        loop.step_at(step, index)(np.int64(index), *batch(index))
         times.append(time.monotonic() - began)
-    return max(1, round(seconds / min(times[1:])))
+    return max(1, round(2 * seconds / (min(times[2::2]) + min(times[3::2]))))
 
 
 def f1(model, samples, threshold):
@@ -61,7 +60,7 @@ def threshold_of(model, samples):
 
 
 def main(data_dir, out_dir, masks, minutes="6", *presets):
-    _, precision = loop.set_up("auto")
+    loop.set_up("auto")
     masks, out = records.Records(masks), Path(out_dir)
     size = tuple(masks[0].mask.shape[:2])
     prepared = prepare("drive", data_dir, size, out_dir=out_dir)
@@ -78,6 +77,7 @@ def main(data_dir, out_dir, masks, minutes="6", *presets):
         settings = flags.apply_preset(dict.fromkeys(("steps", "epochs")) | {"preset": preset}, flags.STAGE2_PRESETS)
         settings |= {"image_size": size, "seed": 0, "batch_size": min(settings["batch_size"], len(real))}
         settings = stage2.for_size(settings)
+        _, settings["precision"] = loop.set_up(settings["precision"])
         folder = out / f"{preset}-{minutes}min"
         steps = (
             flags.read_settings(folder)["steps"]
@@ -85,7 +85,7 @@ def main(data_dir, out_dir, masks, minutes="6", *presets):
             else steps_in(60 * float(minutes), real, settings)
         )
         settings |= {"steps": steps, "given": set(), "data": "drive"}
-        with loop.claim(folder, settings | {"precision": precision}):
+        with loop.claim(folder, settings):
             networks, result = stage2.train(folder, real, settings, steps)
             made = list(synthesis.pairs(networks, masks[:MADE], settings, with_field_of_view=True))
             pictures += [sample.image for sample in made[:SHOWN]]
@@ -98,6 +98,7 @@ def main(data_dir, out_dir, masks, minutes="6", *presets):
             ]
             found = fidelity.photograph_features([s.image for s in made], [s.field_of_view for s in made])
             distance = fidelity.kid(*(fidelity.standardise(each, everything) for each in (features[1], found)))
+            loop.set_up("auto")
             model, _ = segmenter.train(folder / "unet", [made], UNET_STEPS, 0, name=f"U-Net ({preset})")
             own = f1(model, test, threshold_of(model, made))
         rows.append(

@@ -23,14 +23,19 @@ def main(preset, size, batch, precision, steps=10):
     optimizers = [
         stage2.make_optimizer(settings, 2e-4, model) for model in (networks.generator, networks.discriminator)
     ]
-    step = stage2.make_step(networks, optimizers, settings)
+    if settings["in_turn"]:
+        updates = stage2.make_vess2ret_steps(networks, optimizers, settings)
+    else:
+        updates = [stage2.make_step(networks, optimizers, settings)]
     pairs = tf.random.stateless_uniform([int(batch), int(size), int(size), 4], [0, 0], -1, 1)
     pairs = tf.concat([pairs, tf.ones_like(pairs[..., :1])], -1)  # the field of view is everywhere
     seconds = []
     for index in range(int(steps) + 2):
         began = time.monotonic()
-        losses = {name: float(loss) for name, loss in step(tf.constant(index, tf.int64), pairs).items()}
-        seconds.append(time.monotonic() - began)
+        losses = {}
+        for parts, step in zip((len(updates), 1), updates):  # vess2ret's D is given two batches
+            losses |= {name: float(loss) for name, loss in step(tf.constant(index, tf.int64), *[pairs] * parts).items()}
+        seconds.append((time.monotonic() - began) / len(updates))
         if not all(map(math.isfinite, losses.values())):
             raise SystemExit(f"step {index}: a loss is not finite: {losses}")
     print(

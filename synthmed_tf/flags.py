@@ -20,7 +20,7 @@ STAGE1_PRESETS = {
     # eyes each, and a model of the next table.
     "small_data": dict(target="mask", checkpoint="best", batch_size=16, field_scale=3.0, warp=True, crossed=True, grain=False),
     # Radford et al. 2016 § 4, as P1 (z 100) and P2 § 3.1 (batch 32) use it.
-    "paper": dict(target="mask", checkpoint="best", model="dcgan", latent=100, batch_size=32, epochs=3000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999,
+    "paper": dict(target="mask", checkpoint="best", model="dcgan", latent=100, batch_size=32, steps=3000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999,
                   width=1.0, resize=False, r1=0.0, average=0.0, field_scale=0.0, half_size=False, warp=False, crossed=False, grain=False, refined=False),
 }  # fmt: skip
 
@@ -46,14 +46,21 @@ PAPER_MODELS = {  # what paper has otherwise for these models
 }  # fmt: skip
 
 STAGE2_PRESETS = {
-    "small_data": dict(checkpoint="best", batch_size=4, steps=4000, optimizer="adam", learning_rate=4e-4, discriminator_rate=2e-4, most_accurate=0.8, beta1=0.5, l1=150.0, feature_matching=30.0, average=0.99, warp=True, jitter=0, light=True, noise=True, grain=True),
-    # Costa et al. 2017 § 3.3 and their code: 100 epochs, batch 1.
-    "vess2ret": dict(checkpoint="last", batch_size=1, epochs=100, optimizer="adam", learning_rate=2e-4, discriminator_rate=2e-4, most_accurate=1.0, beta1=0.5, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=0, light=False, noise=False, grain=False),
+    "small_data": dict(checkpoint="best", batch_size=4, steps=4000, learning_rate=4e-4, discriminator_rate=2e-4, in_turn=0, most_accurate=0.8, beta1=0.5, epsilon=1e-7, l1=150.0, feature_matching=30.0, average=0.99, warp=True, jitter=0, light=True, noise=True, grain=True),
+    # Costa et al. 2017 § 3.3 and their train.py: 100 epochs, batch 1; 20 updates of D, then 20 of G, in turn (samples_per_batch).
+    "vess2ret": dict(checkpoint="last", batch_size=1, epochs=100, learning_rate=2e-4, discriminator_rate=2e-4, in_turn=20, most_accurate=1.0, beta1=0.5, epsilon=1e-8, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=0, light=False, noise=False, grain=False),
     # Isola et al. 2017 appendix 6.2: 200 epochs, batch 1, load 286 and crop 256, mirror.
-    "pix2pix": dict(checkpoint="last", batch_size=1, epochs=200, optimizer="adam", learning_rate=2e-4, discriminator_rate=2e-4, most_accurate=1.0, beta1=0.5, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=30, light=False, noise=False, grain=False),
-    # P1's published code: RMSprop 1e-3, L1 weight 1, batch 32, 100 epochs.
-    "authors2017": dict(checkpoint="last", batch_size=32, epochs=100, optimizer="rmsprop", learning_rate=1e-3, discriminator_rate=1e-3, most_accurate=1.0, beta1=0.0, l1=1.0, feature_matching=0.0, average=0.0, warp=False, jitter=0, light=False, noise=False, grain=False),
+    "pix2pix": dict(checkpoint="last", batch_size=1, epochs=200, learning_rate=2e-4, discriminator_rate=2e-4, in_turn=0, most_accurate=1.0, beta1=0.5, epsilon=1e-8, l1=100.0, feature_matching=0.0, average=0.0, warp=False, jitter=30, light=False, noise=False, grain=False),
 }  # fmt: skip
+
+# Steps of P2's shortest training, § 3.1 and table 1: 30 epochs of a group of X-Norm-L, 71,026 / 30 films, batches of 32.
+# Preset paper takes no fewer: P2's epochs of a few dozen images are no training.
+P2_LEAST_STEPS = 2220
+
+PAPER_STEPS = {  # stage 2's presets: steps that their papers took, and how
+    "vess2ret": (120_000, "100 epochs of 600 updates of each network"),  # Costa et al. 2017: 614 pairs, less 614 % 20
+    "pix2pix": (80_000, "200 epochs of 400 pairs"),  # Isola et al. 2017 appendix 6.2, facades
+}
 
 LARGEST = 4096  # pixels a side of images
 _PRIVATE = {
@@ -140,7 +147,7 @@ def define(script, values):
 
     add = group("Training")
     if not evaluates:
-        text = "training steps in all; a larger number goes on from a finished run"
+        text = "steps in all; a larger number goes on. vess2ret's are updates of one network, 20 of D, then 20 of G"
         text = "steps in all; a larger number goes on. Masks that begin to copy end it sooner" if first else text
         add(number, "steps", None, text, lower_bound=1)
         add(number, "epochs", None, "the same in passes over the training images; not both", lower_bound=1)
@@ -179,6 +186,10 @@ def define(script, values):
         text = "which to run, comma separated: segmentation, distribution, fidelity, morphology, copies (of masks), privacy, classification; default: all that the set allows"
         add(flags.DEFINE_list, "benchmarks", None, text)
         add(number, "unet_steps", 600, "training steps of each U-Net", lower_bound=1)
+        text = "poolings of each U-Net; Ronneberger et al. 2015 have 4"
+        add(number, "unet_levels", 3, text, lower_bound=1, upper_bound=6)  # 64 pixels, the smallest crop, are 2 ** 6
+        text = "its channels at full size, doubled at each level; Ronneberger et al. 2015 have 64"
+        add(number, "unet_width", 16, text, lower_bound=1)
         add(number, "repeats", 3, "U-Nets or classifiers trained for each arm, each from its own seed", lower_bound=1)
         add(flags.DEFINE_list, "models", "vgg16,knn,svm,random_forest", "classifiers to train, comma separated")
         add(
@@ -199,8 +210,9 @@ def define(script, values):
     add = group("Run")
     add(number, "seed", 0, "the whole run is a function of it", lower_bound=0, upper_bound=2**31 - 1)
     precisions = ["auto", "float32", "mixed_bfloat16"]
-    text = "auto: bfloat16 where the hardware computes in it, else float32"
-    add(choice, "precision", "auto", text, enum_values=precisions)
+    text = "auto: bfloat16 where hardware has it, else float32"
+    text += ". Default auto, paper presets float32" * (not evaluates)
+    add(choice, "precision", "auto" if evaluates else None, text, enum_values=precisions)
     if not evaluates:
         text = "mirrored: split each batch over all GPUs"
         add(choice, "strategy", "default", text, enum_values=["default", "mirrored"])
@@ -294,8 +306,10 @@ def years(name, text):
 
 
 def apply_preset(settings, presets):
-    """Fills in the preset's values where the user gave none; adds the preset's own settings beside the flags."""
-    preset = dict(presets[settings["preset"]])
+    """Fills in the preset's values where the user gave none; adds the preset's own settings beside the flags. The papers'
+    presets compute in float32, as the papers did.
+    """
+    preset = {"precision": "auto" if settings["preset"] == "small_data" else "float32"} | presets[settings["preset"]]
     if "target" in preset and settings["preset"] == "small_data":
         preset["model"] = settings["model"] or "dcgan"
         preset |= SMALL_DATA_MODELS[preset["model"]]
@@ -303,7 +317,7 @@ def apply_preset(settings, presets):
             preset |= SMALL_DATA_IMAGES[preset["model"]]
     elif "target" in preset and settings["model"] in PAPER_MODELS:
         preset |= PAPER_MODELS[settings["model"]]
-        del preset["epochs"]  # as many as the levels take
+        del preset["steps"]  # as many as the levels take
     for one, other in (("steps", "epochs"), ("level_images", "level_epochs")):
         if settings.get(one) or settings.get(other):
             preset.pop(one, None), preset.pop(other, None)
@@ -340,7 +354,7 @@ def apply_classes(settings, class_names, channels):
         epochs = 10 if colour else 60 if settings["conditional"] else 30
         numbers = {"latent": 256 if colour else 512}
         if settings["model"] != "pggan":
-            numbers |= {} if {"steps", "epochs"} & settings["given"] else {"epochs": epochs}
+            numbers |= {} if {"steps", "epochs"} & settings["given"] else {"steps": None, "epochs": epochs}
         elif not {"level_images", "level_epochs"} & settings["given"]:
             numbers |= {"level_epochs": epochs}
         settings |= numbers
@@ -349,14 +363,21 @@ def apply_classes(settings, class_names, channels):
 def level_steps(settings, count):
     """Steps of a pggan at each level, for a training set of `count` images."""
     shown = settings["level_images"] or settings["level_epochs"] * count
-    return -(-shown // settings["batch_size"])
+    return max(-(-shown // settings["batch_size"]), _least_steps(settings, "level_images", "level_epochs"))
+
+
+def _least_steps(settings, *names):
+    """P2_LEAST_STEPS in preset paper, unless the user gave one of the flags `names`; else 0."""
+    return P2_LEAST_STEPS if settings.get("preset") == "paper" and not {*names} & settings["given"] else 0
 
 
 def steps_and_epochs(settings, count):
     """(steps, epochs as float) of a run over `count` images, whichever of the two was given.
 
     A preset's batch that is larger than the set is made as large as the set, in `settings` too. A pggan takes at least
-    the steps in which it grows to full size; more train its last level.
+    the steps in which it grows to full size; more train its last level. In vess2ret's epoch each of the two networks,
+    which are updated in turn, is shown the images once: twice as many steps. Prints where a paper's preset takes more
+    steps than its epochs are, or fewer than the paper took.
 
     Raises:
       InputError: fewer images than the batch that the user gave, unless each is warped anew; fewer steps than a pggan
@@ -372,9 +393,18 @@ def steps_and_epochs(settings, count):
         print(f"batches of {count}, as there are no more training images (the preset has {batch})")
         batch = settings["batch_size"] = count
     if settings.get("model") != "pggan":
-        steps = settings["steps"] or -(-settings["epochs"] * count // batch)
-        return steps, steps * batch / count
+        networks = 2 if settings.get("in_turn") else 1
+        steps = settings["steps"] or -(-settings["epochs"] * count * networks // batch)
+        if not settings["steps"] and steps < _least_steps(settings, "epochs"):
+            _say_least(f"{settings['epochs']} epochs", count)
+            steps = P2_LEAST_STEPS
+        taken, what = PAPER_STEPS.get(settings.get("preset"), (0, ""))
+        if steps < taken:
+            print(f"{steps:,} steps; the paper of {settings['preset']} took {taken:,} ({what}): --steps={taken}")
+        return steps, steps * batch / count / networks
     levels, each = halvings(settings["image_size"]) + 1, level_steps(settings, count)
+    if settings["level_epochs"] and each > -(-settings["level_epochs"] * count // batch):
+        _say_least(f"{settings['level_epochs']} epochs a level", count)
     steps = settings["steps"] or -(-(settings["epochs"] or 0) * count // batch)
     grown = (levels - 1) * each + each // 2 + 1
     if not {"steps", "epochs"} & settings["given"]:
@@ -385,6 +415,13 @@ def steps_and_epochs(settings, count):
             f"shorter levels (--level_images={each * batch} now)"
         )
     return steps, steps * batch / count
+
+
+def _say_least(epochs, count):
+    print(
+        f"{P2_LEAST_STEPS:,} steps, as many as P2's shortest training took, instead of {epochs} of {count} images, which "
+        "would be fewer"
+    )
 
 
 def read_settings(folder):

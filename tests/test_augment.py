@@ -3,7 +3,11 @@ import pytest
 import tensorflow as tf
 
 from synthmed_tf import augment
+from synthmed_tf.datasets import phantom
+from synthmed_tf.datasets.prepare import crop_sample
+from synthmed_tf.images import pieces_of
 
+RNG = np.random.default_rng(0)
 STILL = {"rotation": 0.0, "zoom": 1.0, "aspect": 0.0, "elastic": 0.0, "flip": (False, False)}
 SEED = tf.constant([3, 4])
 
@@ -191,13 +195,21 @@ def test_a_graph_with_unknown_batch_gives_the_same_numbers():
 # ---------------------------------------------------------------- jitter_and_mirror
 
 
+def jitter(photographs, masks, seed, pixels=30):
+    pair = augment.jitter_and_mirror(tf.constant(photographs), tf.constant(masks), tf.constant([seed, 0]), pixels)
+    return [part.numpy() for part in pair]
+
+
 def test_jitter_is_a_crop_of_the_enlarged_image_mirrored_or_not():
-    images = blobs(1, 64, 96, channels=2)
-    larger = tf.image.resize(images, [64 + 7, 96 + 11]).numpy()[0]  # 256 -> 286: Isola et al. 2017, appendix 6.2
+    photographs, masks = blobs(1, 64, 96, channels=2), blobs(1, 64, 96, channels=1, seed=1)
+    size = [64 + 7, 96 + 11]  # 256 -> 286: Isola et al. 2017, appendix 6.2
+    methods = (photographs, "bilinear"), (masks, "nearest")
+    larger = np.concatenate([tf.image.resize(part, size, method=method)[0] for part, method in methods], -1)
     found = []
     for seed in range(12):
-        jittered = augment.jitter_and_mirror(tf.constant(images), tf.constant([seed, 0]), 30).numpy()[0]
-        assert jittered.shape == (64, 96, 2)
+        pair = jitter(photographs, masks, seed)
+        assert [part.shape for part in pair] == [(1, 64, 96, 2), (1, 64, 96, 1)]
+        jittered = np.concatenate(pair, -1)[0]
         for mirrored in (False, True):
             picture = jittered[:, ::-1] if mirrored else jittered
             found += [
@@ -213,8 +225,24 @@ def test_jitter_is_a_crop_of_the_enlarged_image_mirrored_or_not():
 
 def test_jitter_at_the_papers_size():
     image = tf.zeros([1, 256, 256, 3])
-    with tf.Graph().as_default():
-        larger = augment.jitter_and_mirror(tf.zeros([1, 256, 256, 3]), tf.constant([0, 0]), 30)
-        sizes = {tuple(op.outputs[0].shape) for op in larger.graph.get_operations() if op.type == "ResizeBilinear"}
-    assert sizes == {(1, 286, 286, 3)}
-    assert augment.jitter_and_mirror(image, tf.constant([0, 0]), 0) is image
+    with tf.Graph().as_default() as graph:
+        augment.jitter_and_mirror(tf.zeros([1, 256, 256, 3]), tf.zeros([1, 256, 256, 2]), tf.constant([0, 0]), 30)
+        sizes = [tuple(op.outputs[0].shape) for op in graph.get_operations() if op.type.startswith("Resize")]
+    assert sizes == [(1, 286, 286, 3), (1, 286, 286, 2)]
+    assert augment.jitter_and_mirror(image, image, tf.constant([0, 0]), 0) == (image, image)
+
+
+@pytest.mark.parametrize("side", [88, 208])
+def test_jittered_vessels_stay_whole_and_lie_where_their_photographs_show_them(side):
+    """Masks in a frame that no crop reaches: phantoms of eyes, and dots of which most touch another at a corner."""
+    vessels = [crop_sample(phantom.fundus(index), (side, side)).mask for index in range(2)]
+    dots = RNG.random([2, side, side, 1]) < 0.3
+    masks = np.pad(np.concatenate([vessels, dots]), [(0, 0), (24, 24), (24, 24), (0, 0)]) * np.float32(2) - 1
+    enlarged = 1 + (side + 48) * 30 // 256 / (side + 48)
+    for seed in range(3):
+        photographs, jittered = jitter(masks, masks, seed)
+        for before, after in zip(masks > 0, jittered > 0, strict=True):
+            assert pieces_of(after[..., 0])[1].size == pieces_of(before[..., 0])[1].size
+            assert after.sum() == pytest.approx(before.sum() * enlarged**2, rel=0.02)
+        assert set(np.unique(jittered)) == {-1, 1}
+        assert np.mean((photographs > 0) == (jittered > 0)) > 0.95

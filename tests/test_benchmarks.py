@@ -13,6 +13,7 @@ import tensorflow as tf
 from synthmed_tf import datasets, records
 from synthmed_tf.datasets import phantom
 from synthmed_tf.datasets.prepare import crop_sample, prepare
+from synthmed_tf.sample import Sample
 from synthmed_tf.training import calibration, loop, segmenter, stage1, stage2
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,8 +83,42 @@ def test_stage2_presets(run, tmp_path):
     assert (tmp_path / "presets.png").exists()
 
 
+def test_kl_conventions(run, tmp_path):
+    """Halves of photographs in two greys: the other half lies outside the field of view."""
+    spec = importlib.util.spec_from_file_location("kl_conventions", ROOT / "benchmarks" / "kl_conventions.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    view = np.repeat(np.uint8([0, 1]), 8).reshape(2, 8, 1)
+
+    def photographs(bright):  # pixels of 200 inside, the others are 203
+        image = np.zeros([2, 8, 1], np.uint8)
+        image[1] = np.where(np.arange(8) < bright, 200, 203)[:, None]
+        return [Sample("a", image, field_of_view=view)]
+
+    found = {row[:3]: row[3:] for row in script.rows(photographs(2), photographs(4), photographs(8))}
+    assert len(found) == 2 * 3 * 3
+    inside = found["field of view", 256, "nothing"]
+    expected = [np.log(2) / 2 + np.log(2 / 3) / 2, np.log(1 / 2) / 4 + 3 * np.log(3 / 2) / 4, np.inf, np.log(2)]
+    assert inside == pytest.approx(expected)
+    whole = found["frame", 256, "nothing"]
+    assert whole == pytest.approx([value / 2 for value in expected])  # the other half is black in all
+    added = found["field of view", 256, "1"]
+    p, q, rest = np.array([5, 5]) / 264, np.array([3, 7]) / 264, 254 / 264
+    assert added[0] == pytest.approx(np.sum(p * np.log(p / q))) and p.sum() + rest == 1
+    share = found["field of view", 256, "1e-06 of all"]
+    assert share[:2] == pytest.approx(expected[:2], rel=1e-3) and np.log(1e6) / 2 - 1 < share[2] < np.log(1e6) / 2
+    for bins in (64, 32):  # 200 and 203 are in one of them
+        assert [*found["field of view", bins, "nothing"]] == [0, 0, 0, 0]
+
+    eyes = (crop_sample(phantom.fundus(index), (64, 64)) for index in range(6))
+    records.write(tmp_path / "synthetic", "synthetic", eyes, source="test")
+    printed = run("kl_conventions", tmp_path / "synthetic", tmp_path)
+    assert printed.count("\n| frame | ") == printed.count("\n| field of view | ") == 9 and "4.759" in printed
+
+
 def test_step_time(run, monkeypatch):
-    assert "small_data 64 pixels batch 1 --precision=float32" in run("step_time", "small_data", 64, 1, "float32", 1)
+    for preset in ("small_data", "vess2ret"):
+        assert f"{preset} 64 pixels batch 1 --precision=float32" in run("step_time", preset, 64, 1, "float32", 1)
     monkeypatch.setattr(
         stage2, "make_step", lambda *_: lambda *_: {"l1": tf.constant(1.0), "other": tf.constant(math.nan)}
     )

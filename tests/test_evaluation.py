@@ -10,6 +10,7 @@ from synthmed_tf.evaluation import comparison, distribution, morphology, privacy
 from synthmed_tf.metrics import fidelity
 from synthmed_tf.metrics.morphology import statistics
 from synthmed_tf.networks import inception
+from synthmed_tf.networks.unet import unet
 from synthmed_tf.sample import Sample
 from synthmed_tf.training import segmenter
 
@@ -39,7 +40,7 @@ def made(prefix, count):
 def trained(monkeypatch):
     arms = []
 
-    def train(folder, sets, steps, seed, name):
+    def train(folder, sets, steps, seed, name, levels, width):
         samples = [sample for each in sets for sample in each]
         arms.append((name, seed, [sample.id for sample in samples]))
         return Trained(samples), {"seconds": 1.0}
@@ -101,6 +102,16 @@ def test_the_first_50_of_more_pairs_are_an_arm_of_their_own(trained, tmp_path):
     real_f1, ours = (report["arms"][arm]["f1"]["fov_pooled"]["mean"] for arm in ("real", "synthetic_50"))
     assert report["ratio_50"] == pytest.approx(ours / real_f1) and len(trained) == 8
     assert trained[3][0] == "U-Net 4/8 (synthetic_50)"
+
+
+def test_unets_are_as_deep_and_wide_as_asked_for_and_others_are_not_taken_for_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(segmenter, "BATCH_SIZE", 1)
+    sets = made("r", 2), made("s", 2), made("t", 1)
+    for levels, width, trained in ((1, 2, 3), (2, 2, 6), (1, 3, 9), (1, 2, 9)):
+        report = segmentation.benchmark(tmp_path, *sets, (16, 16), steps=1, repeats=1, levels=levels, width=width)
+        parameters = unet(3, levels, width).count_params()
+        assert report["unet"] == {"levels": levels, "width": width, "parameters": parameters}
+        assert len(list(tmp_path.iterdir())) == trained
 
 
 def test_shapes_are_measured_in_the_fields_of_view_where_all_have_them():

@@ -75,7 +75,7 @@ def test_given_flags_are_known_by_name_whatever_their_value():
         ("train_stage1", ["--holdout=-1"], ["holdout"]),
         ("train_stage2", ["--chest_xrays"], ["chest_xrays"]),  # that too
         ("train_stage1", ["--preset=pix2pix"], ["preset", "small_data", "paper"]),
-        ("train_stage2", ["--preset=paper"], ["preset", "vess2ret", "authors2017"]),
+        ("train_stage2", ["--preset=paper"], ["preset", "vess2ret", "pix2pix"]),
         ("train_stage1", ["--precision=float16"], ["precision", "mixed_bfloat16"]),
         ("train_stage1", ["--dry_run=perhaps"], ["dry_run", "perhaps"]),
         ("train_stage1", ["--noseed"], ["noseed"]),
@@ -180,12 +180,29 @@ def test_numbers_of_the_papers_presets():
     assert (paper["learning_rate"], paper["beta1"], paper["batch_size"]) == (2e-4, 0.5, 32)  # Radford et al. 2016; P2
     assert not paper["warp"] and not paper["r1"] and not paper["average"] and not paper["field_scale"]
     for preset, batch, epochs, l1, rate in (
-        ("vess2ret", 1, 100, 100.0, 2e-4), ("pix2pix", 1, 200, 100.0, 2e-4), ("authors2017", 32, 100, 1.0, 1e-3),
+        ("vess2ret", 1, 100, 100.0, 2e-4), ("pix2pix", 1, 200, 100.0, 2e-4),
     ):  # fmt: skip
         found = resolved(f"--preset={preset}", script="train_stage2")
         assert (found["batch_size"], found["epochs"], found["l1"], found["learning_rate"]) == (batch, epochs, l1, rate)
         assert found["steps"] is None and not found["warp"]
         assert found["checkpoint"] == "last"  # they chose none by a number
+
+
+@pytest.mark.parametrize(
+    ("script", "preset", "precision"),
+    [
+        ("train_stage1", "small_data", "auto"),
+        ("train_stage1", "paper", "float32"),
+        ("train_stage2", "small_data", "auto"),
+        ("train_stage2", "vess2ret", "float32"),
+        ("train_stage2", "pix2pix", "float32"),
+    ],
+)
+def test_the_papers_presets_compute_in_float32_unless_told_otherwise(script, preset, precision):
+    assert resolved(f"--preset={preset}", script=script)["precision"] == precision
+    for given in ("auto", "mixed_bfloat16", "float32"):
+        assert resolved(f"--preset={preset}", f"--precision={given}", script=script)["precision"] == given
+    assert parse(script="evaluate")["precision"] == "auto"  # it has no preset
 
 
 def test_presets_set_the_same_flags():
@@ -210,21 +227,34 @@ def test_whose_weights_make_samples_can_be_chosen(script):
 def test_steps_or_epochs_given_replace_either_of_the_preset():
     assert flags.steps_and_epochs(resolved("--epochs=3", "--batch_size=4"), 10) == (8, 3.2)  # 30 images in batches of 4
     assert flags.steps_and_epochs(resolved("--steps=5", "--preset=paper"), 64) == (5, 2.5)
-    assert flags.steps_and_epochs(resolved("--preset=paper"), 40) == (3750, 3000.0)
+    assert flags.steps_and_epochs(resolved("--preset=paper"), 40) == (3000, 2400.0)
+    assert flags.steps_and_epochs(resolved("--preset=paper", "--epochs=3"), 64) == (6, 3.0)
     for model in ("flow", "dcgan"):
         steps = flags.SMALL_DATA_MODELS[model]["steps"]
         assert flags.steps_and_epochs(resolved(f"--model={model}"), 8) == (steps, 2.0 * steps)  # batches of 16
     assert flags.steps_and_epochs(resolved("--epochs=1", "--preset=pix2pix", script="train_stage2"), 7) == (7, 1.0)
+    # D and G in turn
+    assert flags.steps_and_epochs(resolved("--epochs=3", "--preset=vess2ret", script="train_stage2"), 7) == (42, 3.0)
+    assert flags.steps_and_epochs(resolved("--steps=7", "--preset=vess2ret", script="train_stage2"), 7) == (7, 0.5)
 
 
-@pytest.mark.parametrize(("script", "preset"), [("train_stage1", "paper"), ("train_stage2", "authors2017")])
-def test_fewer_images_than_a_batch(script, preset, capsys):
-    settings = resolved(f"--preset={preset}", "--steps=5", script=script)
+@pytest.mark.parametrize(("preset", "steps", "taken"), [("pix2pix", 4000, 80_000), ("vess2ret", 4000, 120_000)])
+def test_a_shorter_training_than_the_papers_is_said(preset, steps, taken, capsys):
+    settings = resolved(f"--preset={preset}", script="train_stage2")
+    assert flags.steps_and_epochs(settings, 20)[0] == steps
+    said = capsys.readouterr().out
+    assert f"{steps:,} steps" in said and f"{taken:,}" in said and f"--steps={taken}" in said
+    flags.steps_and_epochs(resolved(f"--preset={preset}", f"--steps={taken}", script="train_stage2"), 20)
+    assert capsys.readouterr().out == ""
+
+
+def test_fewer_images_than_a_batch(capsys):
+    settings = resolved("--preset=paper", "--steps=5")
     assert settings["batch_size"] == 32 and flags.steps_and_epochs(settings, 32) == (5, 5.0)
     assert flags.steps_and_epochs(settings, 31) == (5, 5.0) and settings["batch_size"] == 31
     assert "batches of 31" in capsys.readouterr().out
     with pytest.raises(InputError, match="31 images.*--batch_size=31 or less"):
-        flags.steps_and_epochs(resolved(f"--preset={preset}", "--steps=5", "--batch_size=32", script=script), 31)
+        flags.steps_and_epochs(resolved("--preset=paper", "--steps=5", "--batch_size=32"), 31)
 
 
 def test_dcgan_in_the_small_data_preset_has_the_papers_latent_size_and_a_quarter_of_its_width():

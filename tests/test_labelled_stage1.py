@@ -412,10 +412,28 @@ def test_numbers_of_p2(words, channels, latent, epochs):
         rates = settings["learning_rate"], settings["beta1"], settings["beta2"]
         assert rates == ((2e-4, 0.5, 0.999) if model == "dcgan" else (1e-3, 0.0, 0.99))
         levels = 1 if model == "dcgan" else 3
-        assert flags.steps_and_epochs(settings, 320) == (levels * epochs * 10, levels * epochs)
+        assert flags.steps_and_epochs(settings, 32_000) == (levels * epochs * 1000, levels * epochs)
     given = settings_of("--preset=paper", "--steps=7", *words)
     flags.apply_classes(given, NAMES, channels)
     assert flags.steps_and_epochs(given, 320)[0] == 7
+
+
+def test_the_papers_preset_takes_no_fewer_steps_than_p2s_shortest_training(capsys):
+    def steps(count, *words, channels=1):
+        settings = settings_of("--preset=paper", *words)
+        flags.apply_classes(settings, NAMES, channels)
+        return flags.steps_and_epochs(settings, count)[0]
+
+    assert steps(71_026 // 30 + 1, "--noconditional") == 2220  # a group of X-Norm-L
+    assert steps(71_026) == 133_174 and steps(40_000, channels=3) == 12_500  # X-Norm-L, tiles of a class
+    assert capsys.readouterr().out == ""
+    assert steps(652) == steps(57, "--noconditional") == steps(57, channels=3) == 2220
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 3 and "2,220 steps" in said[0] and "instead of 60 epochs of 652 images" in said[0]
+    assert steps(57, "--epochs=16") == 29 and steps(57, "--steps=5") == 5
+    assert steps(57, "--model=pggan", "--level_epochs=16") == 3 * 29 and capsys.readouterr().out == ""
+    assert steps(57, "--model=pggan") == 3 * 2220  # 4, 8 and 16 pixels
+    assert "instead of 60 epochs a level of 57 images" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- the command

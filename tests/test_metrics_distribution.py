@@ -38,6 +38,8 @@ def test_kl_agrees_with_scipy_and_by_hand():
     assert distribution.kl_divergence(p, q, 1e-4) == pytest.approx(scipy.stats.entropy(smooth_p, smooth_q), rel=1e-12)
     assert distribution.kl_divergence([1, 1], [1, 3], 1e-15) == pytest.approx(0.5 * np.log(2) + 0.5 * np.log(2 / 3))
     assert distribution.kl_divergence(p, 7 * p, 1e-4) == pytest.approx(0, abs=1e-12)
+    assert distribution.kl_divergence([1, 0, 1], [1, 2, 1], 0) == pytest.approx(np.log(2))
+    assert distribution.kl_divergence([1, 2, 1], [1, 0, 1], 0) == np.inf
 
 
 def test_kl_of_disjoint_histograms_is_finite_and_known():
@@ -47,7 +49,8 @@ def test_kl_of_disjoint_histograms_is_finite_and_known():
 
 
 @pytest.mark.parametrize(
-    "p, q, smoothing", [([1, 2], [1, 2, 3], 1e-6), ([0, 0], [1, 1], 1e-6), ([1, -1], [1, 1], 1e-6), ([1, 1], [1, 1], 0)]
+    "p, q, smoothing",
+    [([1, 2], [1, 2, 3], 1e-6), ([0, 0], [1, 1], 1e-6), ([1, -1], [1, 1], 1e-6), ([1, 1], [1, 1], -1e-6)],
 )
 def test_kl_refuses_what_is_no_histogram(p, q, smoothing):
     with pytest.raises(ValueError):

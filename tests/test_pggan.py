@@ -254,7 +254,8 @@ def test_steps_in_all_go_to_the_levels_and_the_rest_to_the_last():
     assert flags.steps_and_epochs(default, 400)[0] == max(default["steps"], 5 * default["level_images"] // 16)
     assert flags.steps_and_epochs(settings_of("--level_images=160000"), 400)[0] == 50000  # five levels of 10,000
     paper = settings_of("--preset=paper")
-    assert flags.steps_and_epochs(paper, 320)[0] == 5 * 30 * 10
+    assert flags.steps_and_epochs(paper, 3200)[0] == 5 * 30 * 100
+    assert flags.steps_and_epochs(paper, 20)[0] == 5 * flags.P2_LEAST_STEPS == 5 * growth.growth_of(paper, 20).steps
     with pytest.raises(InputError, match="--steps=40: .* 5 levels of 10 steps .* after 46; .*--level_images=160 now"):
         flags.steps_and_epochs(settings_of("--level_images=160", "--steps=40"), 32)
     assert flags.steps_and_epochs(settings_of("--level_images=160", "--steps=46"), 32)[0] == 46

@@ -362,8 +362,11 @@ def test_photographs_without_masks_get_theirs_from_a_segmenter(trained, tmp_path
     assert "already done" in succeeded("train_stage2", *command)
     load, loaded = datasets.load, []
     monkeypatch.setattr(datasets, "load", lambda *given, **how: loaded.append((given[0], how)) or load(*given, **how))
-    assert "F1" in succeeded("evaluate", f"--synthetic_dir={trained.out}", "--unet_steps=2", "--repeats=1")
+    words = [f"--synthetic_dir={trained.out}", "--unet_steps=2", "--unet_levels=2", "--unet_width=4", "--repeats=1"]
+    assert "F1" in succeeded("evaluate", *words)
     report = json.loads((trained.out / "report" / "report.json").read_text())
+    network = report["segmentation"]["unet"]
+    assert (network["levels"], network["width"]) == (2, 4)
     how = loaded[-1][1]  # the test images' split is that of stage 1's real set, not that of the photographs
     assert loaded[-1][0] == report["real"]["data"] and {"holdout", "labels"} < how.keys()
     assert report["real"]["name"] == "eyes" and report["photographs"]["name"] == "idrid"
@@ -805,7 +808,7 @@ def test_unlabelled_test_images_are_said_and_holdout_mends_it(original, tmp_path
         assert "nothing to test on" in text and "--holdout=5" in text
     assert "0.000" not in shown
 
-    def untrained(folder, samples, steps, seed, name):
+    def untrained(folder, samples, steps, seed, *_):
         tf.keras.utils.set_random_seed(seed)
         return unet(3, 1, 4), {"seconds": 1.0}
 

@@ -924,6 +924,7 @@ STAGE2 = {
     "seed": 4,
     "warp": False,
     "jitter": 0,
+    "in_turn": 0,
     "l1": 10.0,
     "feature_matching": 0.0,
     "most_accurate": 1.0,
@@ -964,6 +965,71 @@ def check_step(networks, settings, stack, photograph, mask):
 def test_a_step_of_stage_2_is_the_algorithm_by_hand(l1):
     stack = RNG.uniform(-1, 1, [2, 8, 8, 5]).astype(np.float32)
     check_step(tiny_stage2(), STAGE2 | {"l1": l1}, stack, stack[..., :3], np.where(stack[..., 3] > 0, 1.0, -1.0))
+
+
+def vess2ret_networks():
+    """The tiny networks with dropout, and masks of 0 and 1."""
+    networks = tiny_stage2()
+    mask, seed = networks.generator.inputs
+    photograph = layers.SeededDropout(0.5, index=0)([networks.generator.output, seed])
+    return stage2.Stage2(tf.keras.Model([mask, seed], photograph), networks.discriminator, False, background=0.0)
+
+
+def test_vess2rets_d_learns_from_fakes_of_other_masks_made_without_dropout():
+    networks = vess2ret_networks()
+    others, real = RNG.uniform(-1, 1, [2, 2, 8, 8, 5]).astype(np.float32)
+    before = networks.generator.get_weights()
+    w, b = (value.copy() for value in networks.discriminator.get_weights())
+    a, c = before
+    step, _ = stage2.make_vess2ret_steps(networks, [sgd(), sgd()], STAGE2)
+    found = step(tf.constant(3, tf.int64), others, real)
+    mask, other = ((stack[..., 3:4] > 0).reshape(-1, 1) * 1.0 for stack in (real, others))
+    shown = np.concatenate([mask, real[..., :3].reshape(-1, 3)], -1), np.concatenate([other, other @ a[0, 0] + c], -1)
+    on_real, on_fake = (pairs @ w[0, 0] + b for pairs in shown)
+    assert found.keys() == {"discriminator"}
+    assert float(found["discriminator"]) == pytest.approx((softplus(-on_real).mean() + softplus(on_fake).mean()) / 2)
+    gradient = (sigmoid(on_fake) * shown[1] - sigmoid(-on_real) * shown[0]).mean(0) / 2
+    np.testing.assert_allclose(networks.discriminator.get_weights()[0][0, 0, :, 0], w[0, 0, :, 0] - gradient, atol=1e-5)
+    assert all((old == new).all() for old, new in zip(before, networks.generator.get_weights(), strict=True))
+
+
+def test_vess2rets_g_learns_with_dropout_against_a_d_that_stays():
+    networks = vess2ret_networks()
+    networks.generator.trainable_variables[1].assign([0.1, -0.2, 0.3])
+    before = networks.discriminator.get_weights()
+    (w, b), (a, c) = before, (value.copy() for value in networks.generator.get_weights())
+    pairs = RNG.uniform(-1, 1, [2, 8, 8, 5]).astype(np.float32)
+    mask, photograph = (pairs[..., 3:4] > 0) * np.float32(1), pairs[..., :3]
+    _, key = loop.keys(STAGE2["seed"], tf.constant(3, tf.int64))
+    fake = networks.generator([mask, key[None]], training=True).numpy()
+    kept = fake != 0  # dropped values are 0, others twice as large
+    assert 0.4 < kept.mean() < 0.6
+    _, step = stage2.make_vess2ret_steps(networks, [sgd(), sgd()], STAGE2)
+    found = step(tf.constant(3, tf.int64), pairs)
+    logits = np.concatenate([mask, fake], -1) @ w[0, 0] + b
+    assert float(found["adversarial"]) == pytest.approx(softplus(-logits).mean(), rel=1e-5)
+    assert float(found["l1"]) == pytest.approx(np.abs(photograph - fake).mean(), rel=1e-5)
+    to_fake = -sigmoid(-logits) * w[0, 0, 1:, 0] / logits.size + STAGE2["l1"] * np.sign(fake - photograph) / fake.size
+    to_fake = (2 * kept * to_fake).reshape(-1, 3)
+    new_a, new_c = networks.generator.get_weights()
+    np.testing.assert_allclose(new_a[0, 0], a[0, 0] - mask.reshape(-1, 1).T @ to_fake, atol=1e-5)
+    np.testing.assert_allclose(new_c, c - to_fake.sum(0), atol=1e-5)
+    assert all((old == new).all() for old, new in zip(before, networks.discriminator.get_weights(), strict=True))
+
+
+def test_vess2rets_networks_learn_in_turn_and_an_epoch_shows_g_each_pair_once_and_d_twice():
+    pairs = np.arange(8, dtype=np.float32)[:, None, None, None] * np.ones([8, 2, 2, 6], np.float32)
+    settings = STAGE2 | {"in_turn": 3, "batch_size": 2}
+    steps, batch = stage2.training_of(vess2ret_networks(), [sgd(), sgd()], settings, pairs, 20)
+    of_d = [loop.step_at(steps, index) is steps[0][1] for index in range(20)]
+    assert of_d == [index // 3 % 2 == 0 for index in range(20)]
+    shown = {True: [], False: []}
+    for index, is_d in enumerate(of_d):
+        arrays = batch(index)
+        assert [array.shape for array in arrays] == [(2, 2, 2, 5)] * (2 if is_d else 1)
+        shown[is_d].append([int(pair[0, 0, 0]) for array in arrays for pair in array])
+    assert all(sorted(sum(shown[True][i : i + 2], [])) == list(range(8)) for i in (0, 2, 4, 6))
+    assert all(sorted(sum(shown[False][i : i + 4], [])) == list(range(8)) for i in (0, 4))
 
 
 def test_feature_matching_pulls_fakes_to_what_the_discriminator_makes_of_real_photographs():
@@ -1315,6 +1381,9 @@ def test_real_pairs_and_translation():
     networks.dtype = "uint16"
     deep = stage2.translate(networks, mask, [1, 2])
     assert deep.dtype == np.uint16 and np.abs(deep.astype(int) - expected * 257).max() <= 129  # half of a grey level
+    networks.dtype, networks.background = "uint8", 0.0
+    expected = np.clip(np.rint((mask * a[0, 0, 0] + c + 1) * 127.5), 0, 255)
+    assert np.abs(stage2.translate(networks, mask, [1, 2]) - expected).max() <= 1
 
 
 @pytest.mark.parametrize("with_views", [True, False])
@@ -1365,10 +1434,10 @@ def test_stage_2_ends_with_the_weights_that_checkpoint_names(tmp_path, monkeypat
     monkeypatch.setattr(stage2, "measurement", measurement)
     settings = STAGE2 | {
         "batch_size": 1,
-        "optimizer": "adam",
         "learning_rate": 0.1,
         "discriminator_rate": 0.1,
         "beta1": 0.5,
+        "epsilon": 1e-8,
         "average": 0.0,
     }
     real = [Sample(str(i), RNG.integers(0, 256, [8, 8, 3]).astype(np.uint8), wedge(8, 8)) for i in range(3)]
@@ -1414,10 +1483,20 @@ def test_a_step_of_small_datas_stage_2_in_both_precisions(policy):
 def test_optimizers_of_the_presets(preset):
     settings = flags.STAGE2_PRESETS[preset]
     optimizer = stage2.make_optimizer(settings, settings["learning_rate"], tiny_stage2().generator)
-    kind = tf.keras.optimizers.RMSprop if preset == "authors2017" else tf.keras.optimizers.Adam
-    assert isinstance(optimizer, kind) and float(optimizer.learning_rate) == pytest.approx(settings["learning_rate"])
-    if kind is tf.keras.optimizers.Adam:
-        assert (optimizer.beta_1, optimizer.beta_2) == (0.5, 0.999)
+    assert isinstance(optimizer, tf.keras.optimizers.Adam)
+    assert float(optimizer.learning_rate) == pytest.approx(settings["learning_rate"])
+    assert (optimizer.beta_1, optimizer.beta_2) == (0.5, 0.999)
+
+
+@pytest.mark.parametrize(("preset", "epsilon"), [("pix2pix", 1e-8), ("vess2ret", 1e-8), ("small_data", 1e-7)])
+def test_a_tiny_gradient_shows_the_epsilon_of_the_papers_frameworks(preset, epsilon):
+    """By the formula of torch/optim's adam.lua and of Keras 1.2: epsilon is added to the root of the uncorrected mean."""
+    layer = tf.keras.Sequential([tf.keras.layers.Dense(1, kernel_initializer="zeros", use_bias=False)])
+    layer.build([None, 1])
+    optimizer = stage2.make_optimizer(flags.STAGE2_PRESETS[preset], 1.0, layer)
+    optimizer.apply_gradients([(tf.constant([[1e-7]]), layer.trainable_variables[0])])
+    root = np.sqrt(1e-3) * 1e-7  # beta2 0.999
+    assert float(layer.get_weights()[0][0, 0]) == pytest.approx(-root / (root + epsilon), rel=1e-3)
 
 
 # ---------------------------------------------------------------- several replicas

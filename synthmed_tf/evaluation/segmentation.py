@@ -16,7 +16,7 @@ P1_PAIRS = 50  # P1 section 10
 MOST = 200  # training pairs that a threshold is chosen on, and synthetic pairs that the agreement is measured on
 
 
-def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed=0):
+def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed=0, levels=3, width=16):
     """Trains the arms and tests them at the set's size and at native resolution.
 
     The arms are real, synthetic, real_and_synthetic and, where there are more synthetic pairs than P1_PAIRS,
@@ -37,6 +37,7 @@ def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed
       image_size: (height, width).
       steps: training steps of each U-Net.
       repeats: trainings per arm, with seeds seed, seed + 1, ...
+      levels, width: of each U-Net, see networks.unet.
 
     Returns:
       The "segmentation" part of report.json.
@@ -49,9 +50,10 @@ def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed
     agreement, counts = [], {arm: [] for arm in arms}
     for repeat in range(repeats):
         for place, arm in enumerate(arms, start=1):
-            name = "-".join([arm, f"seed{seed + repeat}", f"steps{steps}", *map(_digest, arms[arm])])
+            how = f"unet{levels}x{width}", f"seed{seed + repeat}", f"steps{steps}"
+            name = "-".join([arm, *how, *map(_digest, arms[arm])])
             label = f"U-Net {repeat * len(arms) + place}/{repeats * len(arms)} ({arm})"
-            model, result = segmenter.train(folder / name, arms[arm], steps, seed + repeat, name=label)
+            model, result = segmenter.train(folder / name, arms[arm], steps, seed + repeat, label, levels, width)
             threshold = segmentation.best_threshold(*_predictions(model, arms[arm][0][:MOST]))
             if arm == "real":
                 agreement.append(segmentation.scores(*_predictions(model, synthetic[:MOST]), threshold))
@@ -71,7 +73,7 @@ def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed
         "image_size": list(image_size),
         "steps": steps,
         "repeats": repeats,
-        "unet": {"levels": 3, "width": 16, "parameters": model.count_params()},
+        "unet": {"levels": levels, "width": width, "parameters": model.count_params()},
         "test_images": len(test),
         "real_pairs": len(real),
         "synthetic_pairs": len(synthetic),

@@ -1,6 +1,7 @@
 """How far the pixel intensities of two image sets are apart (P1 section 9 and figure 3). numpy in, numbers out."""
 
 import numpy as np
+from scipy import special
 
 BINS = 256  # one a grey level of an 8-bit image; 16-bit images are binned by their upper byte
 LUMA = (0.299, 0.587, 0.114)  # red, green, blue -> grey, ITU-R BT.601, as Pillow's and OpenCV's grey conversion
@@ -37,21 +38,22 @@ def kl_divergence(p, q, smoothing=SMOOTHING):
 
     Args:
       p, q: [bins] counts or shares, each with a positive sum.
-      smoothing: share of all pixels that is added to every bin, > 0.
+      smoothing: share of all pixels that is added to every bin. With 0 the divergence is infinite where q lacks an
+        intensity that p has.
 
     Raises:
-      ValueError: empty or negative histograms, lengths that differ, smoothing not positive.
+      ValueError: empty or negative histograms, lengths that differ, negative smoothing.
     """
     p, q = np.asarray(p, np.float64), np.asarray(q, np.float64)
     if p.shape != q.shape or p.ndim != 1:
         raise ValueError(f"histograms must have the same length, found {p.shape} and {q.shape}")
     if min(p.min(), q.min()) < 0 or not p.sum() > 0 or not q.sum() > 0:
         raise ValueError("histograms must not be negative or empty")
-    if not smoothing > 0:
-        raise ValueError(f"smoothing must be > 0, found {smoothing}")
+    if not smoothing >= 0:
+        raise ValueError(f"smoothing must be 0 or more, found {smoothing}")
     p = (p / p.sum() + smoothing) / (1 + smoothing * p.size)
     q = (q / q.sum() + smoothing) / (1 + smoothing * q.size)
-    return float(np.sum(p * np.log(p / q)))
+    return float(special.rel_entr(p, q).sum())
 
 
 def real_vs_half(

@@ -1,13 +1,13 @@
-"""pix2pix: a U-Net generator from mask to photograph and a discriminator of patches, in four presets.
+"""pix2pix: a U-Net generator from mask to photograph and a discriminator of patches, in three presets.
 
-Mask and photograph are [batch, height, width, channels] float32 in [-1, 1]. Sides are multiples of 16 from 64 up. Depth
-follows from the size: the presets' tables below are met at their native sizes.
+Mask and photograph are [batch, height, width, channels] float32 in [-1, 1]; vess2ret's masks are 0 and 1 (`BACKGROUND`).
+Sides are multiples of 16 from 64 up. Depth follows from the size: the presets' tables below are met at their native
+sizes.
 
 | preset | native size | test time |
 |---|---|---|
 | pix2pix, Isola et al. 2017 | 256 | dropout on, statistics of the batch (section 3.3): call with training=True |
 | vess2ret, Costa et al. 2017 (P1's stated basis) | 512 | dropout off, statistics of the batch (Keras 1 "mode 2"): training=False |
-| authors2017, P1's published code | 512 | dropout off, moving averages: training=False |
 | small_data, ours | any | no dropout, instance norm in G and D: training makes no difference |
 
 `TRAINING_AT_TEST_TIME` says the same to programs. Where the statistics are those of the batch, a picture depends on
@@ -25,13 +25,14 @@ from synthmed_tf.networks.layers import (
     JoinedConvolution,
     SeededDropout,
     Upscale,
-    batch_norm,
     instance_norm,
     leaky_relu,
     normal_002,
 )
 
-TRAINING_AT_TEST_TIME = {"pix2pix": True, "vess2ret": False, "authors2017": False, "small_data": False}
+TRAINING_AT_TEST_TIME = {"pix2pix": True, "vess2ret": False, "small_data": False}
+# Of masks, whose vessels are 1. 0: util/data.py of Costa et al.'s code, _binarize
+BACKGROUND = {"pix2pix": -1.0, "vess2ret": 0.0, "small_data": -1.0}
 # small_data's discriminator also sees tanh(DETAIL * what differs from the mean over so many pixels)
 DETAIL, DETAIL_WINDOW = 8.0, 5
 # Pixels of the shorter side, from which on small_data's discriminator sees patches of 70 pixels and its generator is
@@ -51,15 +52,13 @@ def _check(image_size, preset):
 
 
 def _norm(preset):
-    if preset == "authors2017":
-        return batch_norm()
     if preset == "small_data":
         return instance_norm()
     return BatchStatisticsNormalization(SCALE_SD if preset == "pix2pix" else 0.0)
 
 
 def _kernel_init(preset):
-    # The Keras default, in vess2ret's and P1's own code
+    # The Keras default, in vess2ret's code
     return normal_002() if preset == "pix2pix" else "glorot_uniform"
 
 
@@ -115,7 +114,7 @@ def _paper_generator(mask, seed, out_channels, preset):
         x = tf.keras.layers.Conv2DTranspose(
             filters, up_kernel, strides[level], padding, kernel_initializer=_kernel_init(preset)
         )(activation()(x))
-        if level or preset == "authors2017":
+        if level:
             x = _norm(preset)(x)
         if level > len(widths) - 4:
             x = SeededDropout(DROPOUT, index=level)([x, seed])
@@ -162,9 +161,8 @@ def discriminator(image_size, in_channels=1, out_channels=3, preset="pix2pix"):
 
     Returns:
       Model: mask and photograph in one tensor [batch, height, width, in_channels + out_channels] -> [batch, rows,
-        columns,
-      1] float32 logits, real > 0. pix2pix, authors2017 and small_data see 70 x 70 pixels a logit (Isola et al. 2017,
-      section 6.1.2), small_data 34 x 34 of an image below LARGE: with 70 of 128 pixels it won after 3,500 steps on 20
+      columns, 1] float32 logits, real > 0. pix2pix and small_data see 70 x 70 pixels a logit (Isola et al. 2017, section
+      6.1.2), small_data 34 x 34 of an image below LARGE: with 70 of 128 pixels it won after 3,500 steps on 20
       photographs, and vessels vanished. vess2ret has 16 x 16 logits at 512 pixels.
     """
     _check(image_size, preset)

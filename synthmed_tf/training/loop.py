@@ -387,9 +387,13 @@ def _is_finite(state):
     return all(bool(tf.reduce_all(tf.math.is_finite(weight))) for model in models for weight in model.weights)
 
 
+def step_at(step, index):
+    """The step function of step number `index`, see `fit`."""
+    return [each for first, each in step if first <= index][-1] if isinstance(step, list) else step
+
+
 def _run(strategy, step, index, arrays):
-    if isinstance(step, list):
-        step = [each for first, each in step if first <= index][-1]
+    step = step_at(step, index)
     number = tf.constant(index, tf.int64)
     if strategy.num_replicas_in_sync == 1:
         return step(number, *arrays)

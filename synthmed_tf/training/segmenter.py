@@ -42,6 +42,8 @@ def train(folder, sets, steps, seed, name="U-Net", levels=3, width=16):
         without the others.
       steps: training steps; the cosine of the learning rate ends there.
       seed: initial weights and order of the data.
+      name: shown in the progress line.
+      levels, width: of the U-Net, see networks.unet.
 
     Returns:
       (the trained Keras model, loop.fit's dict).

@@ -35,14 +35,15 @@ class Stage2:
     """The networks of stage 2.
 
     Attributes:
-      generator: [mask [batch, height, width, 1] in {-1, 1}, seed [1, 2] int32] -> photograph [batch, height, width, c]
-        in (-1, 1). Where it is told the colours, they follow the mask as 2c planes; where it gets noise, one
+      generator: [mask [batch, height, width, 1] in {background, 1}, seed [1, 2] int32] -> photograph [batch, height,
+        width, c] in (-1, 1). Where it is told the colours, they follow the mask as 2c planes; where it gets noise, one
         plane of that comes last.
       discriminator: mask and photograph, in one tensor of 1 + c channels -> logits [batch, rows, columns, 1], one a
         patch.
       noise: whether the generator gets N(0, 1) at each pixel, for texture that the mask does not decide.
       colours: from `fit_colours`, where the generator is told the colours; None where it is not.
       training_at_test_time: whether photographs are made with dropout and batch statistics on, as Isola et al. 2017 do.
+      background: what a mask is where no vessel is, -1 or 0.
       averaged: the generator with averaged weights, which then makes the photographs; None without.
       grain: what is added to a generated photograph inside its field of view, arguments of grain.draw; () where nothing
         is.
@@ -55,6 +56,7 @@ class Stage2:
     training_at_test_time: bool
     noise: bool = False
     colours: tuple | None = None
+    background: float = -1.0
     averaged: tf.keras.Model | None = None
     grain: tuple = ()
     has_view: bool = False
@@ -75,6 +77,7 @@ def build(settings, channels):
         pix2pix.discriminator(size, in_channels=1, out_channels=channels, preset=preset),
         pix2pix.TRAINING_AT_TEST_TIME[preset],
         settings["noise"],
+        background=pix2pix.BACKGROUND[preset],
         averaged=pix2pix.generator(size, planes, channels, preset) if settings["average"] else None,
     )
 
@@ -98,7 +101,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
       InputError: what loop.fit raises.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    batch_size, seed = settings["batch_size"], settings["seed"]
+    seed = settings["seed"]
     pairs = real_pairs(real, settings["warp"])
     tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():
@@ -109,12 +112,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
     networks.has_view, networks.dtype = real[0].field_of_view is not None, real[0].image.dtype.name
     if settings["light"]:
         networks.colours = fit_colours(pairs, networks.has_view)
-    step = make_step(networks, optimizers, settings, strategy.num_replicas_in_sync)
-    wall = wall_of_warped(spaced(pairs, MEASURED), seed) if settings["warp"] else None
-
-    def batch(index):
-        chosen = records.batch_indices(len(pairs), batch_size, seed, index)
-        return (warped(pairs[chosen], [seed, index], wall) if settings["warp"] else np.delete(pairs[chosen], -2, -1),)
+    step, batch = training_of(networks, optimizers, settings, pairs, steps, strategy.num_replicas_in_sync)
 
     def grid():
         some = pairs[np.linspace(0, len(pairs) - 1, GRID).astype(int)]
@@ -136,7 +134,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         batch,
         state,
         steps,
-        images_per_step=batch_size,
+        images_per_step=settings["batch_size"],
         average=average,
         grid=grid,
         measure=measurement(networks, real, masks[:MEASURED], settings) if len(masks) else None,
@@ -272,7 +270,7 @@ def translate(networks, masks, seed):
 
 def painted(networks, masks, seed):
     """As `translate`, not rounded yet: [1, height, width, channels] float32 in [-1, 1], and by the grain beyond."""
-    condition = np.where(masks, np.float32(1), np.float32(-1))
+    condition = np.where(masks, np.float32(1), np.float32(networks.background))
     if networks.colours is not None:
         colours = drawn_colours(*networks.colours, *seed)
         if networks.has_view and images.disc_is_right(masks[0] > 0):
@@ -397,13 +395,28 @@ def for_size(settings):
 
 
 def make_optimizer(settings, rate, model):
-    """The preset's optimiser with this learning rate, built for the variables of `model`."""
-    if settings["optimizer"] == "rmsprop":
-        optimizer = tf.keras.optimizers.RMSprop(rate, jit_compile=False)
-    else:
-        optimizer = tf.keras.optimizers.Adam(rate, settings["beta1"], jit_compile=False)
+    """The preset's Adam with this learning rate, built for the variables of `model`.
+
+    The papers' epsilon is that of their frameworks, 1e-8: torch/optim's adam.lua (Isola et al.) and Keras 1.2's
+    optimizers.py (Costa et al.). Small_data's is today's default of Keras.
+    """
+    optimizer = tf.keras.optimizers.Adam(rate, settings["beta1"], epsilon=settings["epsilon"], jit_compile=False)
     optimizer.build(model.trainable_variables)
     return optimizer
+
+
+def training_of(networks, optimizers, settings, pairs, steps, replicas=1):
+    """What loop.fit needs to train the preset on pairs from `real_pairs`: (its step or list of steps, its batch)."""
+    if settings["in_turn"]:
+        return vess2ret_training(networks, optimizers, settings, pairs, steps, replicas)
+    seed = settings["seed"]
+    wall = wall_of_warped(spaced(pairs, MEASURED), seed) if settings["warp"] else None
+
+    def batch(index):
+        chosen = records.batch_indices(len(pairs), settings["batch_size"], seed, index)
+        return (warped(pairs[chosen], [seed, index], wall) if settings["warp"] else np.delete(pairs[chosen], -2, -1),)
+
+    return make_step(networks, optimizers, settings, replicas), batch
 
 
 def make_step(networks, optimizers, settings, replicas=1):
@@ -422,8 +435,8 @@ def make_step(networks, optimizers, settings, replicas=1):
     @tf.function
     def step(number, stack):
         key_augment, key_dropout = loop.keys(seed, number)
-        stack = augment.jitter_and_mirror(stack, key_augment, jitter)
-        photograph, mask, inside = stack[..., :-2], tf.where(stack[..., -2:-1] > 0, 1.0, -1.0), stack[..., -1:]
+        photograph, masks = augment.jitter_and_mirror(stack[..., :-2], stack[..., -2:], key_augment, jitter)
+        mask, inside = tf.where(masks[..., :1] > 0, 1.0, -1.0), masks[..., 1:]
         condition = mask
         if settings["light"]:
             condition = with_colours(mask, colours_of(photograph, inside, networks.has_view), networks.has_view)
@@ -447,6 +460,70 @@ def make_step(networks, optimizers, settings, replicas=1):
         return {"discriminator": d_loss, "adversarial": adversarial, "l1": l1}
 
     return step
+
+
+def vess2ret_training(networks, optimizers, settings, pairs, steps, replicas=1):
+    """As `training_of`: in_turn updates of D, then as many of G, and so on (Costa et al.'s train.py, train_iteration).
+
+    Each update of D takes two pairs, one for its mask and one that is real, each update of G one. So an epoch, as many
+    updates of each as there are pairs, shows G each pair once and D each pair twice.
+    """
+    in_turn = settings["in_turn"]
+
+    def batch(index):
+        turn, place = divmod(index, in_turn)
+        update, parts = turn // 2 * in_turn + place, 1 if turn % 2 else 2
+        chosen = records.batch_indices(len(pairs), parts * settings["batch_size"], settings["seed"], update)
+        return tuple(np.split(np.delete(pairs[chosen], -2, -1), parts))
+
+    both = make_vess2ret_steps(networks, optimizers, settings, replicas)
+    return [(first, both[turn % 2]) for turn, first in enumerate(range(0, steps, in_turn))], batch
+
+
+def make_vess2ret_steps(networks, optimizers, settings, replicas=1):
+    """The training steps of Costa et al.'s code, one of D and one of G.
+
+    D (train.py, discriminator_generator): the mean of its cross entropies on real pairs and on fakes of other masks. The
+    fakes are made by model.predict, without dropout. G (models.py, pix2pix): non-saturating + l1 * L1, with dropout,
+    while D stays as it is.
+
+    Returns:
+      (step number, pairs whose masks are painted, pairs that are real) -> losses;
+      (step number, pairs) -> losses. Pairs are [batch, height, width, channels + 2]: photograph, mask, field of view.
+    """
+    generator, discriminator, seed = networks.generator, networks.discriminator, settings["seed"]
+
+    def mask_and_photograph(stack):
+        return tf.where(stack[..., -2:-1] > 0, 1.0, networks.background), stack[..., :-2]
+
+    @tf.function
+    def discriminator_step(number, others, real):
+        _, key = loop.keys(seed, number)
+        mask, _ = mask_and_photograph(others)
+        fake = generator([mask, key[None]], training=False)
+        with tf.GradientTape() as tape:
+            real_logits = discriminator(tf.concat(mask_and_photograph(real), -1), training=True)
+            fake_logits = discriminator(tf.concat([mask, fake], -1), training=True)
+            loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / 2
+            scaled = loss / replicas
+        variables = discriminator.trainable_variables
+        optimizers[1].apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
+        return {"discriminator": loss}
+
+    @tf.function
+    def generator_step(number, stack):
+        _, key = loop.keys(seed, number)
+        mask, photograph = mask_and_photograph(stack)
+        with tf.GradientTape() as tape:
+            fake = generator([mask, key[None]], training=True)
+            adversarial = losses.generator_non_saturating(discriminator(tf.concat([mask, fake], -1), training=True))
+            l1 = losses.l1(photograph, fake)
+            scaled = (adversarial + settings["l1"] * l1) / replicas
+        variables = generator.trainable_variables
+        optimizers[0].apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
+        return {"adversarial": adversarial, "l1": l1}
+
+    return discriminator_step, generator_step
 
 
 def may_learn(real_logits, fake_logits, most_accurate):
