@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Stage 2: geometry -> photograph. Trains pix2pix on real pairs and paints a photograph on each mask of stage 1.
+"""Stage 2: masks -> photographs. Trains pix2pix on real pairs and paints a photograph on each mask of stage 1.
+
+pix2pix is the network of P1 (Guibas et al. 2017, after Isola et al. 2017), with what makes 20 pairs suffice.
+--preset=pix2pix is without, and so is --preset=vess2ret, the version of Costa et al. 2017.
 
     train_stage2.py                                  after train_stage1.py with the same --out_dir, on the same data
     train_stage2.py --data=idrid                     after train_stage1.py --data=drive: photographs without masks
                                                      get theirs from a U-Net that learns from the first set, as in P1
-    train_stage2.py --preset=pix2pix                 Isola et al. 2017, made for 256 pixels, which is stage 1's to say;
-                                                     also vess2ret
+    train_stage2.py --preset=pix2pix                 made for 256 pixels, which is stage 1's to say; vess2ret for 512
 
 Run again, it goes on where it stopped; done, it says so. OUT_DIR/synthetic is the only folder meant to be shared.
 Next: evaluate.py --synthetic_dir=OUT_DIR.
@@ -15,6 +17,16 @@ from pathlib import Path
 
 from synthmed_tf import datasets, flags
 from synthmed_tf.sample import InputError
+
+NETWORKS = {
+    "small_data": (
+        "pix2pix (Isola et al. 2017; P1); added for small sets: a lighter generator with resize convolutions and instance "
+        "norm, given noise and the light; warped pairs, feature matching, a discriminator that waits while it wins, "
+        "averaged weights (--preset=pix2pix: without)"
+    ),
+    "pix2pix": "pix2pix (Isola et al. 2017)",
+    "vess2ret": "vess2ret (Costa et al. 2017; P1)",
+}
 
 
 def main(settings):
@@ -91,6 +103,7 @@ def main(settings):
         return
 
     with loop.claim(folder, settings, settings["overwrite"]):
+        print(f"network: {NETWORKS[settings['preset']]}")
         print(f"stage 2: {len(real)} pairs of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {folder}")
         if not same:
             real = synthesis.annotated(folder, real, teachers, settings["seed"])

@@ -131,14 +131,14 @@ def define(script, values):
 
     add = group("Model")
     if first:
-        text = "mask (default): geometry, which stage 2 paints; image: a single network makes photographs at once, without stage 2"
+        text = "mask (default): masks, on which stage 2 paints photographs; image: one network makes images at once, without stage 2"
         add(choice, "target", None, text, enum_values=["mask", "image"])
         text = (
             "dcgan: Radford et al. 2016 (default but for labelled images in colour); pggan: Karras et al. 2018, which "
             "grows from 4 x 4 pixels (their default); flow: a rectified flow, no GAN, slower and somewhat better"
         )
         add(choice, "model", None, text, enum_values=[*SMALL_DATA_MODELS])
-        text = "labelled images: one model that is told the class (default), or --noconditional: one model a class, in OUT_DIR/stage1/CLASS"
+        text = "labelled images: one class-conditional model (default), or --noconditional: one model a class, in OUT_DIR/stage1/CLASS"
         add(switch, "conditional", None, text)
     if not evaluates:
         presets = list(STAGE1_PRESETS if first else STAGE2_PRESETS)
