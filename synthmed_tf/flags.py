@@ -33,7 +33,7 @@ SMALL_DATA_MODELS = {  # what small_data adds for each model of masks
 }  # fmt: skip
 
 SMALL_DATA_IMAGES = {  # what is otherwise for --target=image: the paper's DCGAN at a quarter of its width; noise for the flow's images
-    "dcgan": dict(resize=False, learning_rate=2e-4, rate_decay=0, r1=0.0),
+    "dcgan": dict(resize=False, steps=8000, learning_rate=2e-4, rate_decay=0, r1=0.0),
     "pggan": {},
     "flow": dict(grain=True),
 }  # fmt: skip
