@@ -1,5 +1,6 @@
-# make demo    environment, install, then the three commands on the built-in phantom set -> out/demo/report/report.html, and the two
-#              for labelled images on the built-in X-rays -> out/demo_xray/report/report.html
+# make demo    environment, install, then the three commands (DCGAN, pix2pix) on the built-in phantom set
+#              -> out/demo/report/report.html, and the two for labelled images (DCGAN) on the built-in X-rays
+#              -> out/demo_xray/report/report.html
 # make test    environment, install, the whole test suite (PYTEST_FLAGS="-m 'not slow'" for the quick part)
 # make clean   removes the environment and what the demo made; data and other output stay
 #
@@ -8,14 +9,13 @@
 VENV := .venv
 DEMO := out/demo
 DEMO_SIZE := 64
-DEMO_STAGE1_STEPS := 1200
-DEMO_STAGE1_BATCH := 8
+DEMO_STAGE1_STEPS := 1500
 DEMO_STAGE2_STEPS := 1000
 DEMO_UNET_STEPS := 250
 DEMO_REPEATS := 1
 DEMO_SAMPLES := 50
 DEMO_XRAY := out/demo_xray
-DEMO_XRAY_STEPS := 600
+DEMO_XRAY_STEPS := 2000
 PYTEST_FLAGS :=
 
 BIN := $(VENV)/bin
@@ -31,10 +31,10 @@ FIND_PYTHON := for python in $(PYTHONS); do \
 
 demo: $(VENV)/.installed
 	$(BIN)/python train_stage1.py --data=phantom --out_dir=$(DEMO) --image_size=$(DEMO_SIZE) --steps=$(DEMO_STAGE1_STEPS) \
-		--batch_size=$(DEMO_STAGE1_BATCH) --num_samples=$(DEMO_SAMPLES)
+		--num_samples=$(DEMO_SAMPLES)
 	$(BIN)/python train_stage2.py --data=phantom --out_dir=$(DEMO) --steps=$(DEMO_STAGE2_STEPS)
 	$(BIN)/python evaluate.py --synthetic_dir=$(DEMO) --unet_steps=$(DEMO_UNET_STEPS) --repeats=$(DEMO_REPEATS)
-	$(BIN)/python train_stage1.py --data=phantom_xray --target=image --model=selfmod --out_dir=$(DEMO_XRAY) --image_size=$(DEMO_SIZE) --steps=$(DEMO_XRAY_STEPS)
+	$(BIN)/python train_stage1.py --data=phantom_xray --target=image --out_dir=$(DEMO_XRAY) --image_size=$(DEMO_SIZE) --steps=$(DEMO_XRAY_STEPS)
 	$(BIN)/python evaluate.py --synthetic_dir=$(DEMO_XRAY) --models=knn,svm,random_forest --repeats=$(DEMO_REPEATS)
 
 # TensorFlow uses all cores by itself; a second process fills them where a test does not.
