@@ -1,0 +1,76 @@
+"""Each preset of the papers trains at full width for a few steps, by the commands, on the built-in sets at 64 pixels."""
+
+import json
+import shutil
+
+import pytest
+from test_scripts import samples, succeeded
+
+from synthmed_tf import flags, records
+from synthmed_tf.datasets import phantom, phantom_xray
+from synthmed_tf.training import calibration
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_images():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phantom, "COUNT", 8)
+        patch.setattr(phantom_xray, "COUNT", 48)
+        patch.setattr(phantom_xray, "TRAINING", 24)
+        patch.setattr(calibration, "MEASURED_SAMPLES", 4)
+        yield
+
+
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory):
+    """The OUT_DIR of two masks by P1's DCGAN, trained for two steps."""
+    out = tmp_path_factory.mktemp("masks") / "out"
+    words = ["--data=phantom", f"--data_dir={out}", f"--out_dir={out}", "--image_size=64", "--num_samples=2"]
+    succeeded("train_stage1", *words, "--preset=paper", "--steps=2", "--batch_size=2")
+    return out
+
+
+def test_dcgan_makes_masks(masks):
+    manifest = records.read_manifest(masks / "stage1" / "masks")
+    found = {name: manifest["flags"][name] for name in ("model", "width", "latent", "precision")}
+    assert found == {"model": "dcgan", "width": 1.0, "latent": 100, "precision": "float32"}
+    assert (
+        manifest["steps"] == 2
+        and [mask.mask.shape for mask in samples(masks / "stage1" / "masks")] == [(64, 64, 1)] * 2
+    )
+
+
+@pytest.mark.parametrize(("preset", "taken"), [("pix2pix", "80,000"), ("vess2ret", "120,000")])
+def test_masks_become_photographs(masks, tmp_path, monkeypatch, preset, taken):
+    own = flags.STAGE2_PRESETS[preset]
+    monkeypatch.setitem(flags.STAGE2_PRESETS, preset, own | {"in_turn": min(1, own["in_turn"])})
+    out = tmp_path / "out"
+    shutil.copytree(masks, out)
+    said = succeeded("train_stage2", f"--out_dir={out}", f"--preset={preset}", "--steps=2")
+    assert f"2 steps; the paper of {preset} took {taken}" in said
+    made = samples(out / "synthetic")
+    assert [pair.image.shape for pair in made] == [(64, 64, 3)] * 2
+    assert all(
+        (pair.mask == mask.mask).all() for pair, mask in zip(made, samples(out / "stage1" / "masks"), strict=True)
+    )
+    settings = records.read_manifest(out / "synthetic")["flags"]
+    assert settings["precision"] == "float32" and settings["batch_size"] == 1
+    logged = json.loads((out / "stage2" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert logged["step"] == 2 and logged["l1"] > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "length", "steps"),
+    [
+        ("dcgan", "--steps=2", 2),
+        pytest.param("pggan", "--level_images=2", 5, marks=pytest.mark.slow),  # one step at each of five levels
+    ],
+)
+def test_labelled_images_are_made_at_once(tmp_path, eagerly, model, length, steps):
+    words = ["--data=phantom_xray", f"--data_dir={tmp_path}", f"--out_dir={tmp_path / 'out'}", "--image_size=64"]
+    words += ["--target=image", "--preset=paper", f"--model={model}", length, "--batch_size=2"]
+    succeeded("train_stage1", *words, "--num_samples=2", "--nohash_filter")
+    made = records.Records(tmp_path / "out" / "synthetic")
+    assert [sample.image.shape for sample in made] == [(64, 64, 1)] * 2
+    settings, told = made.manifest["flags"], {"latent": 512, "width": 1.0, "conditional": True, "precision": "float32"}
+    assert made.manifest["steps"] == steps and {name: settings[name] for name in told} == told
