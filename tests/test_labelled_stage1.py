@@ -85,8 +85,8 @@ def test_a_flows_images_depend_on_the_class():
 
 
 def test_batches_carry_the_labels_of_their_images_and_fakes_get_the_same(tmp_path, monkeypatch, eagerly):
-    real, seen = list(labelled_images()), []
-    settings = settings_of("--model=pggan", "--batch_size=4") | {"image_size": (16, 16), "width": 1 / 64}
+    real, seen = list(labelled_images(side=64)), []
+    settings = settings_of("--model=dcgan", "--batch_size=4") | {"image_size": (64, 64), "width": 1 / 64}
     monkeypatch.setattr(
         loop, "fit", lambda folder, step, batch, *_, **__: seen.extend(batch(i) for i in range(6)) or {"step": 6}
     )
@@ -96,7 +96,7 @@ def test_batches_carry_the_labels_of_their_images_and_fakes_get_the_same(tmp_pat
     stage1.train(tmp_path, real, settings, 6, class_names=NAMES)
     fields = stage1.real_fields(real, settings)
     for index, (stack, labels) in enumerate(again):
-        assert stack.shape == (4, 16, 16, 2) and labels.shape == (4, 3) and (labels.sum(1) == 1).all()
+        assert stack.shape == (4, 64, 64, 2) and labels.shape == (4, 3) and (labels.sum(1) == 1).all()
         for image, label in zip(stack, labels, strict=True):
             place = next(i for i, field in enumerate(fields) if (field == image).all())
             assert NAMES[label.argmax()] == real[place].label
@@ -109,13 +109,13 @@ def test_batches_carry_the_labels_of_their_images_and_fakes_get_the_same(tmp_pat
 
     class Network:
         trainable_variables = [tf.Variable(1.0)]
-        output_shape = (None, 16, 16, 1)
+        output_shape = (None, 64, 64, 1)
 
         def __call__(self, inputs, training):
             told.append(inputs[1])
             return self.trainable_variables[0] * inputs[0]
 
-    networks = stage1.Stage1("image", Network(), None, Network(), (16, 16, 1), 1, 1)
+    networks = stage1.Stage1("image", Network(), None, Network(), (64, 64, 1), 1, 1)
     optimizers = {name: tf.keras.optimizers.SGD(0.1, jit_compile=False) for name in networks.trained}
     for optimizer, network in zip(optimizers.values(), networks.trained.values()):
         optimizer.build(network.trainable_variables)
