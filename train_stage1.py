@@ -67,8 +67,7 @@ def main(settings):
     )  # fmt: skip
     real = records.Records(prepared, "train")
     channels = real.manifest["channels"]
-    if settings["target"] == "image" and real.class_names and channels == 3:
-        settings["model"] = settings["model"] or flags.COLOUR_MODEL
+    settings["model"] = settings["model"] or flags.default_model(settings, real.class_names, channels)
     settings = flags.apply_preset(settings, flags.STAGE1_PRESETS)
     target = settings["target"]
     synthesis.require(real, target)

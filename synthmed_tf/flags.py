@@ -38,8 +38,6 @@ SMALL_DATA_IMAGES = {  # what is otherwise for --target=image: the paper's DCGAN
     "flow": dict(grain=True),
 }  # fmt: skip
 
-COLOUR_MODEL = "pggan"  # of labelled images in colour, of which it draws the better ones; else dcgan
-
 PAPER_MODELS = {  # what paper has otherwise for these models
     # Karras et al. 2018 appendix A.1: latent 512, Adam 1e-3, 0, 0.99, average 0.999. P2 § 3.1: 30 epochs at each level.
     "pggan": dict(latent=512, level_epochs=30, learning_rate=1e-3, beta1=0.0, beta2=0.99, average=0.999),
@@ -303,6 +301,14 @@ def years(name, text):
     if not match or int(match[1]) > int(match[2]):
         raise InputError(f"--{name}={text}: give a first and a last age in years, for example 18-38")
     return int(match[1]), int(match[2])
+
+
+def default_model(settings, class_names, channels):
+    """The model of stage 1 where the user names none: dcgan, and in small_data pggan for labelled images in colour, of
+    which it draws the better ones (docs/RESULTS.md).
+    """
+    is_labelled_colour = settings["target"] == "image" and class_names and channels == 3
+    return "pggan" if is_labelled_colour and settings["preset"] == "small_data" else "dcgan"
 
 
 def apply_preset(settings, presets):

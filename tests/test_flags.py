@@ -160,6 +160,21 @@ def test_small_data_has_settings_of_its_own_for_each_model(words, model):
     assert resolved(*words, "--epochs=2")["steps"] is None
 
 
+@pytest.mark.parametrize(
+    ("words", "class_names", "channels", "model"),
+    [
+        ([], None, 3, "dcgan"),
+        (["--target=image"], None, 3, "dcgan"),  # P1's single-GAN baseline
+        (["--target=image"], ["sick", "well"], 1, "dcgan"),
+        (["--target=image"], ["sick", "well"], 3, "pggan"),
+        (["--target=image", "--preset=paper"], ["sick", "well"], 3, "dcgan"),
+        ([], ["sick", "well"], 3, "dcgan"),  # masks have no classes
+    ],
+)
+def test_the_default_is_dcgan_but_for_labelled_images_in_colour(words, class_names, channels, model):
+    assert flags.default_model(parse(*words), class_names, channels) == model
+
+
 @pytest.mark.parametrize("model", sorted(flags.SMALL_DATA_MODELS.keys() - flags.PAPER_MODELS.keys()))
 def test_the_papers_preset_has_one_set_of_settings_for_every_model_of_one_size(model):
     paper = resolved("--preset=paper")
