@@ -33,7 +33,8 @@ ADDED = {  # to the papers' networks, by target
     "mask": {
         "dcgan": (
             "masks as distance fields, warped and of two eyes each; resize convolutions, a discriminator without "
-            "batch norm and with minibatch standard deviation, a light gradient penalty, averaged weights, a quarter of the width"
+            "batch norm and with minibatch standard deviation, a light gradient penalty, averaged weights, a quarter of "
+            "the width"
         )
     },
     "image": {

@@ -29,6 +29,7 @@ def divergence(p, q, bins, added):
 
 
 def field_of_view(sample):
+    """The field of view [height, width, 1] of a Sample, estimated from its photograph where it has none."""
     return images.estimate_field_of_view(sample.image) if sample.field_of_view is None else sample.field_of_view
 
 

@@ -304,9 +304,7 @@ def years(name, text):
 
 
 def default_model(settings, class_names, channels):
-    """The model of stage 1 where the user names none: dcgan, and in small_data pggan for labelled images in colour, of
-    which it draws the better ones (docs/RESULTS.md).
-    """
+    """The model of stage 1 where the user names none: dcgan, and in small_data pggan for labelled images in colour."""
     is_labelled_colour = settings["target"] == "image" and class_names and channels == 3
     return "pggan" if is_labelled_colour and settings["preset"] == "small_data" else "dcgan"
 
