@@ -178,14 +178,12 @@ def folder_name(number, name):
 def say_copies(tally, count):
     """Prints what synthesis.no_copies did."""
     print(
-        f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask, or to one made before, than the two nearest training masks are to each other ({tally['threshold']:.3f}), or more like a training mask than the likest two ({tally['most_alike']:.3f}), or by a half more like a half of one ({tally['halves_most_alike']:.3f})"
+        f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask than the two nearest training masks are to each other ({tally['threshold']:.3f}), or more like a training mask than the two most similar ({tally['most_alike']:.3f}), or by a half more like a half of one ({tally['halves_most_alike']:.3f})"
     )
-    for kind, what in (
-        ("too_near", "a training mask; look at them before the set is shared"),
-        ("too_alike", "one made before"),
-    ):
-        if tally[kind]:
-            warnings.warn(f"{tally[kind]} of {count} masks are kept although they are as near to {what}")
+    if tally["too_near"]:
+        warnings.warn(
+            f"{tally['too_near']} of {count} masks are kept although they are as near to a training mask; look at them before the set is shared"
+        )
 
 
 def say_filtered(tally, count):

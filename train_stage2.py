@@ -56,7 +56,7 @@ def main(settings):
             f"{out / 'stage1' / 'masks'}: not there; run train_stage1.py again, it goes on where it stopped"
         )
     masks = records.Records(out / "stage1" / "masks")
-    if "sampled_step" not in masks.manifest or "too_alike" not in masks.manifest.get("filter", {}):
+    if "sampled_step" not in masks.manifest or "too_near" not in masks.manifest.get("filter", {}):
         raise InputError(f"{masks.folder}: made by an earlier version of this program; run train_stage1.py --overwrite")
     same = first["data"] == settings["data"]
     if not same and datasets.has_masks(settings["data"], settings["data_dir"], settings["labels"]):
@@ -113,7 +113,7 @@ def main(settings):
         keys = "flags", "steps", "sampled_step", "checkpoint_sha256", "refined_sha256"
         stage1 = {key: masks.manifest[key] for key in keys if key in masks.manifest}
         # The threshold is measured on real masks, and stays here
-        counted = ("candidates", "rejected", "too_near", "too_alike")
+        counted = ("candidates", "rejected", "too_near")
         stage1["filter"] = {key: masks.manifest["filter"][key] for key in counted}
         if (
             synthesis.is_current(synthetic, count, checkpoint_sha256=digest, stage1=stage1)

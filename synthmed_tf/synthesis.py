@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import itertools
 import shutil
-from collections import deque
 from fractions import Fraction
 
 import imagehash
@@ -241,26 +240,23 @@ def like_real(candidates, hashes, tallies, rejected):
 
 
 def no_copies(candidates, real, count, tally):
-    """Those masks of an endless stream that copy neither a real mask nor one another.
+    """Those masks of an endless stream that copy no training mask.
 
-    A candidate is rejected where it lies nearer to a training mask, or to a mask passed on before, than the two nearest
-    different training masks of different patients lie to each other: P2's filter (§ 3.2, threshold from the real
-    images' distances among themselves) with the distance of metrics/copies.py, which suits masks. So is one that is more like a training mask than the two
-    likest of different patients are, by the likeness of metrics/privacy.py, which a shift or a tilt does not hide; and
-    one of which a half is more like a half of a training mask than the two likest halves of different patients are, as
-    a generator learns from halves of several eyes (augment.crossed). Of MOST_TRIES candidates for each one wanted,
-    those that were not needed are left for later ones. If all are rejected, one is passed on all the same, so that a
-    generator that makes nothing else ends, and is told of: the first that copies no training mask, or else the one that
-    is least like them.
+    A candidate is rejected where it lies nearer to a training mask than the two nearest training masks of different
+    patients lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves) with the
+    distance of metrics/copies.py, which suits masks. So is one that is more like a training mask than the two most
+    similar of different patients are, by the likeness of metrics/privacy.py, which a shift or a tilt does not hide; and
+    one of which a half is more like a half of a training mask than the two most similar halves of different patients
+    are, as a generator learns from halves of several eyes (augment.crossed). Of MOST_TRIES candidates for each one
+    wanted, those that were not needed are left for later ones. If all are rejected, the one least like the training
+    masks is passed on all the same, so that a generator that makes nothing else ends, and is told of.
 
     Args:
       candidates: iterator of Samples with a mask; see `from_noise`.
-      real: sequence of training Samples with a mask; of more than MOST_COMPARED as many at even steps are looked at, of
-        the masks passed on the last MOST_COMPARED.
+      real: sequence of training Samples with a mask; of more than MOST_COMPARED as many at even steps are looked at.
       count: how many to pass on.
       tally: dict that gets "threshold" (1 - Dice), "most_alike" and "halves_most_alike" (likeness), "candidates",
-        "rejected", and of those passed on all the same "too_near" (to a training mask) and "too_alike" (to one passed
-        on before).
+        "rejected", and "too_near", the number of those passed on all the same.
 
     Yields:
       Samples, with their ids numbered anew from 0. Sample i does not depend on count.
@@ -283,14 +279,12 @@ def no_copies(candidates, real, count, tally):
         apart = np.not_equal.outer(of_part, of_part)
         limits.append(float(privacy.likest(learned[-1], learned[-1], square, apart)[0].max()) if apart.any() else 1.0)
     tally |= {"threshold": float(threshold), "most_alike": limits[0], "halves_most_alike": limits[1]}
-    tally |= dict.fromkeys(("candidates", "rejected", "too_near", "too_alike"), 0)
-    passed = deque(maxlen=MOST_COMPARED)
+    tally |= dict.fromkeys(("candidates", "rejected", "too_near"), 0)
     done, best = 0, None
     while True:
         chunk = list(itertools.islice(candidates, CHUNK))
         masks = [sample.mask for sample in chunk]
         to_training = copies.distances(masks, training).min(1)
-        to_passed = copies.distances(masks, passed).min(1, initial=1.0)
         excess = []  # of likeness over the limit
         for parts, references, limit in zip((1, 2), learned, limits, strict=True):
             small = privacy.mask_thumbnails(_in_parts(masks, parts))
@@ -302,18 +296,14 @@ def no_copies(candidates, real, count, tally):
                 return
             tally["candidates"] += 1
             is_copy = bool(to_training[index] < threshold or excess[index] > 0)
-            is_repeat = bool(to_passed[index] < threshold)
-            rank = not is_copy, not (is_copy or is_repeat), -excess[index] if is_copy else 0.0
+            rank = not is_copy, -excess[index]
             if best is None or rank > best[0]:
                 best = rank, sample
-            if (is_copy or is_repeat) and tally["candidates"] < MOST_TRIES * (done + 1):
+            if is_copy and tally["candidates"] < MOST_TRIES * (done + 1):
                 continue
             tally["rejected"] = tally["candidates"] - (done + 1)
             tally["too_near"] += not best[0][0]
-            tally["too_alike"] += best[0][0] and not best[0][1]
             yield dataclasses.replace(best[1], id=f"synthetic-{done:06d}")
-            passed.append(best[1].mask)
-            to_passed = np.minimum(to_passed, copies.distances(masks, [best[1].mask])[:, 0])
             done, best = done + 1, None
 
 

@@ -411,9 +411,9 @@ def test_the_manifest_of_the_synthetic_set_says_what_made_it(original):
 def test_what_the_filter_did_is_printed_and_in_both_manifests(original):
     found = records.read_manifest(original.out / "stage1" / "masks")["filter"]
     thresholds = "threshold", "most_alike", "halves_most_alike"
-    assert found.keys() == {*thresholds, "candidates", "rejected", "too_near", "too_alike"}
+    assert found.keys() == {*thresholds, "candidates", "rejected", "too_near"}
     assert 0 < found["threshold"] < 1 and found["candidates"] == found["rejected"] + 3
-    line = f"{found['rejected']} of {found['candidates']} masks rejected: nearer to a training mask, or to one made before, than the two nearest training masks"
+    line = f"{found['rejected']} of {found['candidates']} masks rejected: nearer to a training mask than the two nearest training masks"
     assert line in original.printed[0]
     assert all(f"({found[threshold]:.3f})" in original.printed[0] for threshold in thresholds)
     shared = records.read_manifest(original.out / "synthetic")["stage1"]["filter"]

@@ -276,16 +276,12 @@ def filtered(report):
     manifest = report.get("synthetic") or {}
     sentences = []
     if found := (manifest.get("stage1") or {}).get("filter"):
-        kept = found["too_near"] + found.get("too_alike", 0)  # sets of an earlier version know no repeats
-        near = (
-            f"; {kept} are there all the same ({found['too_near']} near a training mask), as there was no better one"
-            if kept
-            else ""
-        )
+        kept = found["too_near"]
+        near = f"; {kept} are there all the same, as there was no better one" if kept else ""
         sentences.append(
-            f"Of {found['candidates']} masks made, {found['rejected']} were rejected, as they lie nearer to a training mask, or to one "
-            f"made before, than the two nearest training masks do to each other, or are, or have a half that is, more like one "
-            f"than the likest two training masks are{near}."
+            f"Of {found['candidates']} masks made, {found['rejected']} were rejected, as they lie nearer to a training mask "
+            f"than the two nearest training masks do to each other, or are, or have a half that is, more like one "
+            f"than the two most similar training masks are{near}."
         )
     if (found := manifest.get("filter")) and found.get("candidates"):
         refused = found["rejected"] + found.get("too_far", 0)
