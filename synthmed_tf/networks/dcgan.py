@@ -42,8 +42,7 @@ def generator(image_size, channels=1, latent=100, classes=0, width=1.0, name="ge
 
     Returns:
       Model: z [batch, latent] float32 -> [batch, height, width, channels] float32 in (-1, 1). Call with training=False
-        at
-      test time: batch norm then uses its moving averages, so an image depends on its z alone.
+        at test time: batch norm then uses its moving averages, so an image depends on its z alone.
     """
     maps = channels_of_maps(image_size, width)
     rows, columns = (side // 2 ** depth(image_size) for side in image_size)
