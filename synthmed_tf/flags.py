@@ -26,14 +26,14 @@ STAGE1_PRESETS = {
 
 SMALL_DATA_MODELS = {  # what small_data adds for each model of masks
     # A quarter of Radford's channels: an eleventh of the time.
-    "dcgan": dict(latent=100, steps=3000, width=0.25, resize=True, learning_rate=4e-4, rate_decay=2000, beta1=0.5, beta2=0.999, r1=0.3, average=0.995, half_size=False, refined=False),
+    "dcgan": dict(latent=100, steps=2500, width=0.25, resize=True, learning_rate=4e-4, rate_decay=2000, beta1=0.5, beta2=0.999, r1=0.3, average=0.998, half_size=False, refined=False),
     # An eighth of the paper's width; the steps that growth leaves over train the last level.
     "pggan": dict(latent=64, steps=4000, level_images=8000, width=0.125, learning_rate=1e-3, rate_decay=0, beta1=0.0, beta2=0.99, r1=0.0, average=0.995, half_size=False, refined=False),
     "flow": dict(latent=0, steps=5000, learning_rate=1e-3, rate_decay=2000, beta1=0.9, beta2=0.99, r1=0.0, average=0.998, half_size=True, refined=True),
 }  # fmt: skip
 
 SMALL_DATA_IMAGES = {  # what is otherwise for --target=image: the paper's DCGAN at a quarter of its width; noise for the flow's images
-    "dcgan": dict(resize=False, steps=8000, learning_rate=2e-4, rate_decay=0, r1=0.0),
+    "dcgan": dict(resize=False, steps=8000, learning_rate=2e-4, rate_decay=0, r1=0.0, average=0.995),
     "pggan": {},
     "flow": dict(grain=True),
 }  # fmt: skip
