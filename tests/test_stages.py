@@ -182,6 +182,17 @@ def test_the_mean_distance_is_that_of_what_can_be_measured():
     assert calibration.mean_distance([undefined], [undefined]) == 0
 
 
+def test_of_a_large_set_whole_patients_are_held_out_to_measure_against(monkeypatch):
+    monkeypatch.setattr(stage1, "HELD_OUT", 8)
+    monkeypatch.setattr(stage1, "LEAST_DIVIDED", 60)
+    samples = [Sample(str(index), group=f"patient {index // 3}" if index < 30 else None) for index in range(60)]
+    learned, held_out = stage1.divided(samples, 0)
+    assert 8 <= len(held_out) <= 10 and sorted(s.id for s in [*learned, *held_out]) == sorted(s.id for s in samples)
+    assert not {s.group for s in learned} & {s.group for s in held_out} - {None}
+    assert stage1.divided(samples, 0) == (learned, held_out) != stage1.divided(samples, 1)
+    assert stage1.divided(samples[1:], 0) == (samples[1:], [])
+
+
 def test_samples_have_the_field_of_view_of_most_real_ones():
     views = [np.array([[[a]], [[b]]], np.uint8) for a, b in ((1, 0), (1, 1), (1, 0))]
     found = calibration.common_view([Sample("a", field_of_view=view) for view in views])

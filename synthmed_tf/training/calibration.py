@@ -12,7 +12,7 @@ from synthmed_tf.metrics import fidelity, morphology, privacy
 CALIBRATION_SAMPLES = 32
 RIDGES = (0.5, 0.25, 0.0)
 KEPT_AREA = 0.9  # of generated masks
-MEASURED_SAMPLES = 64
+MEASURED_SAMPLES = AT_ONCE = 64
 LOW_DIVERSITY = 0.6  # of the real set's; one picture for every z has 0, masks of DRIVE that vary had 0.9
 
 
@@ -70,8 +70,8 @@ def common_view(real):
 
 
 def measurement(networks, real, settings):
-    """Returns the function that loop.fit measures stage 1 with, on MEASURED_SAMPLES samples and `real`,
-    of the training set.
+    """Returns the function that loop.fit measures stage 1 with, on MEASURED_SAMPLES samples, or as many as `real` has
+    if these are more, and `real`, of the training set; see `stage1.divided`.
 
     It settles and calibrates the networks first. "distance" tells the best checkpoint: for masks the mean of
     metrics.morphology's distances, which neither broken nor repeated masks make small; for photographs KID on
@@ -85,7 +85,8 @@ def measurement(networks, real, settings):
     """
     part = settings["target"]
     views, view = [sample.field_of_view for sample in real], common_view(real)  # samples have none of their own
-    noise = tf.random.stateless_normal([MEASURED_SAMPLES, *networks.noise_shape], [settings["seed"], -4])
+    count = max(MEASURED_SAMPLES, len(real))
+    noise = tf.random.stateless_normal([count, *networks.noise_shape], [settings["seed"], -4])
 
     def describe(pictures, views):
         if part == "image":
@@ -116,7 +117,10 @@ def measurement(networks, real, settings):
             return {}, ""
         networks.settle(settings["seed"])
         calibrate(networks, real, settings)
-        made = networks.pictures(networks.draw(noise))
+        labels = networks.typical_labels(count)
+        parts = [slice(first, first + AT_ONCE) for first in range(0, count, AT_ONCE)]
+        made = [networks.draw(noise[part], None if labels is None else labels[part]) for part in parts]
+        made = np.concatenate([networks.pictures(fields) for fields in made])
         found = describe(made, [view] * len(made))
         if not varied:
             return {"distance": 0.0}, ""

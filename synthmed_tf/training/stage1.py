@@ -10,6 +10,7 @@ passed to generator and discriminator networks"), as a one-hot vector [batch, cl
 classes of the real ones in their batch.
 """
 
+import collections
 import dataclasses
 import functools
 
@@ -38,6 +39,8 @@ EARLIEST = 0.05  # time
 # is its layout, which is decided there, and what makes a photograph is its detail (docs/TRIALS.md).
 FLOW_SHIFT = {"mask": 3.0, "image": 1.0}
 DECODED_AT_ONCE = 8
+HELD_OUT = 256  # images of a large set that its generator is measured against and does not learn from
+LEAST_DIVIDED = 8 * HELD_OUT
 SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # the first batch's share of the moving averages ends as 0.9^24 = 8 %
 
 
@@ -274,8 +277,9 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
     """
     strategy = strategy or tf.distribute.get_strategy()
     batch_size, seed = settings["batch_size"], settings["seed"]
+    real, held_out = divided(real, seed)
+    compared = held_out or spaced(real, calibration.MEASURED_SAMPLES)
     fields = real_fields(real, settings)
-    classes = [list(class_names).index(sample.label) for sample in real] if class_names else None
     discs = None
     if settings["crossed"] and settings["target"] == "mask" and real[0].field_of_view is not None:
         discs = np.array([images.disc_place(each[..., :1] > 0) for each in fields])
@@ -286,7 +290,8 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
         models = networks.trained
         optimizers = {name: make_optimizer(settings, model) for name, model in models.items()}
     if class_names:
-        networks.typical = np.eye(len(class_names), dtype=np.float32)[classes]
+        labels = one_hot(real, class_names)
+        networks.typical = one_hot(held_out, class_names) if held_out else labels
     networks.warp = warp_of(real[0])
     if settings["target"] == "image":
         networks.dtype = real[0].image.dtype.name
@@ -303,7 +308,7 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
     def batch(index):
         chosen = records.batch_indices(len(fields), batch_size, seed, index)
         some = fields[chosen] if discs is None else augment.crossed(fields, discs, chosen, [seed, 3, index])
-        return (some, *([networks.typical[chosen]] if class_names else []))
+        return (some, *([labels[chosen]] if class_names else []))
 
     def before(index):
         if index and growth.begins(index):
@@ -314,8 +319,7 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
                 forget(optimizer)
         networks.stage = growth.at(index)
 
-    some = spaced(real, calibration.MEASURED_SAMPLES)  # enough to measure against
-    measure = calibration.measurement(networks, some, settings)
+    measure = calibration.measurement(networks, compared, settings)
     fixed = tf.random.stateless_normal([16, *networks.noise_shape], [seed, -1])
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
 
@@ -359,12 +363,39 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
         )
         result["refined"] = trained["checkpoint"]
     elif settings["refined"] and networks.channels == 2:
-        steps, known = min(steps, decoder.STEPS), real_fields(some, settings)
+        steps, known = min(steps, decoder.STEPS), real_fields(compared, settings)
         place = folder / f"decoder-{result['sampled_step']}-{steps}"  # whose rate is a function of the steps
         networks.decoder, trained = decoder.train(place, networks, known, settings, steps)
         result["refined"] = trained["checkpoint"]
-    calibration.calibrate(networks, some, settings)
+    calibration.calibrate(networks, compared, settings)
     return networks, result
+
+
+def divided(real, seed):
+    """Of a large set, what a generator learns from and what it is measured against: HELD_OUT images or a few more, all
+    those of some patients or slides.
+
+    Args:
+      real: sequence of training Samples. seed: which patients or slides.
+
+    Returns:
+      (sequence of Samples, list of Samples that is empty where there are fewer than LEAST_DIVIDED).
+    """
+    if len(real) < LEAST_DIVIDED:
+        return real, []
+    members = collections.defaultdict(list)
+    for sample in real:
+        members[sample.group or sample.id].append(sample)
+    held_out, groups = [], sorted(members)
+    for index in np.random.default_rng([seed, 5]).permutation(len(groups)):
+        if len(held_out) < HELD_OUT:
+            held_out += members.pop(groups[index])
+    return [sample for group in members.values() for sample in group], held_out
+
+
+def one_hot(samples, class_names):
+    """Labels of Samples -> [count, classes] float32."""
+    return np.eye(len(class_names), dtype=np.float32)[[list(class_names).index(sample.label) for sample in samples]]
 
 
 def real_fields(real, settings):
