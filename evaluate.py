@@ -80,7 +80,7 @@ def main(settings):
         datasets.check(*photographs, labels=column)
 
     from synthmed_tf import synthesis
-    from synthmed_tf.datasets.prepare import LEFT_OUT, check_split, crop_sample, prepare
+    from synthmed_tf.datasets.prepare import LEFT_OUT, Plan, check_split, crop_sample, prepare, training_split
     from synthmed_tf.evaluation import classification, comparison, segmentation
     from synthmed_tf.reporting import html, table
     from synthmed_tf.training import classifier, loop, segmenter
@@ -91,18 +91,18 @@ def main(settings):
     baseline = comparison.open_baseline(baseline_folder, synthetic) if baseline_folder else None
     size = synthetic[0].image.shape[:2]
     options = {name: settings[name] for name in ("labels", "chest_xrays", "holdout", "skip_bad_files")}
-    prepared = prepare(settings["data"], settings["data_dir"], size, out_dir=Path(settings["out_dir"]), **options)
-    real = records.Records(prepared, "train")
+    place = {"out_dir": Path(settings["out_dir"]), "dry_run": settings["dry_run"]}
+    real = training_split(settings["data"], settings["data_dir"], size, **place, **options)
+    prepared = real.folder
     has_masks = "mask" in synthetic.features
     synthesis.require(real, "image", *["mask"] * has_masks)
-    if synthetic[0].image.shape[2:] != real[0].image.shape[2:]:
-        raise InputError(
-            f"{folder}: {synthetic[0].image.shape[2]} channels, the real set {prepared} has {real[0].image.shape[2]}"
-        )
+    channels = synthetic[0].image.shape[2], real.manifest["channels"]
+    if channels[0] != channels[1]:
+        raise InputError(f"{folder}: {channels[0]} channels, the real set {prepared} has {channels[1]}")
     benchmarks, unavailable = comparison.applicable(settings["benchmarks"], real, synthetic)
     if "classification" in benchmarks:
         classification.check_classes(real, synthetic)
-    if is_same:
+    if is_same and not isinstance(real, Plan):
         check_split(learned, real.manifest, "prepared" in first and (first["prepared"], prepared.name))
     shown = comparison.WithViews(synthetic, real)  # what is compared
     report_dir = Path(settings["report_dir"] or Path(settings["out_dir"]) / "report")

@@ -59,14 +59,14 @@ def main(settings):
     from tqdm import tqdm
 
     from synthmed_tf import records, synthesis
-    from synthmed_tf.datasets.prepare import prepare
+    from synthmed_tf.datasets.prepare import training_split
     from synthmed_tf.training import loop, stage1
 
-    prepared = prepare(
+    real = training_split(
         settings["data"], settings["data_dir"], settings["image_size"], out_dir=out, labels=settings["labels"],
         chest_xrays=settings["chest_xrays"], holdout=settings["holdout"], skip_bad_files=settings["skip_bad_files"],
+        dry_run=settings["dry_run"],
     )  # fmt: skip
-    real = records.Records(prepared, "train")
     channels = real.manifest["channels"]
     settings["model"] = settings["model"] or flags.default_model(settings, real.class_names, channels)
     settings = flags.apply_preset(settings, flags.STAGE1_PRESETS)
@@ -83,7 +83,7 @@ def main(settings):
     own = {name: dict(settings) if name else settings for name in parts}  # a class may be smaller than a batch
     plans = {name: flags.steps_and_epochs(own[name], len(part)) for name, part in parts.items()}
     strategy, settings["precision"] = loop.set_up(settings["precision"], settings["strategy"])
-    settings["prepared"] = prepared.name
+    settings["prepared"] = real.folder.name
 
     if settings["dry_run"]:
         networks = stage1.build(settings, channels, len(class_names))

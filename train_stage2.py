@@ -42,7 +42,7 @@ def main(settings):
     from tqdm import tqdm
 
     from synthmed_tf import records, synthesis
-    from synthmed_tf.datasets.prepare import prepare
+    from synthmed_tf.datasets.prepare import Plan, training_split
     from synthmed_tf.training import loop, stage2
 
     first = first or flags.read_settings(out / "stage1")
@@ -66,10 +66,12 @@ def main(settings):
     settings["image_size"], settings["holdout"] = tuple(first["image_size"]), first["holdout"]
     settings |= stage2.for_size(settings)
     options = {"out_dir": out, "skip_bad_files": first["skip_bad_files"], "chest_xrays": first.get("chest_xrays")}
-    drawn = prepare(first["data"], settings["data_dir"], settings["image_size"], holdout=first["holdout"], **options)
-    if drawn.name != first["prepared"]:
+    options["dry_run"] = settings["dry_run"]
+    place = settings["data_dir"], settings["image_size"]
+    teachers = training_split(first["data"], *place, holdout=first["holdout"], **options)
+    if teachers.folder.name != first["prepared"] and not isinstance(teachers, Plan):
         raise InputError(
-            f"{drawn}: the real set, or how this program prepares it, has changed since stage 1 ({first['prepared']}); "
+            f"{teachers.folder}: the real set, or how this program prepares it, has changed since stage 1 ({first['prepared']}); "
             "run train_stage1.py --overwrite"
         )
     count = settings["num_samples"] or len(masks)
@@ -77,13 +79,8 @@ def main(settings):
         raise InputError(
             f"{masks.folder}: {len(masks)} masks, --num_samples={count}; run train_stage1.py --num_samples={count} first"
         )
-    teachers = records.Records(drawn, "train")
     synthesis.require(teachers, "image", "mask")
-    prepared = drawn
-    if not same:
-        options["labels"] = settings["labels"]
-        prepared = prepare(settings["data"], settings["data_dir"], settings["image_size"], **options)
-    real = records.Records(prepared, "train")
+    real = teachers if same else training_split(settings["data"], *place, labels=settings["labels"], **options)
     synthesis.require(real, "image")
     channels = [each.manifest["channels"] for each in (teachers, real)]
     if channels[0] != channels[1]:
@@ -93,7 +90,7 @@ def main(settings):
         )
     steps, epochs = flags.steps_and_epochs(settings, len(real))
     strategy, settings["precision"] = loop.set_up(settings["precision"], settings["strategy"])
-    settings["prepared"] = prepared.name
+    settings["prepared"] = real.folder.name
 
     if settings["dry_run"]:
         networks = stage2.build(settings, real.manifest["channels"])
@@ -105,6 +102,7 @@ def main(settings):
     with loop.claim(folder, settings, settings["overwrite"]):
         print(f"network: {NETWORKS[settings['preset']]}")
         print(f"stage 2: {len(real)} pairs of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {folder}")
+        manifest = real.manifest
         if not same:
             real = synthesis.annotated(folder, real, teachers, settings["seed"])
         networks, result = stage2.train(folder, real, settings, steps, strategy, masks)
@@ -134,10 +132,10 @@ def main(settings):
             "real": masks.manifest["real"],
         }
         if not same:
-            extra["photographs"] = synthesis.describe_real(records.read_manifest(prepared))
+            extra["photographs"] = synthesis.describe_real(manifest)
         records.write(
             synthetic,
-            f"{records.read_manifest(prepared)['name']}_synthetic",
+            f"{manifest['name']}_synthetic",
             samples,
             source="synthetic: stage 1, then stage 2",
             extra=extra,

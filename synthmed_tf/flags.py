@@ -215,7 +215,8 @@ def define(script, values):
         text = "mirrored: split each batch over all GPUs"
         add(choice, "strategy", "default", text, enum_values=["default", "mirrored"])
     add(switch, "overwrite", False, "throw away what is in this script's output folders and start again")
-    add(switch, "dry_run", False, f"print settings, data{', parameter counts' * (not evaluates)} and steps, and stop")
+    text = f"prepare nothing, print settings, data{', parameter counts' * (not evaluates)} and steps, and stop"
+    add(switch, "dry_run", False, text)
     add(switch, "help", False, "show this", short_name="h")
     return groups
 
@@ -464,10 +465,15 @@ def command(script, settings):
 
 
 def print_plan(settings, real, steps, epochs, **networks):
-    """What --dry_run shows: every setting, the data found, the parameters of each network, the steps."""
+    """What --dry_run shows: every setting, the data found, the parameters of each network, the steps.
+
+    real: the Records of the training split, or the Plan of it.
+    """
     for name in sorted(settings.keys() - {"given"}):
         print(f"{name:>20} {settings[name]}")
     print(f"{'real set':>20} {real.folder}: {len(real)} training samples, {real.manifest['counts']}")
+    for split, counts in real.manifest.get("class_counts", {}).items():
+        print(f"{split:>20} {', '.join(f'{count} {name}' for name, count in counts.items())}")
     for name, network in networks.items():
         print(f"{name:>20} {network.count_params():,} parameters")
     print(f"{'length':>20} {steps} steps of {settings['batch_size']} images = {epochs:.1f} epochs")

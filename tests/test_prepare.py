@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed_tf import datasets, records
-from synthmed_tf.datasets.prepare import check_split, crop_sample, prepare
+from synthmed_tf import datasets, records, workers
+from synthmed_tf.datasets.prepare import check_split, crop_sample, prepare, training_split
 from synthmed_tf.images import frame_box, uncrop
 from synthmed_tf.sample import InputError, Sample
 
@@ -263,3 +263,54 @@ def test_a_split_that_comes_with_the_set_may_have_other_images_and_a_drawn_one_m
         held_out = records.read_manifest(run(str(tmp_path / name), places, holdout=2))
         with pytest.raises(InputError, match=f"holdout was 0 and is now 2; test_split was ['\"]{was}"):
             check_split(learned[name], held_out)
+
+
+def test_the_number_of_processes_changes_nothing(own, places, tmp_path):
+    """The same bytes, warnings and errors from two processes as from one; a repeat and a bad file among the images."""
+    images = tmp_path / "own" / "images"
+    shutil.copy(images / "a.png", images / "h.png")
+    shutil.copy(tmp_path / "own" / "masks" / "a.png", tmp_path / "own" / "masks" / "h.png")
+    whole = (images / "c.png").read_bytes()
+    (images / "c.png").write_bytes(whole[:99])
+    written, said = [], []
+    for processes in (1, 2):
+        with pytest.warns(UserWarning, match="1 unreadable files") as caught:
+            folder = run(own, places, skip_bad_files=True, overwrite=True, processes=processes)
+        said.append(sorted(str(each.message) for each in caught))
+        written.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert written[0] == written[1] and said[0] == said[1] and "1 copies" in said[0][0]
+    errors = []
+    for processes in (1, 2):
+        with pytest.raises(InputError, match="c.png: cannot be read") as error:
+            run(own, places, processes=processes)
+        errors.append(str(error.value))
+    assert errors[0] == errors[1]
+
+
+def test_a_process_that_is_killed_is_one_line_and_leaves_nothing(own, places, monkeypatch):
+    monkeypatch.setattr(workers, "_SERVE", "import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(InputError, match="was killed .*memory"):
+        run(own, places, processes=2)
+    assert list((places[0] / "prepared").iterdir()) == []
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_dry_run_writes_nothing_and_tells_what_the_files_tell(tmp_path, places, labelled):
+    own = tmp_path / "own"
+    for split, stems in (("train", "abc"), ("test", "de")):
+        if labelled:
+            for label, stem in zip("xyx", stems):
+                save(own / split / label / f"{stem}.png", RNG.integers(0, 255, (40, 30)).astype(np.uint8))
+        else:
+            make_pairs(own / split, stems, fov=True)
+    before = sorted(tmp_path.rglob("*"))
+    plan = training_split(str(own), places[0], (16, 16), out_dir=places[1], dry_run=True)
+    assert sorted(tmp_path.rglob("*")) == before
+    prepared = training_split(str(own), places[0], (16, 16), out_dir=places[1])
+    assert len(plan) == len(prepared) == 3 and plan.class_names == prepared.class_names
+    assert {*plan.features} == prepared.features.keys() - {"id", "label", "group"}
+    assert [(sample.id, sample.label) for sample in plan] == [(sample.id, sample.label) for sample in prepared]
+    assert all(prepared.manifest.get(key) == value for key, value in plan.manifest.items())
+    assert ("class_counts" in plan.manifest) == labelled
+    again = training_split(str(own), places[0], (16, 16), out_dir=places[1], dry_run=True)
+    assert again.folder == prepared.folder

@@ -1,3 +1,4 @@
+import itertools
 import warnings
 
 import numpy as np
@@ -34,6 +35,59 @@ def test_hull_of_made_lungs(shape, dtype):
     hull = radiographs.lung_hull(image)
     assert hull.dtype == bool and hull.shape == shape
     assert overlap(hull, convex_hull_image(lungs)) > 0.9
+
+
+def test_shortcuts_give_what_scikit_image_and_scipy_give():
+    """Grey closings and thresholds against binary openings; areas against regionprops; the pair against all pairs."""
+    from scipy import ndimage
+    from skimage.measure import regionprops
+    from skimage.morphology import disk
+
+    side = radiographs.SIDE
+    for seed in range(4):
+        chest = made_chest(side, side, seed=seed)[0][..., 0] + np.random.default_rng(seed).normal(0, 60, (side, side))
+        smooth = ndimage.gaussian_filter(chest.astype(np.float32), 1.5)
+        dark = radiographs._dark(smooth, spine=48)
+        thresholds = np.percentile(radiographs._middle(smooth), radiographs._THRESHOLDS).astype(np.float32)
+        expected = [
+            ndimage.binary_opening((smooth < threshold) & (abs(np.arange(side) - 48) > 1), disk(radius))
+            for threshold in thresholds
+            for radius in (0, 2, 3)
+        ]
+        assert (dark == expected).all()
+
+        regions = [
+            region
+            for plane in expected
+            for region in regionprops(ndimage.label(plane)[0])
+            if 0.03 < region.area / side**2 < 0.3 and region.bbox[0] and region.bbox[1] and region.bbox[3] < side
+        ]
+        found = list(radiographs._regions(dark))
+        assert [(top, left) for _, top, left in found] == [region.bbox[:2] for region in regions]
+        for (region, _, _), reference in zip(found, regions, strict=True):
+            assert (region == reference.image).all()
+            assert radiographs._convex_area(region) == reference.area_convex
+            assert (radiographs._fill(region) == reference.image_filled).all()
+
+        scale = smooth / smooth.std()
+        sides = [], []
+        for each in found:
+            lung = radiographs._Lung(*each, 48)
+            sides[int(lung.column > 48)].append(lung)
+        pair = radiographs._best_pair(*sides, scale)
+        for lungs in sides:
+            best = -np.inf
+            for lung in lungs:
+                if lung.most < best:
+                    lung.score = -np.inf  # what cannot become the best of its side is left out
+                elif lung.exceeds(-np.inf, scale):
+                    best = max(best, lung.score)
+
+        def score(left, right):
+            unlike = np.log(left.shape[0] / right.shape[0]) / 0.4, (left.shape[2] - right.shape[2]) / 0.06
+            return left.score + right.score - np.square(unlike).sum() / 2
+
+        assert pair == max(itertools.product(*sides), key=lambda pair: score(*pair))
 
 
 def test_linear_contrast_does_not_matter():

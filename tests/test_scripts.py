@@ -28,6 +28,7 @@ from PIL import Image
 from test_datasets_photographs import make_idrid
 
 from synthmed_tf import datasets, flags, records, synthesis
+from synthmed_tf.datasets.prepare import prepare
 from synthmed_tf.networks import flow
 from synthmed_tf.networks.unet import unet
 from synthmed_tf.training import calibration, loop, segmenter, stage1, stage2
@@ -522,9 +523,10 @@ def test_dry_run_shows_the_plan_and_writes_nothing(trained, clinic, tmp_path, na
         assert "learning_rate" in shown and re.findall(r"(\w+) [\d,]+ parameters", shown) == networks
         elsewhere = tmp_path / "elsewhere"
         if name == "train_stage1":
-            words = [*words[:2], f"--out_dir={elsewhere}", "--image_size=64", "--dry_run"]
+            words = [words[0], f"--data_dir={elsewhere}", f"--out_dir={elsewhere}", "--image_size=64", "--dry_run"]
             shown = succeeded(name, *words, "--model=flow")
             assert re.findall(r"(\w+) [\d,]+ parameters", shown) == ["generator"]
+            assert "eyes (not prepared): 8 training samples, {'train': 8, 'test': 2}" in shown
             assert not elsewhere.exists()
 
 
@@ -868,6 +870,8 @@ def test_evaluate_refuses_held_out_images_that_may_have_been_learned_from(origin
             Image.fromarray(255 - np.asarray(Image.open(path))).save(new)
         else:
             shutil.copy(path, new)
+    assert "(not prepared)" in succeeded("evaluate", *both[0], *words)  # the split is compared once it is written
+    prepare(str(tmp_path / "eyes"), tmp_path / "private", (64, 64), out_dir=original.out)
     refused("evaluate", *both[0], *words, says=["counts was", "its files are others"])
     refused("evaluate", *both[1], *words, says="counts was")
 

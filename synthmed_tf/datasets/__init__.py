@@ -2,10 +2,12 @@
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import os
 import warnings
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -31,6 +33,7 @@ from synthmed_tf.dicom import says_burned_in
 from synthmed_tf.images import DICOM_SUFFIXES, UnreadableImage
 from synthmed_tf.radiographs import normalise
 from synthmed_tf.sample import InputError
+from synthmed_tf.workers import in_order
 
 BUILT_IN = {"phantom": phantom, "phantom_xray": phantom_xray, "phantom_histology": phantom_histology}  # drawn, not read
 DATASETS = {
@@ -48,7 +51,19 @@ WITH_LABELS = ("nih", "shenzhen", "phantom_xray")  # whose entries() takes label
 TEST_SHARE = 0.2  # of each class, where a labelled set has no split
 
 
-def load(data, data_dir, *, labels=None, chest_xrays=False, holdout=0, skip_bad_files=False, seed=0):
+def load(
+    data,
+    data_dir,
+    *,
+    labels=None,
+    chest_xrays=False,
+    holdout=0,
+    skip_bad_files=False,
+    seed=0,
+    then=None,
+    workers=1,
+    entries=None,
+):
     """Loads a data set, one Sample at a time, at native resolution.
 
     The split is the official one. Sets without (bubil, a folder without train/ and test/): every fifth group in sorted
@@ -69,6 +84,9 @@ def load(data, data_dir, *, labels=None, chest_xrays=False, holdout=0, skip_bad_
         DRIVE without test labels. In a labelled set they are drawn evenly from all classes.
       skip_bad_files: leave out unreadable files, counted in a warning at the end.
       seed: draws the held-out groups; used by holdout alone. All commands of one experiment must give the same.
+      then: function of a Sample, whose results come instead of the Samples; it can be pickled.
+      workers: number of processes that read; 1: this one. What comes does not depend on it.
+      entries: what `split_entries` returned, if that is known.
 
     Returns:
       Iterator[Sample]. Ids are unique. Radiographs are grey, their brightness normalised by the lungs at native size
@@ -80,13 +98,15 @@ def load(data, data_dir, *, labels=None, chest_xrays=False, holdout=0, skip_bad_
       InputError: what `check` raises, now; unreadable files, mask of another size or of more than two levels, images of
         different kinds, when it is their turn.
     """
-    entries = split_entries(data, data_dir, holdout, seed, labels)
+    if entries is None:
+        entries = split_entries(data, data_dir, holdout, seed, labels)
     if chest_xrays:
         entries = [entry._replace(is_radiograph=True) for entry in entries]
     if data in BUILT_IN:
         entries = sorted(entries, key=lambda entry: entry.split == "test")
-        return (BUILT_IN[data].read_entry(entry, entry.split) for entry in entries)
-    return _load(entries, data, skip_bad_files)
+        samples = (BUILT_IN[data].read_entry(entry, entry.split) for entry in entries)
+        return (then(sample) if then else sample for sample in samples)
+    return _load(entries, data, skip_bad_files, then, workers)
 
 
 def check(data, data_dir, *, labels=None, chest_xrays=False, needs_masks=False):
@@ -120,7 +140,7 @@ def has_masks(data, data_dir, labels=None):
     return data == "phantom" or any(entry.mask is not None for entry in list_entries(data, data_dir, labels))
 
 
-def fingerprint(data, data_dir, labels=None, known=None):
+def fingerprint(data, data_dir, labels=None, known=None, entries=None):
     """12 hexadecimal digits that change when an image or mask comes, goes or changes, or a label.
 
     In labelled sets, and where a table tells it, also when a group or an own split changes. A copy of a set, elsewhere
@@ -130,8 +150,9 @@ def fingerprint(data, data_dir, labels=None, known=None):
       data, data_dir, labels: as for `load`.
       known: dict {absolute path: [size, time, SHA-256]} of files that have been read before; brought up to date. One
         whose size and time are the same is not read again.
+      entries: what `list_entries` returned, if that is known.
     """
-    entries = list_entries(data, data_dir, labels)
+    entries = list_entries(data, data_dir, labels) if entries is None else entries
     if data in BUILT_IN:
         facts = [f"{BUILT_IN[data].VERSION} {BUILT_IN[data].COUNT}"]
     else:
@@ -231,11 +252,11 @@ def _check_classes(data, entries):
             )
 
 
-def split_entries(data, data_dir, holdout=0, seed=0, labels=None):
-    """`list_entries` with "train" or "test" in every split and a class where there are any, see `load`;
-    test comes first.
+def split_entries(data, data_dir, holdout=0, seed=0, labels=None, entries=None):
+    """`list_entries`, or `entries` if that is known, with "train" or "test" in every split and a class where there are
+    any, see `load`; test comes first.
     """
-    entries = list_entries(data, data_dir, labels)
+    entries = list_entries(data, data_dir, labels) if entries is None else entries
     labelled = is_labelled(entries)
     if labelled and (
         odd := [entry.image.name if entry.image else entry.id for entry in entries if entry.label is None]
@@ -307,40 +328,63 @@ def _held_out_of_each_class(data, entries, holdout=0, seed=0):
     return held_out
 
 
-def _load(entries, data, skip_bad_files):
+class _Read(NamedTuple):
+    """What one entry's files hold."""
+
+    result: Any  # the Sample, or what `then` makes of it
+    kind: tuple  # (dtype, channels) of the image
+    contents: tuple  # digests of image and mask; None: no mask
+    tested: tuple  # those of them that no training sample may have
+    has_lungs: bool
+    is_inscribed: bool  # a DICOM file says that there is writing in it
+
+
+def _read(entry, skip_bad_files, then):
+    """The _Read of an entry; with skip_bad_files an UnreadableImage instead of raising it."""
+    try:
+        sample = read_entry(entry, entry.split)
+    except UnreadableImage as error:
+        if skip_bad_files:
+            return error
+        raise
+    has_lungs = True
+    if entry.is_radiograph:
+        image, has_lungs = normalise(sample.image)
+        sample = dataclasses.replace(sample, image=image)
+    arrays = sample.image, sample.mask
+    contents = tuple(map(_digest, arrays))
+    tested = [digest for digest, array in zip(contents, arrays, strict=True) if array is not None and np.ptp(array)]
+    kind = sample.image.dtype, sample.image.shape[2]
+    is_inscribed = False
+    if entry.image.name.lower().endswith(DICOM_SUFFIXES):
+        with entry.image.open() as stream:
+            is_inscribed = says_burned_in(stream)
+    return _Read(then(sample) if then else sample, kind, contents, tuple(tested), has_lungs, is_inscribed)
+
+
+def _load(entries, data, skip_bad_files, then, workers):
     unreadable, copies, lungless, inscribed, first = [], [], [], [], None
     pairs, tested = set(), set()  # digests of the pairs so far, and of the test split's images and masks
-    for entry in entries:
-        try:
-            sample = read_entry(entry, entry.split)
-        except UnreadableImage as error:
-            if not skip_bad_files:
-                raise
-            unreadable.append(str(error).split(": ")[0])
+    reading = in_order(functools.partial(_read, skip_bad_files=skip_bad_files, then=then), entries, workers)
+    for entry, read in zip(entries, reading, strict=True):
+        if isinstance(read, UnreadableImage):
+            unreadable.append(str(read).split(": ")[0])
             continue
-        if entry.is_radiograph:
-            image, has_lungs = normalise(sample.image)
-            sample = dataclasses.replace(sample, image=image)
-            lungless += [] if has_lungs else [entry.image.name]
-        kind = sample.image.dtype, sample.image.shape[2]
-        first = first or (kind, entry.image.name)
-        if kind != first[0]:
+        lungless += [] if read.has_lungs else [entry.image.name]
+        first = first or (read.kind, entry.image.name)
+        if read.kind != first[0]:
             raise InputError(
-                f"{entry.image.name}: {_kind_name(*kind)}, but {first[1]} is {_kind_name(*first[0])}; allowed is one "
+                f"{entry.image.name}: {_kind_name(*read.kind)}, but {first[1]} is {_kind_name(*first[0])}; allowed is one "
                 "kind in a set; convert the images to one"
             )
-        image, mask = _digest(sample.image), _digest(sample.mask)
-        if (image, mask) in pairs or (entry.split == "train" and tested & {image, mask}):
+        if read.contents in pairs or (entry.split == "train" and not tested.isdisjoint(read.contents)):
             copies.append(entry.image.name)
             continue
-        pairs.add((image, mask))
-        if entry.image.name.lower().endswith(DICOM_SUFFIXES):
-            with entry.image.open() as stream:
-                inscribed += [entry.image.name] if says_burned_in(stream) else []
+        pairs.add(read.contents)
+        inscribed += [entry.image.name] if read.is_inscribed else []
         if entry.split == "test":
-            contents = ((image, sample.image), (mask, sample.mask))
-            tested |= {digest for digest, array in contents if array is not None and np.ptp(array)}  # not: empty masks
-        yield sample
+            tested.update(read.tested)
+        yield read.result
     if unreadable:
         warnings.warn(f"{data}: {len(unreadable)} unreadable files left out ({_some(unreadable)})", stacklevel=2)
     if copies:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from synthmed_tf.images import IMAGE_SUFFIXES, UnreadableImage, estimate_field_of_view, read_image
 from synthmed_tf.sample import InputError, Sample
@@ -111,16 +112,18 @@ def list_files(folder, zip_names=()):
     Raises:
       InputError: a zip that is damaged, or has members that climb out of it or declare absurd sizes.
     """
-    listed, zips = {}, []
+    listed, zips, progress = {}, [], tqdm(desc=f"listing {printable(folder)}", unit="file", delay=2)
     for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         depth = len(Path(parent).relative_to(folder).parts)
         folders[:] = [] if depth >= 4 else sorted(name for name in folders if not is_system_file(name))
         for name in sorted(names):
+            progress.update()
             path = Path(parent, name)
             if name.lower() in zip_names:
                 zips.append(path)
             elif not is_system_file(name):
                 listed[path.relative_to(folder).as_posix()] = disk_file(path)
+    progress.close()
     for path in zips:
         for name, file in _list_zip(path, printable(path), path, zip_names).items():
             listed.setdefault(name, file)

@@ -15,6 +15,8 @@ one the class; columns "split" (train, val or test) and, for images that belong 
 import re
 from pathlib import Path
 
+from tqdm import tqdm
+
 from synthmed_tf.datasets.files import (
     SPLITS,
     Entry,
@@ -297,7 +299,7 @@ def _entries(folder, split):
 def _by_stem(folder):
     """{stem: File} of a folder of images; what is neither an image nor the operating system's own is an error."""
     found = {}
-    for path in sorted(folder.iterdir()):
+    for path in tqdm(sorted(folder.iterdir()), f"listing {printable(folder)}", unit="file", delay=2):
         if is_system_file(path.name):
             continue
         if path.is_dir() or not has_image_suffix(path.name):

@@ -1,6 +1,8 @@
 """Samples -> prepared records: cropped to the field of view, resized, split, as TFRecords."""
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -12,14 +14,15 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from synthmed_tf import datasets, records
+from synthmed_tf import datasets, records, workers
 from synthmed_tf.images import crop_resize, crop_resize_mask, frame_box
 from synthmed_tf.radiographs import hull_sheet
-from synthmed_tf.sample import InputError
+from synthmed_tf.sample import InputError, Sample
 
 SHEET_IMAGES = 12  # radiographs whose lungs are drawn for a person to check
 LEFT_OUT = "left out"  # how a manifest's test_split begins if test images lack masks that training images have
 DRAWN = "every fifth", "a fifth", *map(str, range(1, 10))  # how it begins if the split is ours; of holdout a number
+FEW = 200  # images that one process prepares before others have started
 VERSION = 2  # part of the folder's hash: raise it whenever the same raw files are prepared differently
 
 
@@ -35,6 +38,8 @@ def prepare(
     skip_bad_files=False,
     overwrite=False,
     seed=0,
+    dry_run=False,
+    processes=None,
 ):
     """Prepares a data set, or finds that it has been prepared.
 
@@ -47,6 +52,9 @@ def prepare(
       size: (height, width) in pixels.
       out_dir: the folder goes to out_dir/prepared if data_dir cannot be written.
       overwrite: prepare anew what is there.
+      dry_run: write nothing, and read no file that has not been read before but the first training image.
+      processes: how many read and resize the images; None: one for each core, and this one alone for a few images.
+        What is written does not depend on it.
 
     Returns:
       Path of the records: data_dir/prepared/NAME-HxW-HASH with the splits train and test. Its manifest has, beyond the
@@ -54,7 +62,8 @@ def prepare(
       (how it was made; a test split that lacks the masks of the training split is left out, and test_split says so),
       and labels and chest_xrays where they were given. Samples of sets without masks have none; class names are in
       sorted order, numbers in them by size. Samples keep their group in labelled sets, and where several are of one
-      group. Of radiographs PLACE-lungs.png shows the lungs that were found.
+      group. Of radiographs PLACE-lungs.png shows the lungs that were found. With dry_run the Plan of it, unless it has
+      been prepared.
 
     Raises:
       InputError: what `datasets.load` raises, no training image, or neither folder can be written.
@@ -63,56 +72,91 @@ def prepare(
     bases = [Path(base, "prepared") for base in (data_dir, out_dir)]
     memory = f".{name}-files.json"
     known = _files_read(bases[1] / memory) | _files_read(bases[0] / memory)
-    fingerprint = datasets.fingerprint(data, data_dir, labels, known)
-    facts = [
-        VERSION,
-        *size,
-        fingerprint,
-        holdout,
-        skip_bad_files,
-        seed if holdout else 0,
-        *["chest_xrays"] * bool(chest_xrays),
-    ]
-    folder = f"{name}-{size[0]}x{size[1]}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}"
-    places = [base / folder for base in bases]
-    if not overwrite:
-        for place in places:
+    listed = datasets.list_entries(data, data_dir, labels)
+    if known or data in datasets.BUILT_IN or not dry_run:  # else nothing of it has been prepared
+        fingerprint = datasets.fingerprint(data, data_dir, labels, known, listed)
+        facts = [
+            VERSION,
+            *size,
+            fingerprint,
+            holdout,
+            skip_bad_files,
+            seed if holdout else 0,
+            *["chest_xrays"] * bool(chest_xrays),
+        ]
+        folder = f"{name}-{size[0]}x{size[1]}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}"
+        places = [base / folder for base in bases]
+        for place in [] if overwrite else places:
             if _is_prepared(place):
-                _remember(place.with_name(memory), known)
+                if not dry_run:
+                    _remember(place.with_name(memory), known)
                 return place
+
+    entries = datasets.split_entries(data, data_dir, holdout, seed, labels, listed)
+    counts, class_names, keep_groups, extra = _describe(data, listed, entries, holdout)
+    options = {
+        "chest_xrays": chest_xrays,
+        "skip_bad_files": skip_bad_files,
+        "then": functools.partial(crop_sample, size=size),
+    }
+    if dry_run:
+        training = [entry for entry in entries if entry.split == "train"]
+        first = next(datasets.load(data, data_dir, entries=training, **options))
+        return Plan(name, entries, first, extra | {"counts": counts, "class_names": class_names})
     place = places[0]
     if not _is_writable(place.parent.absolute()):
         place = places[1]
         print(f"{data_dir} cannot be written, so the prepared data go to {place}; they are as private", flush=True)
-
-    counts, class_names, keep_groups, extra = _describe(data, data_dir, holdout, seed, labels)
     extra |= {"data": str(data), "data_dir": str(data_dir), "fingerprint": fingerprint, "holdout": holdout}
     extra |= {} if labels is None else {"labels": labels}
     extra |= {"chest_xrays": True} if chest_xrays else {}
     source = f"{data}; fields of view: {extra['fields_of_view']}; test split: {extra['test_split']}"
-    options = {
-        "labels": labels,
-        "chest_xrays": chest_xrays,
-        "holdout": holdout,
-        "skip_bad_files": skip_bad_files,
-        "seed": seed,
-    }
-    samples = datasets.load(data, data_dir, **options)
-    progress = tqdm(samples, desc=f"preparing {name}", unit="image", total=sum(counts.values()))
-    wanted = (sample for sample in progress if counts.get(sample.split))
-    records.write(
-        place,
-        name,
-        (crop_sample(sample, size) for sample in wanted),
-        source=source,
-        extra=extra,
-        class_names=class_names,
-        keep_groups=keep_groups,
-    )
+    processes = processes or (1 if len(entries) < FEW else workers.cores())
+    with contextlib.closing(datasets.load(data, data_dir, entries=entries, workers=processes, **options)) as samples:
+        progress = tqdm(samples, desc=f"preparing {name}", unit="image", total=len(entries))
+        records.write(
+            place,
+            name,
+            (sample for sample in progress if counts.get(sample.split)),
+            source=source,
+            extra=extra,
+            class_names=class_names,
+            keep_groups=keep_groups,
+        )
     _remember(place.with_name(memory), known)
-    if chest_xrays or any(entry.is_radiograph for entry in datasets.list_entries(data, data_dir, labels)):
+    if chest_xrays or any(entry.is_radiograph for entry in entries):
         _draw_lungs(place)
     return place
+
+
+class Plan(list):
+    """What a dry run knows of the training split of a set that is not prepared: its Samples without pictures.
+
+    Attributes:
+      folder, manifest, features, class_names: as of `records.Records`, with what is known. Counts are those of the list of
+        files, copies and unreadable ones among them.
+    """
+
+    def __init__(self, name, entries, first, manifest):
+        """entries: of all splits. first: the first training sample, as it would be written. manifest: entries of it."""
+        super().__init__(Sample(entry.id, label=entry.label) for entry in entries if entry.split == "train")
+        self.folder, self.class_names = Path(f"{name} (not prepared)"), manifest["class_names"]
+        self.features = [key for key in ("image", "mask", "field_of_view") if getattr(first, key) is not None]
+        self.manifest = {"name": name, "channels": first.image.shape[2]} | manifest
+        if self.class_names:
+            labels = {split: [entry.label for entry in entries if entry.split == split] for split in manifest["counts"]}
+            self.manifest["class_counts"] = {
+                split: {name: labels[split].count(name) for name in self.class_names} for split in labels
+            }
+
+
+def training_split(*arguments, **options):
+    """Prepares a data set, or plans it (dry_run): the `records.Records` of its training split, or the Plan of it.
+
+    Arguments are those of `prepare`.
+    """
+    prepared = prepare(*arguments, **options)
+    return prepared if isinstance(prepared, Plan) else records.Records(prepared, "train")
 
 
 def check_split(learned, manifest, names=None):
@@ -199,15 +243,14 @@ def crop_sample(sample, size):
     )
 
 
-def _describe(data, data_dir, holdout, seed, labels):
+def _describe(data, listed, entries, holdout):
     """({split: number of images to be written}, class names or None, whether groups are kept, manifest entries).
 
-    All that is known from the list of files alone.
+    All that is known from the list of files alone: what `datasets.list_entries` and `split_entries` returned.
 
     Raises:
       InputError: no training image, or some samples with and some without a field of view.
     """
-    entries = datasets.split_entries(data, data_dir, holdout, seed, labels)
     labelled = datasets.is_labelled(entries)
     by_split = {split: [entry for entry in entries if entry.split == split] for split in ("train", "test")}
     counts = {split: len(by_split[split]) for split in by_split}
@@ -236,7 +279,7 @@ def _describe(data, data_dir, holdout, seed, labels):
         test = f"{LEFT_OUT}: its {counts['test']} images have no masks; --holdout=N holds out training images in their place"
         counts["test"] = 0
     else:
-        has_split = datasets.list_entries(data, data_dir, labels)[0].split is not None
+        has_split = listed[0].split is not None
         drawn = "a fifth of each class, in whole groups" if labelled else "every fifth group"
         test = ("official" if data in datasets.DATASETS else "the folder's own") if has_split else drawn
     class_names = sorted({entry.label for entry in entries if entry.label is not None}, key=_by_numbers)

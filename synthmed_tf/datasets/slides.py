@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from synthmed_tf.datasets.files import (
     Entry,
@@ -76,7 +77,7 @@ def entries(folder):
         raise InputError(f"{printable(others[0])}: lies beside {min(splits).name}/; {_LAYOUT}; move it there, or away")
     listed = [(*found, split) for place, split in (splits or {folder: None}).items() for found in _slides(place)]
     found = []
-    for path, mask, label, split in listed:
+    for path, mask, label, split in tqdm(listed, "looking for tissue", unit="slide", delay=2):
         files = [disk_file(file) for file in (path, mask) if file]
         stamp = tuple((file.path.stat().st_size, file.path.stat().st_mtime_ns) for file in files)
         group = sample_id(path.stem)
