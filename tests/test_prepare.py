@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed_tf import datasets, records, workers
+from synthmed_tf import datasets, records
 from synthmed_tf.datasets.prepare import check_split, crop_sample, prepare, training_split
 from synthmed_tf.images import frame_box, uncrop
 from synthmed_tf.sample import InputError, Sample
@@ -285,13 +285,6 @@ def test_the_number_of_processes_changes_nothing(own, places, tmp_path):
             run(own, places, processes=processes)
         errors.append(str(error.value))
     assert errors[0] == errors[1]
-
-
-def test_a_process_that_is_killed_is_one_line_and_leaves_nothing(own, places, monkeypatch):
-    monkeypatch.setattr(workers, "_SERVE", "import os; os.kill(os.getpid(), 9)")
-    with pytest.raises(InputError, match="was killed .*memory"):
-        run(own, places, processes=2)
-    assert list((places[0] / "prepared").iterdir()) == []
 
 
 @pytest.mark.parametrize("labelled", [False, True])

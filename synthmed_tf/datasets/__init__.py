@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from synthmed_tf import records
@@ -33,7 +34,6 @@ from synthmed_tf.dicom import says_burned_in
 from synthmed_tf.images import DICOM_SUFFIXES, UnreadableImage
 from synthmed_tf.radiographs import normalise
 from synthmed_tf.sample import InputError
-from synthmed_tf.workers import in_order
 
 BUILT_IN = {"phantom": phantom, "phantom_xray": phantom_xray, "phantom_histology": phantom_histology}  # drawn, not read
 DATASETS = {
@@ -61,7 +61,7 @@ def load(
     skip_bad_files=False,
     seed=0,
     then=None,
-    workers=1,
+    processes=1,
     entries=None,
 ):
     """Loads a data set, one Sample at a time, at native resolution.
@@ -85,7 +85,7 @@ def load(
       skip_bad_files: leave out unreadable files, counted in a warning at the end.
       seed: draws the held-out groups; used by holdout alone. All commands of one experiment must give the same.
       then: function of a Sample, whose results come instead of the Samples; it can be pickled.
-      workers: number of processes that read; 1: this one. What comes does not depend on it.
+      processes: how many read; 1: this one, as of files in a zip. What comes does not depend on it.
       entries: what `split_entries` returned, if that is known.
 
     Returns:
@@ -106,7 +106,7 @@ def load(
         entries = sorted(entries, key=lambda entry: entry.split == "test")
         samples = (BUILT_IN[data].read_entry(entry, entry.split) for entry in entries)
         return (then(sample) if then else sample for sample in samples)
-    return _load(entries, data, skip_bad_files, then, workers)
+    return _load(entries, data, skip_bad_files, then, processes)
 
 
 def check(data, data_dir, *, labels=None, chest_xrays=False, needs_masks=False):
@@ -362,10 +362,14 @@ def _read(entry, skip_bad_files, then):
     return _Read(then(sample) if then else sample, kind, contents, tuple(tested), has_lungs, is_inscribed)
 
 
-def _load(entries, data, skip_bad_files, then, workers):
+def _load(entries, data, skip_bad_files, then, processes):
     unreadable, copies, lungless, inscribed, first = [], [], [], [], None
     pairs, tested = set(), set()  # digests of the pairs so far, and of the test split's images and masks
-    reading = in_order(functools.partial(_read, skip_bad_files=skip_bad_files, then=then), entries, workers)
+    read_one = functools.partial(_read, skip_bad_files=skip_bad_files, then=then)
+    if processes == 1 or any(entry.image.path.suffix.lower() == ".zip" for entry in entries):
+        reading = map(read_one, entries)
+    else:
+        reading = Parallel(processes, return_as="generator")(delayed(read_one)(entry) for entry in entries)
     for entry, read in zip(entries, reading, strict=True):
         if isinstance(read, UnreadableImage):
             unreadable.append(str(read).split(": ")[0])

@@ -10,11 +10,12 @@ import re
 import tempfile
 from pathlib import Path
 
+import joblib
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from synthmed_tf import datasets, records, workers
+from synthmed_tf import datasets, records
 from synthmed_tf.images import crop_resize, crop_resize_mask, frame_box
 from synthmed_tf.radiographs import hull_sheet
 from synthmed_tf.sample import InputError, Sample
@@ -111,8 +112,8 @@ def prepare(
     extra |= {} if labels is None else {"labels": labels}
     extra |= {"chest_xrays": True} if chest_xrays else {}
     source = f"{data}; fields of view: {extra['fields_of_view']}; test split: {extra['test_split']}"
-    processes = processes or (1 if len(entries) < FEW else workers.cores())
-    with contextlib.closing(datasets.load(data, data_dir, entries=entries, workers=processes, **options)) as samples:
+    processes = processes or (1 if len(entries) < FEW else joblib.cpu_count())
+    with contextlib.closing(datasets.load(data, data_dir, entries=entries, processes=processes, **options)) as samples:
         progress = tqdm(samples, desc=f"preparing {name}", unit="image", total=len(entries))
         records.write(
             place,
