@@ -81,7 +81,7 @@ def main(settings):
 
     from synthmed_tf import synthesis
     from synthmed_tf.datasets.prepare import LEFT_OUT, Plan, check_split, crop_sample, prepare, training_split
-    from synthmed_tf.evaluation import classification, comparison, segmentation
+    from synthmed_tf.evaluation import classification, comparison, distribution, segmentation
     from synthmed_tf.reporting import html, table
     from synthmed_tf.training import classifier, loop, segmenter
 
@@ -149,6 +149,9 @@ def main(settings):
             trainings = report_dir / "classification"
             report["classification"] = classification.measure(trainings, real, synthetic, held_out, ages, **budget)
         report |= comparison.measure(shown, **against)
+        entries = datasets.list_entries(settings["data"], settings["data_dir"], settings["labels"])
+        if "fidelity" in benchmarks and (settings["chest_xrays"] or entries[0].is_radiograph):
+            report["lungs"] = distribution.distorted_bodies(real, synthetic, held_out)
         if baseline is not None:
             compared = comparison.measure(comparison.WithViews(baseline, real), **against)
             report["baseline"] = {"synthetic": baseline.manifest, **compared}

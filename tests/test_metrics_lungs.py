@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from synthmed_tf.datasets import phantom_xray
+from synthmed_tf.evaluation.distribution import distorted_bodies
 from synthmed_tf.metrics import lungs
+from synthmed_tf.sample import Sample
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +36,9 @@ def test_distorted_bodies_are_seen(films):
     broken = [np.roll(image, image.shape[0] // 4, 0) for image in films[40:]] + [image[::-1] for image in films[40:]]
     assert lungs.distorted(real, [lungs.describe(image) for image in films[40:]]).mean() < 0.3
     assert lungs.distorted(real, [lungs.describe(image) for image in broken]).mean() > 0.8
+    training, synthetic = (
+        [Sample(str(i), image=image) for i, image in enumerate(some)] for some in (films[:40], broken)
+    )
+    found = distorted_bodies(training, synthetic, training)
+    assert found["synthetic"] > 0.8 and found["held_out"] == pytest.approx(0.05)
+    assert distorted_bodies(training, synthetic, [])["held_out"] is None

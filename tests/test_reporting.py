@@ -693,3 +693,5 @@ def test_what_the_filter_rejected_is_told():
     assert "Of 320 masks" in table.text(report)
     assert "all the same" not in table.filtered({"synthetic": {"stage1": {"filter": found | {"too_near": 0}}}})[0]
     assert table.filtered({"synthetic": {}}) == table.filtered({}) == []
+    (sentence,) = table.filtered({"lungs": {"synthetic": 0.12, "held_out": 0.05}})
+    assert sentence.startswith("12.0 % of the synthetic") and "5.0 % of the held-out" in sentence

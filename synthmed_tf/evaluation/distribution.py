@@ -5,11 +5,14 @@ with their floors.
 from pathlib import Path
 
 import numpy as np
+from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from synthmed_tf import records
-from synthmed_tf.metrics import distribution, fidelity
+from synthmed_tf.metrics import distribution, fidelity, lungs
+from synthmed_tf.sample import spaced
 
+MOST_LUNGS = 2000  # X-rays of a set whose lungs are looked for, at even steps
 INCEPTION_BATCH = 8  # images
 INCEPTION_NAME = "photographs, Inception"
 INCEPTION_DESCRIPTION = (
@@ -115,6 +118,27 @@ def fidelity_and_diversity(training, synthetic, test, seed=0, photographs=None, 
                 features(name, learned), features(name, synthetic), held_out, seed=seed, features=kind
             )
     return figures
+
+
+def distorted_bodies(training, synthetic, test):
+    """The "lungs" part of report.json: the share of X-rays whose lungs are missing, or where those of training X-rays
+    hardly ever are (P2 § 4; `metrics.lungs`).
+
+    Args:
+      training, synthetic, test: sequences of Samples; test, the floor, may be empty.
+
+    Returns:
+      {"synthetic": share, "held_out": share, or None without test}; {} where training X-rays show no lungs.
+    """
+    parts = [spaced(samples, MOST_LUNGS) for samples in (training, synthetic, test)]
+    bar = tqdm([sample.image for part in parts for sample in part], desc="lungs", unit="image")
+    described = Parallel(-1)(delayed(lungs.describe)(image) for image in bar)
+    ends = np.cumsum([len(part) for part in parts])
+    real, made, held_out = np.split(np.array(described), ends[:-1])
+    found = [lungs.distorted(real, others) if len(others) else None for others in (made, held_out)]
+    if found[0] is None:
+        return {}
+    return {name: None if each is None else float(each.mean()) for name, each in zip(("synthetic", "held_out"), found)}
 
 
 def _inception_features(network, samples, seed, bar):

@@ -272,7 +272,9 @@ def _shapes(morphology):
 
 
 def filtered(report):
-    """What the filters did to the masks of stage 1 and to the images of a single GAN, as a list of sentences."""
+    """What the filters did to the masks of stage 1 and to the images of a single GAN, and how many bodies are distorted, as a
+    list of sentences.
+    """
     manifest = report.get("synthetic") or {}
     sentences = []
     if found := (manifest.get("stage1") or {}).get("filter"):
@@ -297,6 +299,11 @@ def filtered(report):
         sentences.append(
             f"Of {found['candidates']} images made, {refused} ({percent(refused / found['candidates'])}) had a wrong overall shape by their average "
             f"hash{kept} (P2 section 3.2; it saw 40 to 60 % with its DCGANs).{worst}"
+        )
+    if found := report.get("lungs"):
+        floor = f", {percent(found['held_out'])} of the held-out real ones" if found["held_out"] is not None else ""
+        sentences.append(
+            f"{percent(found['synthetic'])} of the synthetic X-rays have a distorted body by the place and size of their lungs{floor}."
         )
     return sentences
 
