@@ -149,8 +149,7 @@ def main(settings):
             trainings = report_dir / "classification"
             report["classification"] = classification.measure(trainings, real, synthetic, held_out, ages, **budget)
         report |= comparison.measure(shown, **against)
-        entries = datasets.list_entries(settings["data"], settings["data_dir"], settings["labels"])
-        if "fidelity" in benchmarks and (settings["chest_xrays"] or entries[0].is_radiograph):
+        if "fidelity" in benchmarks and "radiographs" in real.manifest:
             report["lungs"] = distribution.distorted_bodies(real, synthetic, held_out)
         if baseline is not None:
             compared = comparison.measure(comparison.WithViews(baseline, real), **against)

@@ -61,8 +61,8 @@ def prepare(
       Path of the records: data_dir/prepared/NAME-HxW-HASH with the splits train and test. Its manifest has, beyond the
       usual, data, data_dir, fingerprint, holdout, fields_of_view ("as shipped", "estimated" or "none") and test_split
       (how it was made; a test split that lacks the masks of the training split is left out, and test_split says so),
-      and labels and chest_xrays where they were given. Samples of sets without masks have none; class names are in
-      sorted order, numbers in them by size. Samples keep their group in labelled sets, and where several are of one
+      labels and chest_xrays where they were given, and radiographs where the images are X-rays normalised by their
+      lungs. Samples of sets without masks have none; class names are in sorted order, numbers in them by size. Samples keep their group in labelled sets, and where several are of one
       group. Of radiographs PLACE-lungs.png shows the lungs that were found. With dry_run the Plan of it, unless it has
       been prepared.
 
@@ -111,6 +111,8 @@ def prepare(
     extra |= {"data": str(data), "data_dir": str(data_dir), "fingerprint": fingerprint, "holdout": holdout}
     extra |= {} if labels is None else {"labels": labels}
     extra |= {"chest_xrays": True} if chest_xrays else {}
+    radiographs = chest_xrays or any(entry.is_radiograph for entry in entries)
+    extra |= {"radiographs": True} if radiographs else {}
     source = f"{data}; fields of view: {extra['fields_of_view']}; test split: {extra['test_split']}"
     processes = processes or (1 if len(entries) < FEW else joblib.cpu_count())
     with contextlib.closing(datasets.load(data, data_dir, entries=entries, processes=processes, **options)) as samples:
@@ -125,7 +127,7 @@ def prepare(
             keep_groups=keep_groups,
         )
     _remember(place.with_name(memory), known)
-    if chest_xrays or any(entry.is_radiograph for entry in entries):
+    if radiographs:
         _draw_lungs(place)
     return place
 
