@@ -32,10 +32,11 @@ NETWORKS = {
 ADDED = {  # to the papers' networks, by target
     "mask": {
         "dcgan": (
-            "masks as distance fields, warped and of two eyes each; resize convolutions, a discriminator without "
+            "masks as distance fields, warped, eyes joined of two; resize convolutions, a discriminator without "
             "batch norm and with minibatch standard deviation, a light gradient penalty, averaged weights, a quarter of "
             "the width"
-        )
+        ),
+        "pggan": "masks as distance fields, warped, eyes joined of two, an eighth of the width",
     },
     "image": {
         "dcgan": "warped images, averaged weights, a quarter of the width",
@@ -87,7 +88,9 @@ def main(settings):
 
     if settings["dry_run"]:
         networks = stage1.build(settings, channels, len(class_names))
-        flags.print_plan(settings, real, *next(iter(plans.values())), **networks.trained)
+        name = next(iter(plans))  # where there is one model a class, the first
+        settings["batch_size"] = own[name]["batch_size"]
+        flags.print_plan(settings, real, *plans[name], **networks.trained)
         return
 
     with loop.claim(folder, settings, settings["overwrite"]):

@@ -16,10 +16,10 @@ from synthmed_tf.images import halvings
 from synthmed_tf.sample import InputError
 
 STAGE1_PRESETS = {
-    # What makes 20 to 400 masks work: fields of walls and centrelines, canonical orientation, warped real masks of two
+    # What makes a few dozen masks work: fields of walls and centrelines, canonical orientation, warped real masks of two
     # eyes each, and a model of the next table.
     "small_data": dict(target="mask", checkpoint="best", batch_size=16, field_scale=3.0, warp=True, crossed=True, grain=False),
-    # Radford et al. 2016 § 4, as P1 (z 100) and P2 § 3.1 (batch 32) use it.
+    # Radford et al. 2016 § 4 (z 100), with P2's batch (§ 3.1).
     "paper": dict(target="mask", checkpoint="best", model="dcgan", latent=100, batch_size=32, steps=3000, learning_rate=2e-4, rate_decay=0, beta1=0.5, beta2=0.999,
                   width=1.0, resize=False, r1=0.0, average=0.0, field_scale=0.0, half_size=False, warp=False, crossed=False, grain=False, refined=False),
 }  # fmt: skip
@@ -136,7 +136,7 @@ def define(script, values):
             "grows from 4 x 4 pixels (their default); flow: a rectified flow, no GAN, slower and somewhat better"
         )
         add(choice, "model", None, text, enum_values=[*SMALL_DATA_MODELS])
-        text = "labelled images: one class-conditional model (default), or --noconditional: one model a class, in OUT_DIR/stage1/CLASS"
+        text = "labelled images: one class-conditional model (default), or --noconditional: one model a class, in OUT_DIR/stage1/NUMBER_CLASS"
         add(switch, "conditional", None, text)
     if not evaluates:
         presets = list(STAGE1_PRESETS if first else STAGE2_PRESETS)
@@ -167,7 +167,7 @@ def define(script, values):
         best = (
             "the latest whose KID is at most twice the least"
             if second
-            else "the latest within 10 % of the least distance to the training set, where masks do not copy it"
+            else "the latest within 3 % (images: 10 %) of the least distance to the training set, where masks do not copy it"
         )
         text = f"whose weights make them: best ({best}; measured while training), last, or a number of steps"
         add(word, "checkpoint", None, text)
@@ -313,6 +313,9 @@ def default_model(settings, class_names, channels):
 def apply_preset(settings, presets):
     """Fills in the preset's values where the user gave none; adds the preset's own settings beside the flags. The papers'
     presets compute in float32, as the papers did.
+
+    Raises:
+      InputError: preset paper of a model that is not the papers'.
     """
     preset = {"precision": "auto" if settings["preset"] == "small_data" else "float32"} | presets[settings["preset"]]
     if "target" in preset and settings["preset"] == "small_data":
@@ -320,6 +323,8 @@ def apply_preset(settings, presets):
         preset |= SMALL_DATA_MODELS[preset["model"]]
         if settings["target"] == "image":
             preset |= SMALL_DATA_IMAGES[preset["model"]]
+    elif "target" in preset and settings["model"] == "flow":
+        raise InputError("--preset=paper --model=flow: the flow is no network of the papers; leave out one of the two")
     elif "target" in preset and settings["model"] in PAPER_MODELS:
         preset |= PAPER_MODELS[settings["model"]]
         del preset["steps"]  # as many as the levels take
@@ -380,8 +385,8 @@ def steps_and_epochs(settings, count):
     """(steps, epochs as float) of a run over `count` images, whichever of the two was given.
 
     A preset's batch that is larger than the set is made as large as the set, in `settings` too. A pggan takes at least
-    the steps in which it grows to full size; more train its last level. In vess2ret's epoch each of the two networks,
-    which are updated in turn, is shown the images once: twice as many steps. Prints where a paper's preset takes more
+    the steps in which it grows to full size; more train its last level. Vess2ret's epoch is as many updates of each
+    of its two networks, which learn in turn, as there are images: twice as many steps. Prints where a paper's preset takes more
     steps than its epochs are, or fewer than the paper took.
 
     Raises:
@@ -489,7 +494,10 @@ def main(script, doc, run):
         print(f"{script}: error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        print(f"{script}: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(
+            f"{script}: stopped; the same command goes on from the last checkpoint, or prepares the data anew",
+            file=sys.stderr,
+        )
         raise SystemExit(130) from None
     except OSError as error:
         if error.errno is None:

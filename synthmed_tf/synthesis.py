@@ -281,7 +281,7 @@ def no_copies(candidates, real, count, tally):
     tally |= {"threshold": float(threshold), "most_alike": limits[0], "halves_most_alike": limits[1]}
     tally |= dict.fromkeys(("candidates", "rejected", "too_near"), 0)
     done, best = 0, None
-    while True:
+    while done < count:
         chunk = list(itertools.islice(candidates, CHUNK))
         masks = [sample.mask for sample in chunk]
         to_training = copies.distances(masks, training).min(1)

@@ -364,7 +364,6 @@ def test_fields_of_a_flow_are_of_half_the_size_where_it_allows_it(size, expected
         (["--image_size=64", "--model=flow"], "flow", (64, 64, 2), 0),
         (["--image_size=512x576", "--model=flow"], "flow", (256, 288, 2), 0),
         (["--image_size=64x80", "--target=image", "--model=flow"], "flow", (64, 80, 3), 0),
-        (["--image_size=64", "--preset=paper", "--model=flow"], "flow", (64, 64, 1), 0),
         ([], "dcgan", (128, 128, 2), 100),
         (["--image_size=144x128", "--model=dcgan"], "dcgan", (144, 128, 2), 100),
         (["--image_size=64", "--target=image"], "dcgan", (64, 64, 3), 100),

@@ -36,7 +36,7 @@ def generator(image_size, channels=1, latent=100, classes=0, width=1.0, name="ge
     Args:
       image_size: (height, width) in pixels, multiples of 16 from 64 up; ValueError otherwise.
       channels: of the image.
-      latent: length of the noise vector; 100 in P1's source, Radford et al. 2016.
+      latent: length of the noise vector; 100 in Radford et al. 2016 (P1 does not say).
       classes: if not 0, the inputs are [z, one-hot class [batch, classes]].
       width: times Radford's channels.
 

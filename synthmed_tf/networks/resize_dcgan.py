@@ -7,7 +7,8 @@
 * It is told how much a batch varies (minibatch standard deviation: Karras et al. 2018, section 3), so that masks which
   repeat themselves are found out.
 
-Widths, depth, kernels of the discriminator and initial weights are those of networks/dcgan.py.
+Widths, depth and kernels of the discriminator are those of networks/dcgan.py; the generator's kernels are 3 x 3, with
+the initial weights of He et al. 2015.
 """
 
 import tensorflow as tf

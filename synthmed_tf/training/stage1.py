@@ -55,7 +55,7 @@ class Stage1:
       averaged: the generator whose weights are the running average; None where the preset has none.
       discriminator: fields -> logit [batch, 1]; None: a flow, or no longer needed.
       noise_shape: of one sample's noise, (latent,) or that of its fields.
-      stride: fields are smooth, so small_data makes them at half the size (2) where they keep what a mask shows.
+      stride: 2 where fields are made at half the size, as the flow's are where they keep what a mask shows; else 1.
       channels: of a mask 1, positive inside (paper), or 2, as images.wall_and_centreline makes them (small_data); of a
         photograph its own.
       rule: arguments of images.mask_from_wall_and_centreline; see calibration.calibrate.
@@ -277,13 +277,13 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
     """
     strategy = strategy or tf.distribute.get_strategy()
     batch_size, seed = settings["batch_size"], settings["seed"]
+    growth = growth_of(settings, len(real))
     real, held_out = divided(real, seed)
     compared = held_out or spaced(real, calibration.MEASURED_SAMPLES)
     fields = real_fields(real, settings)
     discs = None
     if settings["crossed"] and settings["target"] == "mask" and real[0].field_of_view is not None:
         discs = np.array([images.disc_place(each[..., :1] > 0) for each in fields])
-    growth = growth_of(settings, len(real))
     tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():
         networks = build(settings, fields.shape[-1] - 1, len(class_names))
