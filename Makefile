@@ -1,5 +1,5 @@
 # make demo    environment, install, then the three commands (DCGAN, pix2pix) on the built-in phantom set
-#              -> out/demo/report/report.html, and the two for labelled images (PGGAN) on the built-in X-rays
+#              -> out/demo/report/report.html, and the two for labelled images (DCGAN, VGG16) on the built-in X-rays
 #              -> out/demo_xray/report/report.html
 # make test    environment, install, the whole test suite (PYTEST_FLAGS="-m 'not slow'" for the quick part)
 # make clean   removes the environment and what the demo made; data and other output stay
@@ -15,7 +15,8 @@ DEMO_UNET_STEPS := 250
 DEMO_REPEATS := 1
 DEMO_SAMPLES := 50
 DEMO_XRAY := out/demo_xray
-DEMO_XRAY_STEPS := 2400
+DEMO_XRAY_STEPS := 1500
+DEMO_VGG_STEPS := 50
 PYTEST_FLAGS :=
 
 BIN := $(VENV)/bin
@@ -34,9 +35,9 @@ demo: $(VENV)/.installed
 		--num_samples=$(DEMO_SAMPLES)
 	$(BIN)/python train_stage2.py --data=phantom --out_dir=$(DEMO) --steps=$(DEMO_STAGE2_STEPS)
 	$(BIN)/python evaluate.py --synthetic_dir=$(DEMO) --unet_steps=$(DEMO_UNET_STEPS) --repeats=$(DEMO_REPEATS)
-	$(BIN)/python train_stage1.py --data=phantom_xray --target=image --model=pggan --out_dir=$(DEMO_XRAY) --image_size=$(DEMO_SIZE) \
-		--batch_size=8 --level_images=3200 --steps=$(DEMO_XRAY_STEPS)
-	$(BIN)/python evaluate.py --synthetic_dir=$(DEMO_XRAY) --models=knn,svm --repeats=$(DEMO_REPEATS)
+	$(BIN)/python train_stage1.py --data=phantom_xray --labels=18-68 --target=image --out_dir=$(DEMO_XRAY) \
+		--image_size=$(DEMO_SIZE) --steps=$(DEMO_XRAY_STEPS)
+	$(BIN)/python evaluate.py --synthetic_dir=$(DEMO_XRAY) --models=vgg16 --vgg_steps=$(DEMO_VGG_STEPS) --repeats=$(DEMO_REPEATS)
 
 # TensorFlow uses all cores by itself; a second process fills them where a test does not.
 test: $(VENV)/.installed-for-tests
