@@ -32,11 +32,10 @@ NETWORKS = {
 ADDED = {  # to the papers' networks, by target
     "mask": {
         "dcgan": (
-            "masks as distance fields, warped, eyes joined of two; resize convolutions, a discriminator without "
-            "batch norm and with minibatch standard deviation, a light gradient penalty, averaged weights, a quarter of "
-            "the width"
+            "warped masks as distance fields, resize convolutions, a discriminator without batch norm and with minibatch "
+            "standard deviation, a light gradient penalty, averaged weights, a quarter of the width"
         ),
-        "pggan": "masks as distance fields, warped, eyes joined of two, an eighth of the width",
+        "pggan": "warped masks as distance fields, an eighth of the width",
     },
     "image": {
         "dcgan": "warped images, averaged weights, a quarter of the width",
@@ -95,7 +94,7 @@ def main(settings):
 
     with loop.claim(folder, settings, settings["overwrite"]):
         models, results = {}, {}
-        print(network_text(settings))
+        print(network_text(settings, real.features))
         for number, (name, part) in enumerate(parts.items(), 1):
             steps, epochs = plans[name]
             title = f"class {number} of {len(parts)}: {name}" if name else "stage 1"
@@ -165,11 +164,13 @@ def main(settings):
         print(f"{count} {target}s in {made}, samples of the training in {folder}, {weights}. Next: {following}")
 
 
-def network_text(settings):
-    """One line: the network, and what is added to the paper's."""
+def network_text(settings, features):
+    """One line: the network, and what is added to the paper's. features: of the real set."""
     added = ADDED[settings["target"]].get(settings["model"])
     if settings["preset"] == "paper" or not added:
         return f"network: {NETWORKS[settings['model']]}"
+    if settings["target"] == "mask" and "field_of_view" in features:
+        added = f"halves of two eyes joined, {added}"
     return f"network: {NETWORKS[settings['model']]}; added for small sets: {added} (--preset=paper: without)"
 
 

@@ -385,9 +385,9 @@ def steps_and_epochs(settings, count):
     """(steps, epochs as float) of a run over `count` images, whichever of the two was given.
 
     A preset's batch that is larger than the set is made as large as the set, in `settings` too. A pggan takes at least
-    the steps in which it grows to full size; more train its last level. Vess2ret's epoch is as many updates of each
-    of its two networks, which learn in turn, as there are images: twice as many steps. Prints where a paper's preset takes more
-    steps than its epochs are, or fewer than the paper took.
+    the steps in which it grows to full size; more train its last level. Vess2ret's epoch is as many updates of each of
+    its two networks, which learn in turn, as there are images: twice as many steps. Prints where a paper's preset takes
+    more steps than its epochs are, or fewer than the paper took.
 
     Raises:
       InputError: fewer images than the batch that the user gave, unless each is warped anew; fewer steps than a pggan

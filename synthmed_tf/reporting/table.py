@@ -272,8 +272,8 @@ def _shapes(morphology):
 
 
 def filtered(report):
-    """What the filters did to the masks of stage 1 and to the images of a single GAN, and how many bodies are distorted, as a
-    list of sentences.
+    """Sentences: what the filters did to the masks of stage 1 and to the images of a single GAN, and how many X-rays have a
+    distorted body.
     """
     manifest = report.get("synthetic") or {}
     sentences = []
