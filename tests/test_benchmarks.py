@@ -1,20 +1,17 @@
 """Each script of benchmarks/ runs, on a few eyes of the built-in phantom in the place of DRIVE."""
 
-import functools
 import importlib.util
 import json
-import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from synthmed_tf import datasets, records
 from synthmed_tf.datasets import phantom
 from synthmed_tf.datasets.prepare import crop_sample, prepare
 from synthmed_tf.sample import Sample
-from synthmed_tf.training import calibration, loop, segmenter, stage1, stage2
+from synthmed_tf.training import segmenter
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,37 +49,6 @@ def test_every_benchmark_is_tested():
     assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} <= tested
 
 
-def test_round_trip(run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    found = rows(run("round_trip", tmp_path, 64, VARIANTS=((3.0, 1.5, 2, 1.0),)))
-    cells = [float(cell) for row in found.values() for cell in row if cell != "-"]
-    assert len(found) == 2 and len(cells) > 20 and np.isfinite(cells).all()
-
-
-@pytest.mark.slow
-def test_stage1_ablations(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "GRID_EVERY", 1)
-    monkeypatch.setattr(stage1, "SETTLING_BATCHES", 1)
-    for name in ("MEASURED_SAMPLES", "CALIBRATION_SAMPLES"):
-        monkeypatch.setattr(calibration, name, 4)
-    again = functools.partial(run, "stage1_ablations", tmp_path, tmp_path, 64, 2, 1, "--model=dcgan", MADE=8)
-    assert rows(again()).keys() == {"--model=dcgan", "real test masks"}
-    lines = [{"step": step, "distance": float(step), "diversity": step / 4} for step in (1, 2)]
-    log = tmp_path / "--model=dcgan-64-2-seed0" / "metrics.jsonl"
-    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert float(rows(again())["--model=dcgan"][3]) == 0.25  # of the step that was sampled, not of the last one
-
-
-@pytest.mark.slow
-def test_stage2_presets(run, tmp_path):
-    masks = (crop_sample(phantom.fundus(index), (64, 64)) for index in range(6))
-    records.write(tmp_path / "masks", "masks", masks, source="test")
-    words = tmp_path, tmp_path, tmp_path / "masks", 1e-6, "small_data"
-    found = rows(run("stage2_presets", *words, MADE=6, SHOWN=2, TIMED=1, UNET_STEPS=1))
-    assert found.keys() == {"small_data", "real training pairs"} and found["small_data"][0] == "1"
-    assert (tmp_path / "presets.png").exists()
-
-
 def test_kl_conventions(run, tmp_path):
     """Halves of photographs in two greys: the other half lies outside the field of view."""
     spec = importlib.util.spec_from_file_location("kl_conventions", ROOT / "benchmarks" / "kl_conventions.py")
@@ -116,16 +82,32 @@ def test_kl_conventions(run, tmp_path):
     assert printed.count("\n| frame | ") == printed.count("\n| field of view | ") == 9 and "4.759" in printed
 
 
-def test_step_time(run, monkeypatch):
-    for preset in ("small_data", "vess2ret"):
-        assert f"{preset} 64 pixels batch 1 --precision=float32" in run("step_time", preset, 64, 1, "float32", 1)
-    monkeypatch.setattr(
-        stage2, "make_step", lambda *_: lambda *_: {"l1": tf.constant(1.0), "other": tf.constant(math.nan)}
-    )
-    with pytest.raises(SystemExit, match="step 0: a loss is not finite.*'other': nan"):
-        run("step_time", "small_data", 64, 1, "float32", 1)
-
-
 def test_unet_on_drive(run, tmp_path):
     printed = run("unet_on_drive", tmp_path, tmp_path, 1)
     assert json.loads(printed) == json.loads((tmp_path / "result.json").read_text())
+
+
+def test_same_bytes(tmp_path, monkeypatch):
+    """A digest changes with a pixel, a label or a number of the report, and not with what a run took or was called."""
+    spec = importlib.util.spec_from_file_location("same_bytes", ROOT / "benchmarks" / "same_bytes.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    def digests(value=3, label="a", mean=0.5, seconds=1.0):
+        out = tmp_path / "out"
+        sample = Sample("a", np.full([4, 4, 1], value, np.uint8), label=label)
+        records.write(out / "synthetic", "set", [sample], source="test")
+        records.write_json(out / "report" / "report.json", {"fidelity": {"kid": {"mean": mean}, "seconds": seconds}})
+        commands = ("train_stage1.py", "--target=image"), ("evaluate.py",)
+        return [digest for command in commands for _, digest in script.digests_of(out, command)]
+
+    (tmp_path / "out" / "report").mkdir(parents=True)
+    pixels, numbers = digests()
+    assert digests(seconds=2.0) == [pixels, numbers]
+    for other in ({"value": 4}, {"label": "b"}):
+        assert digests(**other)[0] != pixels and digests(**other)[1] == numbers
+    assert digests(mean=0.6)[1] != numbers
+
+    monkeypatch.setattr(script, "RUNS", {"one": (("train_stage1.py", "--no_such_flag"),)})
+    with pytest.raises(SystemExit, match="no_such_flag"):
+        script.main("--only=one")
