@@ -17,9 +17,8 @@ BATCH_SIZE = 8
 CROP = 80  # pixels
 LEARNING_RATE = 3e-3  # Adam's, falling to 0 along half a cosine
 CHANNELS, DILATIONS = 24, (1, 1, 2, 2, 1, 1)
-# Of the flow's steps where fields are redrawn: they begin at times 0.5, 0.375 and 0.214
-LEFT_OUT = (3 / 4, 5 / 6, 11 / 12)
-BATCHES = 15  # of redrawn fields, an equal number from each of these
+LEFT_OUT = 3 / 4, 5 / 6, 11 / 12  # shares of the flow's steps after which fields are redrawn: times 0.5, 0.375, 0.214
+BATCHES = 15  # batches of redrawn fields, a third from each of these
 
 
 def network(channels=2):
@@ -34,20 +33,19 @@ def network(channels=2):
     return tf.keras.Model(fields, layers.Conv2D(1, 3, padding="same", dtype="float32")(x), name="decoder")
 
 
-def train(folder, networks, fields, settings, steps):
+def train(folder, redraw, fields, seed, steps):
     """Trains the decoder of a flow, or goes on where it stopped.
 
     Args:
       folder: pathlib.Path of this training alone.
-      networks: stage1.Stage1 of a flow of masks, trained.
-      fields: [count, height, width, 3] from stage1.real_fields, of training masks.
-      settings: of the flow; seed.
+      redraw: function (fields [n, height, width, 2], seed, share of the steps left out) -> fields drawn by the flow.
+      fields: [count, height, width, 3]: two fields and the field of view of training masks.
+      seed: initial weights and every step are a function of it.
       steps: steps in all, over which the rate falls to 0.
 
     Returns:
       (the trained network, loop.fit's dict).
     """
-    seed = settings["seed"]
     tf.keras.utils.set_random_seed(seed)
     model = network(fields.shape[-1] - 1)
     optimizer = tf.keras.optimizers.Adam(
@@ -55,22 +53,22 @@ def train(folder, networks, fields, settings, steps):
     )
     optimizer.build(model.trainable_variables)
     crop = min(CROP, *fields.shape[1:3])
-    known = {}
+    batches = {}
 
     def redrawn(number):
         """Redrawn fields, masks and fields of view [BATCH_SIZE, height, width, 4] of one of BATCHES batches."""
         places = number // len(LEFT_OUT) * BATCH_SIZE + np.arange(BATCH_SIZE)
         stack = fields[places % len(fields)]
         real, inside = stack[..., :-1], stack[..., -1:]
-        made = networks.redraw(np.where(inside > 0, real, -1), [seed, -40 - number], LEFT_OUT[number % len(LEFT_OUT)])
-        return np.concatenate([made, real[..., :1] > 0, inside], -1, dtype=np.float32)
+        drawn = redraw(np.where(inside > 0, real, -1), [seed, -40 - number], LEFT_OUT[number % len(LEFT_OUT)])
+        return np.concatenate([drawn, real[..., :1] > 0, inside], -1, dtype=np.float32)
 
     def batch(index):
         number = index % BATCHES
-        if number not in known:
-            known[number] = redrawn(number)
+        if number not in batches:
+            batches[number] = redrawn(number)
         random = np.random.default_rng([seed, 2, index])
-        return (np.stack([segmenter.random_crop(stack, crop, random) for stack in known[number]]),)
+        return (np.stack([segmenter.random_crop(stack, crop, random) for stack in batches[number]]),)
 
     state, step = {"decoder": model, "optimizer": optimizer}, segmenter.make_step(model, optimizer)
     return model, loop.fit(folder, step, batch, state, steps, images_per_step=BATCH_SIZE, name="decoder")

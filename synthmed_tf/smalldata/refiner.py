@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from synthmed_tf import losses
 from synthmed_tf.networks import flow, pix2pix
-from synthmed_tf.training import loop, stage2
+from synthmed_tf.smalldata.painter import may_learn
+from synthmed_tf.training import loop
 
 STEPS = 1000  # no more than the flow has
 LEARNING_RATE, DISCRIMINATOR_RATE = 4e-4, 2e-4  # these and the rest as stage 2's in small_data
@@ -19,38 +20,37 @@ BETA1, AVERAGE, MOST_ACCURATE = 0.5, 0.99, 0.8
 L1 = 5.0  # beside the discriminator
 
 
-def train(folder, networks, time, batch, shown, settings, steps):
+def train(folder, model, time, examples, batch_size, seed, steps):
     """Trains the refiner of a flow, or goes on where it stopped.
 
     Args:
       folder: pathlib.Path of this training alone.
-      networks: stage1.Stage1 of a flow of photographs, trained.
+      model: flow.Flow of images, trained.
       time: of the flow, where the refiner goes on; 1 is noise.
-      batch: function step number -> (real photographs, one-hot classes if any), as the flow's.
-      shown: function (photographs as from `batch`, key [2] int32) -> [batch, height, width, channels] in [-1, 1],
-        warped at random.
-      settings: of the flow; seed, batch_size.
+      examples: training.examples.Examples that the flow learned from.
+      batch_size: images a step.
+      seed: initial weights and every step are a function of it.
       steps: steps in all.
 
     Returns:
       (the averaged network, with the inputs and the output of the flow's, loop.fit's dict).
     """
-    *size, channels = networks.noise_shape
-    classes = 0 if networks.typical is None else networks.typical.shape[1]
-    tf.keras.utils.set_random_seed(settings["seed"])
+    *size, channels = model.shape
+    classes = model.classes
+    tf.keras.utils.set_random_seed(seed)
     refiner, averaged = (flow.denoiser(size, channels, classes) for _ in range(2))
-    refiner.set_weights(networks.sampler.get_weights())
+    refiner.set_weights(model.averaged.get_weights())
     discriminator = pix2pix.discriminator(size, classes, channels, "small_data")
     models = {"refiner": refiner, "discriminator": discriminator}
     optimizers = {}
-    for (name, model), rate in zip(models.items(), (LEARNING_RATE, DISCRIMINATOR_RATE), strict=True):
+    for (name, network), rate in zip(models.items(), (LEARNING_RATE, DISCRIMINATOR_RATE), strict=True):
         optimizers[name] = tf.keras.optimizers.Adam(rate, BETA1, jit_compile=False)
-        optimizers[name].build(model.trainable_variables)
+        optimizers[name].build(network.trainable_variables)
 
     @tf.function
-    def step(number, stack, *labels):
-        key_noise, key_warp = loop.keys(settings["seed"], number)
-        real = shown(stack, key_warp)
+    def step(number, rows, *labels):
+        key_noise, key_show = loop.keys(seed, number)
+        real = examples.show(rows, key_show)
         noise = tf.random.stateless_normal(tf.shape(real), key_noise)
         planes = [tf.broadcast_to(each[:, None, None], [*tf.unstack(tf.shape(real))[:3], classes]) for each in labels]
         with tf.GradientTape(persistent=True) as tape:
@@ -63,7 +63,7 @@ def train(folder, networks, time, batch, shown, settings, steps):
             d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / 2
             adversarial, l1 = losses.generator_non_saturating(fake_logits), losses.l1(real, fake)
             scaled = {
-                "discriminator": stage2.may_learn(real_logits, fake_logits, MOST_ACCURATE) * d_loss,
+                "discriminator": may_learn(real_logits, fake_logits, MOST_ACCURATE) * d_loss,
                 "refiner": adversarial + L1 * l1,
             }
         for name, loss in scaled.items():
@@ -74,5 +74,5 @@ def train(folder, networks, time, batch, shown, settings, steps):
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
     average = refiner, averaged, AVERAGE
     return averaged, loop.fit(
-        folder, step, batch, state, steps, images_per_step=settings["batch_size"], average=average, name="refiner"
+        folder, step, examples.batch, state, steps, images_per_step=batch_size, average=average, name="refiner"
     )

@@ -7,7 +7,6 @@ texture synthesis: Galerne et al. 2011).
 """
 
 import numpy as np
-import pywt
 import tensorflow as tf
 from scipy import ndimage
 
@@ -16,8 +15,6 @@ LOCAL = 4.0  # pixels; sigma of the local mean, which is no grain
 COVERED = 0.6  # least share of a patch that is background
 MARGIN = 2  # pixels around what a mask marks
 RIM = 4  # pixels along the edge of the field of view
-BRIGHTNESSES = 8  # steps from black to white that noise is measured at
-RARE = 64  # wavelet coefficients, too few to tell noise by
 # Variance of rounding to 8 bits; where there is less, a photograph is black or saturated
 ROUNDING = (2 / 255) ** 2 / 12
 
@@ -108,43 +105,16 @@ def draw(frequencies, spread, key):
     return tf.transpose(tf.math.real(tf.signal.ifft2d(mixed)), [1, 2, 0]) * level
 
 
-def noise_levels(photographs):
-    """Standard deviation of the noise from pixel to pixel, white being 1, by brightness:
-    glass has none where tissue has much.
-
-    It is the median of the finest wavelet coefficients over 0.6745 (Donoho & Johnstone 1994, "Ideal Spatial Adaptation
-    by Wavelet Shrinkage", section 4.2), of the mean of the channels, over all places of about that brightness.
+def missing(real, painted):
+    """The grain that real photographs have and painted ones lack: arguments of `draw` but for the key.
 
     Args:
-      photographs: iterable of [height, width, c] uint8 or uint16, one at least.
-
-    Returns:
-      [BRIGHTNESSES] float, from black to white. A brightness that hardly occurs gets what those beside it have.
+      real: sequence of Samples with image and mask.
+      painted: sequence of photographs [height, width, c] of the same type, painted on their masks.
     """
-    brightness, detail = [], []
-    for photograph in photographs:
-        coarse, (_, _, finest) = pywt.dwt2(photograph.mean(-1) / np.iinfo(photograph.dtype).max, "db2")
-        brightness.append(coarse.ravel() / 2)
-        detail.append(np.abs(finest).ravel())
-    bins = np.clip(np.concatenate(brightness) * BRIGHTNESSES, 0, BRIGHTNESSES - 1).astype(int)
-    detail = np.concatenate(detail)
-    known = [index for index, count in enumerate(np.bincount(bins)) if count >= RARE]
-    return np.interp(range(BRIGHTNESSES), known, [np.median(detail[bins == index]) / 0.6745 for index in known])
-
-
-def with_noise(photograph, levels, key):
-    """A photograph [height, width, c] uint8 or uint16 and white noise, the same in all channels.
-
-    Args:
-      levels: [BRIGHTNESSES] of the noise, as from `noise_levels`; that of a pixel is the one of the brightness around
-        it.
-      key: [2] int32; the noise is a function of it.
-
-    Returns:
-      The photograph's type.
-    """
-    white = np.iinfo(photograph.dtype).max
-    around = ndimage.gaussian_filter(photograph.mean(-1) / white, 1.0)
-    level = np.interp(around, (np.arange(BRIGHTNESSES) + 0.5) / BRIGHTNESSES, levels)
-    noise = level * tf.random.stateless_normal(around.shape, key).numpy()
-    return np.clip(np.rint(photograph + white * noise[..., None]), 0, white).astype(photograph.dtype)
+    half = np.iinfo(painted[0].dtype).max / 2
+    masks = [sample.mask for sample in real]
+    inside = [np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view for sample in real]
+    power, spread = spectrum([sample.image / half for sample in real], masks, inside)
+    painted_power, _ = spectrum([photograph / half for photograph in painted], masks, inside)
+    return response(filter_of(power - painted_power), *masks[0].shape[:2]), spread

@@ -1,0 +1,41 @@
+"""How long a training would take, and how much memory: a few steps of it, timed."""
+
+import contextlib
+import dataclasses
+import io
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+STEPS = 6  # timed; the first ones trace the network
+
+
+def measure(method, shown, settings, seed, steps=STEPS):
+    """Trains a few steps in a temporary folder.
+
+    Args:
+      method: module with `train`. shown: what it trains on, an Examples or Pairs; its `batch` is timed.
+      settings: of the method, with `steps` replaced here.
+
+    Returns:
+      (seconds a step, the median of the last half of the steps; GB of memory that this process has needed).
+    """
+    times, batch = [], shown.batch
+
+    def timed_batch(step):
+        times.append(time.monotonic())
+        return batch(step)
+
+    shown.batch = timed_batch
+
+    def watch(*_):
+        return lambda: ({"distance": 0.0}, "")
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        few = dataclasses.replace(settings, steps=steps)
+        method.train(Path(folder), shown, few, seed, watch=watch, name="estimate")
+    seconds = float(np.median(np.diff(times)[-(steps // 2) :]))
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
