@@ -31,22 +31,35 @@ FLAGS = {
         Flag("data", str, "drive", settings.SETS, True),
         Flag("data_dir", str, "data", "folder that holds the data sets as downloaded; private", True),
         Flag("out_dir", str, "out", "folder for all results; the three scripts chain through it", True),
-        Flag("image_size", str, None, "pixels, as N or HEIGHTxWIDTH, multiples of 16 from 64 to 4096; default 128", True),
-        Flag("holdout", int, 0, "hold out N groups of training images as test images (for DRIVE, whose test labels may be missing)", least=0),
+        Flag("image_size", str, None,
+            "pixels, as N or HEIGHTxWIDTH, multiples of 16 from 64 to 4096; default 128", True),
+        Flag("holdout", int, 0,
+            "hold out N groups of training images as test images (for DRIVE, whose test labels may be missing)",
+            least=0),
         Flag("labels", str, None, settings.LABELS),
         Flag("chest_xrays", bool, None, settings.CHEST_XRAYS),
         Flag("skip_bad_files", bool, False, "leave out unreadable files, with a counted warning, instead of stopping"),
     ),
     "Network": (
-        Flag("target", ("mask", "image"), "mask", "mask: masks, on which stage 2 paints photographs; image: one network makes images at once, without stage 2", True),
-        Flag("model", ("dcgan", "pggan", "flow"), None, "dcgan: Radford et al. 2016 (default but for labelled images in colour); pggan: Karras et al. 2018, which grows from 4 x 4 pixels (their default); flow: a rectified flow, no GAN, slower and somewhat better", True),
-        Flag("preset", ("small_data", "paper"), "small_data", "small_data: with what makes few images suffice (docs/SMALL_DATA.md); paper: as P1 and P2 have it", True),
-        Flag("conditional", bool, None, "labelled images: one class-conditional model (default), or --noconditional: one model a class, in OUT_DIR/stage1/NUMBER_CLASS"),
+        Flag("target", ("mask", "image"), "mask",
+            "mask: masks, on which stage 2 paints photographs; image: one network makes images at once, without stage "
+            "2", True),
+        Flag("model", ("dcgan", "pggan", "flow"), None,
+            "dcgan: Radford et al. 2016 (default but for labelled images in colour); pggan: Karras et al. 2018, which "
+            "grows from 4 x 4 pixels (their default); flow: a rectified flow, no GAN, slower and somewhat better",
+            True),
+        Flag("preset", ("small_data", "paper"), "small_data",
+            "small_data: with what makes few images suffice (docs/SMALL_DATA.md); paper: as P1 and P2 have it", True),
+        Flag("conditional", bool, None,
+            "labelled images: one class-conditional model (default), or --noconditional: one model a class, in "
+            "OUT_DIR/stage1/NUMBER_CLASS"),
     ),
     "Settings": (  # of the network, where the method's own are not wanted; --dry_run shows them
-        Flag("steps", int, None, "training steps in all; a larger number goes on. Masks that begin to copy end it sooner", True, 1),
+        Flag("steps", int, None,
+            "training steps in all; a larger number goes on. Masks that begin to copy end it sooner", True, 1),
         Flag("batch_size", int, None, "images a step", least=1),
-        Flag("level_images", int, None, "pggan: real images shown at each size that it grows through; further steps train the last one", least=1),
+        Flag("level_images", int, None,
+            "pggan: real images shown at each size that it grows through; further steps train the last one", least=1),
         Flag("latent", int, None, "length of the noise vector", least=1),
         Flag("width", float, None, "times the paper's channels", least=0),
         Flag("learning_rate", float, None, "of Adam", least=0),
@@ -57,10 +70,17 @@ FLAGS = {
         Flag("average", float, None, "what a step keeps of the averaged weights", least=0),
     ),
     "Samples": (
-        Flag("num_samples", int, None, "how many masks or images to make; default 200, of labelled images as many as the real set has to train on", True, 1),
-        Flag("checkpoint", str, "best", "whose weights make them: best (the latest within 3 %, of images 10 %, of the least distance to the training set, where masks do not copy it), last, or a number of steps"),
-        Flag("label_distribution", ("real", "balanced"), "real", "classes of labelled images: as in the real set, or as many of each"),
-        Flag("hash_filter", bool, True, "regenerate labelled images that are less like real ones of their class than real ones are (average hash; P2 § 3.2)"),
+        Flag("num_samples", int, None,
+            "how many masks or images to make; default 200, of labelled images as many as the real set has to train "
+            "on", True, 1),
+        Flag("checkpoint", str, "best",
+            "whose weights make them: best (the latest within 3 %, of images 10 %, of the least distance to the "
+            "training set, where masks do not copy it), last, or a number of steps"),
+        Flag("label_distribution", ("real", "balanced"), "real",
+            "classes of labelled images: as in the real set, or as many of each"),
+        Flag("hash_filter", bool, True,
+            "regenerate labelled images that are less like real ones of their class than real ones are (average hash; "
+            "P2 § 3.2)"),
     ),
     "Run": settings.RUN,
 }  # fmt: skip
@@ -100,7 +120,9 @@ def main(flags):
     strategy, flags.precision = hardware.set_up(flags.precision or hardware.default(flags.preset), flags.strategy)
 
     if flags.dry_run:
-        methods.print_plan(flags, real, *next(iter(chosen.values())), class_names)
+        method, own, examples_class = next(iter(chosen.values()))
+        few = examples_class(real.pictured, [], flags.target, own.batch_size, flags.seed, class_names)
+        methods.print_plan(flags, real, method, own, few)
         return
     folder, (_, own, _) = Path(flags.out_dir) / "stage1", next(iter(chosen.values()))
     recorded = settings.record(flags, own, prepared=real.folder.name)
@@ -111,7 +133,8 @@ def main(flags):
             method, own, examples_class = chosen[name]
             title = f"class {number} of {len(parts)}: {name}" if name else "stage 1"
             place = folder / folder_name(number, name) if name else folder
-            print(f"{title}: {len(samples)} {flags.target}s of {real.manifest['name']}, {own.steps} steps of {own.batch_size} -> {place}")
+            length = f"{own.steps} steps of {own.batch_size}"
+            print(f"{title}: {len(samples)} {flags.target}s of {real.manifest['name']}, {length} -> {place}")
             learned, held_out = checkpoint_choice.divide(samples, flags.seed)
             examples = examples_class(learned, held_out, flags.target, own.batch_size, flags.seed, class_names)
             samplers[name], results[name] = method.train(

@@ -25,26 +25,34 @@ FLAGS = {
         Flag("data", str, None, settings.SETS + "; default: that of stage 1", True),
         Flag("data_dir", str, "data", "folder that holds the data sets as downloaded; private", True),
         Flag("out_dir", str, "out", "folder for all results; the three scripts chain through it", True),
-        Flag("labels", str, None, "photographs without masks in a folder with a table: its label column, if it has several"),
+        Flag("labels", str, None,
+            "photographs without masks in a folder with a table: its label column, if it has several"),
     ),
     "Network": (
-        Flag("preset", ("small_data", "vess2ret", "pix2pix"), "small_data", "small_data: with what makes few pairs suffice (docs/SMALL_DATA.md); vess2ret, pix2pix: as their papers have it", True),
+        Flag("preset", ("small_data", "vess2ret", "pix2pix"), "small_data",
+            "small_data: with what makes few pairs suffice (docs/SMALL_DATA.md); vess2ret, pix2pix: as their papers "
+            "have it", True),
     ),
     "Settings": (  # of the network, where the method's own are not wanted; --dry_run shows them
-        Flag("steps", int, None, "training steps in all; a larger number goes on. vess2ret's are updates of one network, 20 of D, then 20 of G", True, 1),
+        Flag("steps", int, None,
+            "training steps in all; a larger number goes on. vess2ret's are updates of one network, 20 of D, then 20 "
+            "of G", True, 1),
         Flag("batch_size", int, None, "pairs a step", least=1),
         Flag("learning_rate", float, None, "of Adam", least=0),
         Flag("discriminator_rate", float, None, "of the discriminator's Adam", least=0),
         Flag("beta1", float, None, "of Adam", least=0),
         Flag("l1", float, None, "weight of L1", least=0),
         Flag("feature_matching", float, None, "weight of feature matching; 0: none", least=0),
-        Flag("most_accurate", float, None, "the discriminator learns while it is right about at most this share of patches", least=0),
+        Flag("most_accurate", float, None,
+            "the discriminator learns while it is right about at most this share of patches", least=0),
         Flag("jitter", int, None, "pixels of 256 that a pair is enlarged by before a random crop", least=0),
         Flag("average", float, None, "what a step keeps of the averaged weights", least=0),
     ),
     "Samples": (
         Flag("num_samples", int, None, "how many pairs to write; default: one for each mask of stage 1", True, 1),
-        Flag("checkpoint", str, None, "whose weights paint them: best (the latest whose KID is at most twice the least; small_data's default), last (the papers'), or a number of steps"),
+        Flag("checkpoint", str, None,
+            "whose weights paint them: best (the latest whose KID is at most twice the least; small_data's default), "
+            "last (the papers'), or a number of steps"),
     ),
     "Run": settings.RUN,
 }  # fmt: skip
@@ -56,7 +64,7 @@ def main(flags):
     first = read_stage1(flags, out / "stage1")
     load.check(flags.data, flags.data_dir, labels=flags.labels)
 
-    from synthmed_tf import methods, records, runs
+    from synthmed_tf import methods, runs
     from synthmed_tf.papers import annotation
     from synthmed_tf.publishing import stage_output
     from synthmed_tf.smalldata import checkpoint_choice
@@ -69,7 +77,7 @@ def main(flags):
     strategy, flags.precision = hardware.set_up(flags.precision or hardware.default(flags.preset), flags.strategy)
 
     if flags.dry_run:
-        methods.print_plan(flags, real, method, own, pairs_class)
+        methods.print_plan(flags, real, method, own, pairs_class(real.pictured, own.batch_size, flags.seed))
         return
     folder, photographs = out / "stage2", None
     kept = {name: first[name] for name in ("image_size", "holdout")}
@@ -77,7 +85,8 @@ def main(flags):
     with runs.claim(folder, recorded, flags.overwrite):
         model = "pix2pix" if flags.preset == "small_data" else flags.preset
         print(methods.text(flags.preset, "photograph", model, has_views=True))
-        print(f"stage 2: {len(real)} pairs of {real.manifest['name']}, {own.steps} steps of {own.batch_size} -> {folder}")
+        length = f"{own.steps} steps of {own.batch_size}"
+        print(f"stage 2: {len(real)} pairs of {real.manifest['name']}, {length} -> {folder}")
         if real is not teachers:
             photographs = real.manifest
             real = annotation.annotate(folder, real, teachers, flags.seed)
@@ -136,15 +145,17 @@ def open_real(flags, first):
 
     is_same = first["data"] == flags.data
     if not is_same and load.has_masks(flags.data, flags.data_dir, flags.labels):
-        raise InputError(f"stage 1 was run on --data={first['data']}, now --data={flags.data}; give the same to both stages")
+        raise InputError(
+            f"stage 1 was run on --data={first['data']}, now --data={flags.data}; give the same to both stages"
+        )
     options = {name: first[name] for name in ("skip_bad_files", "chest_xrays", "seed")}
     options |= {"out_dir": flags.out_dir, "dry_run": flags.dry_run}
     place = flags.data_dir, tuple(first["image_size"])
     teachers = prepare.training_split(first["data"], *place, holdout=first["holdout"], **options)
     if teachers.folder.name != first["prepared"] and not isinstance(teachers, prepare.Plan):
         raise InputError(
-            f"{teachers.folder}: the real set, or how this program prepares it, has changed since stage 1 ({first['prepared']}); "
-            "run train_stage1.py --overwrite"
+            f"{teachers.folder}: the real set, or how this program prepares it, has changed since stage 1 "
+            f"({first['prepared']}); run train_stage1.py --overwrite"
         )
     synthetic_set.require(teachers, "image", "mask")
     if is_same:

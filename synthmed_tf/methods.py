@@ -10,6 +10,7 @@ from synthmed_tf.sample import InputError
 from synthmed_tf.smalldata import dcgan, flow, painter, pggan
 from synthmed_tf.smalldata.examples import MaskFields, WarpedImages
 from synthmed_tf.smalldata.pairs import WarpedPairs
+from synthmed_tf.training import estimate
 from synthmed_tf.training.examples import Examples
 from synthmed_tf.training.length import fit_batch
 from synthmed_tf.training.pairs import Pairs
@@ -107,23 +108,30 @@ def text(preset, target, model, has_views):
     return f"network: {NETWORKS[model]}; added for small sets: {added} (--preset={without}: without)"
 
 
-def print_plan(flags, real, method, own, shown, parameters, first):
-    """Prints what --dry_run shows: data, network, training, run, and the time and memory of a few steps, timed.
+def print_plan(flags, real, method, own, few):
+    """Prints what --dry_run shows: data, network, training and run, with the time and memory of some steps, tried.
 
     Args:
       real: records.Records of the training split, or the Plan of it.
-      method, own, shown: from `of_stage1` or `of_stage2`.
-      parameters: {name of a network: its parameters}. first: what the steps are timed on, an object of the class `shown`.
+      method, own: from `of_stage1` or `of_stage2`.
+      few: Examples or Pairs of a few samples, which the steps are tried on.
     """
+    parameters, seconds, gigabytes = estimate.measure(method, few, own, flags.seed)
     counts = ", ".join(f"{count} {split}" for split, count in real.manifest["counts"].items())
-    data = [("set", f"{real.folder}: {counts}"), ("image size", settings.word(flags.image_size))]
+    data = [("set", f"{real.folder}: {counts}"), ("image size", " x ".join(map(str, few.image_size)))]
     for split, classes in real.manifest.get("class_counts", {}).items():
         data.append((split, ", ".join(f"{count} {name}" for name, count in classes.items())))
-    seconds, gigabytes = estimate.measure(method, first, own, flags.seed)
-    epochs = own.steps * own.batch_size / len(real)
-    network = [(name, f"{count:,} parameters") for name, count in parameters.items()]
-    training = [*settings.describe(own), ("passes", f"{epochs:.1f} over the training samples")]
-    training.append(("time", f"{own.steps * seconds / 60:.0f} min, {seconds:.2f} s a step here, without measuring and drawing samples"))
-    training.append(("memory", f"{gigabytes:.1f} GB"))
-    kept = {name: value for name, value in vars(flags).items() if name not in vars_of_method(own) and name != "given"}
-    settings.print_plan(data=data, network=network, training=training, run=sorted(kept.items()))
+    time = f"{own.steps * seconds / 60:.0f} min here ({seconds:.2f} s a step), without measuring and drawing samples"
+    training = [
+        *settings.describe(own),
+        ("passes", f"{own.steps * own.batch_size / len(real):.1f} over the training samples"),
+        ("time", time),
+        ("memory", f"{gigabytes:.1f} GB"),
+    ]
+    fields = {field.name for field in dataclasses.fields(own)}
+    settings.print_plan(
+        data=data,
+        network=[(name, f"{count:,} parameters") for name, count in parameters.items()],
+        training=training,
+        run=sorted((name, value) for name, value in vars(flags).items() if name not in fields | {"given"}),
+    )

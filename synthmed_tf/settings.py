@@ -169,8 +169,8 @@ def image_size(text):
     """ "128" or "96x128" -> (height, width).
 
     Raises:
-      InputError: not of that form, below 64 or above LARGEST_SIDE, or no multiple of 16 (four halvings is the least that
-        the networks do).
+      InputError: not of that form, below 64 or above LARGEST_SIDE, or no multiple of 16 (four halvings is the least
+        that the networks do).
     """
     match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(text))
     if not match:

@@ -1,8 +1,8 @@
 """DCGAN: P1's Stage-I GAN (noise -> masks), and P2's first GAN (noise -> X-rays or tiles).
 
-Guibas et al. 2017, section "Stage-I GAN"; Kovalev & Kazlouski 2019, section 3.1; both after Radford, Metz & Chintala 2016.
-A class-conditional model is given the class as a one-hot vector, G beside z and D beside the image (P2 § 3.1). Generated
-images get the classes of the real ones in their batch.
+Guibas et al. 2017, section "Stage-I GAN"; Kovalev & Kazlouski 2019, section 3.1; both after Radford, Metz & Chintala
+2016. A class-conditional model is given the class as a one-hot vector, G beside z and D beside the image (P2 § 3.1).
+Generated images get the classes of the real ones in their batch.
 """
 
 import dataclasses
@@ -45,8 +45,8 @@ def build(image_size, channels, classes, settings):
 def make_step(generator, discriminator, optimizers, examples, settings, seed, replicas=1):
     """The training step: (step number, *batch of `examples`) -> losses.
 
-    One update of D (cross entropy) and one of G (non-saturating), both on the same fakes; Radford et al. 2016 leave that
-    open. P1 prints the two losses with the labels of D swapped; the standard reading is meant.
+    One update of D (cross entropy) and one of G (non-saturating), both on the same fakes; Radford et al. 2016 leave
+    that open. P1 prints the two losses with the labels of D swapped; the standard reading is meant.
     """
 
     @tf.function

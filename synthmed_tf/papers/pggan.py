@@ -1,8 +1,8 @@
 """PGGAN: P2's second GAN, which grows from 4 x 4 pixels (Kovalev & Kazlouski 2019, section 3.1; Karras et al. 2018).
 
-All levels are trained for the same number of steps (P2 § 3.1: "Same batch size and epochs number were used for all layer
-depths"). A new one is faded in during the first half of them, as in Karras et al.; steps beyond train the last level. A
-class-conditional model is given the class as a one-hot vector, as in papers/dcgan.py.
+All levels are trained for the same number of steps (P2 § 3.1: "Same batch size and epochs number were used for all
+layer depths"). A new one is faded in during the first half of them, as in Karras et al.; steps beyond train the last
+level. A class-conditional model is given the class as a one-hot vector, as in papers/dcgan.py.
 """
 
 import dataclasses
@@ -123,8 +123,8 @@ def build(image_size, channels, classes, settings):
 def make_step(generator, discriminator, optimizers, examples, settings, seed, level, alpha, replicas=1):
     """The training step at one level: (step number, *batch of `examples`) -> losses.
 
-    The Wasserstein game with gradient penalty and drift: one update of D and one of G, both on the same fakes (Karras et
-    al. 2018, appendix A.1). Real images are faded as the generator's are.
+    The Wasserstein game with gradient penalty and drift: one update of D and one of G, both on the same fakes (Karras
+    et al. 2018, appendix A.1). Real images are faded as the generator's are.
 
     Args:
       alpha: function step number -> share of this level in what is seen; None: 1.

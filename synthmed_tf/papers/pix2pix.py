@@ -48,8 +48,8 @@ def build(image_size, channels):
 def make_step(generator, discriminator, optimizers, settings, seed, replicas=1):
     """The training step: (step number, [batch, height, width, channels + 1] photographs and masks) -> losses.
 
-    Equations 1 to 4: one update of D (cross entropy, halved: section 3.3) and one of G (non-saturating + lambda L1), both
-    on the same fakes.
+    Equations 1 to 4: one update of D (cross entropy, halved: section 3.3) and one of G (non-saturating + lambda L1),
+    both on the same fakes.
     """
 
     @tf.function
@@ -117,8 +117,8 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
       strategy: tf.distribute strategy. name: shown in the progress line.
 
     Returns:
-      (paint: function (mask [height, width, 1] in {0, 1}, index) -> photograph [height, width, channels] uint8 or uint16,
-      dict of loop.fit with "sampled_step" and "sampler", the step and the checkpoint of its weights).
+      (paint: function (mask [height, width, 1] in {0, 1}, index) -> photograph [height, width, channels] uint8 or
+      uint16, dict of loop.fit with "sampled_step" and "sampler", the step and the checkpoint of its weights).
 
     Raises:
       InputError: what loop.fit raises.

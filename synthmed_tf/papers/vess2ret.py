@@ -1,4 +1,5 @@
-"""vess2ret: pix2pix as P1's Stage-II GAN has it, after Costa et al. 2017, "Towards Adversarial Retinal Image Synthesis".
+"""vess2ret: pix2pix as P1's Stage-II GAN has it, after Costa et al. 2017, "Towards Adversarial Retinal Image
+Synthesis".
 
 It differs from papers/pix2pix.py by its networks and in the training: 20 updates of D and 20 of G in turn, fakes for D
 without dropout, masks of 0 and 1 (their published code).
@@ -49,9 +50,9 @@ def build(image_size, channels):
 def make_steps(generator, discriminator, optimizers, settings, seed, replicas=1):
     """The training steps of Costa et al.'s code, one of D and one of G.
 
-    D (train.py, discriminator_generator): the mean of its cross entropies on real pairs and on fakes of other masks. The
-    fakes are made by model.predict, without dropout. G (models.py, pix2pix): non-saturating + l1 * L1, with dropout,
-    while D stays as it is.
+    D (train.py, discriminator_generator): the mean of its cross entropies on real pairs and on fakes of other masks.
+    The fakes are made by model.predict, without dropout. G (models.py, pix2pix): non-saturating + l1 * L1, with
+    dropout, while D stays as it is.
 
     Returns:
       (step number, pairs whose masks are painted, pairs that are real) -> losses;

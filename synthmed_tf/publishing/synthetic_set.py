@@ -102,8 +102,8 @@ def paint(painter, masks, with_view):
       with_view: estimate each photograph's field of view from the photograph itself.
 
     Yields:
-      Sample with an image, a mask, and a field of view where asked for. What of the mask lies outside of it is left out, as
-      photographs of another set than the masks' may show less of the eye.
+      Sample with an image, a mask, and a field of view where asked for. What of the mask lies outside of it is left
+      out, as photographs of another set than the masks' may show less of the eye.
     """
     for index, sample in enumerate(masks):
         photograph = painter(sample.mask, index)

@@ -52,7 +52,8 @@ def measurement(examples, sampler):
       images KID on the feature space of the report.
     * diversity: mean Bray-Curtis distance between two samples over that between two real ones, of the class where it is
       least. For masks that is 1 - Dice.
-    * originality, of masks: how unlike its most similar training mask a sample is, over how unlike its most similar other
+    * originality, of masks: how unlike its most similar training mask a sample is, over how unlike its most similar
+      other
       one a training mask is; medians. Masks of new eyes have about 1 (cf. authenticity, Alaa et al. 2022).
 
     Where the real ones do not differ, or are one, every distance is 0.
@@ -90,8 +91,8 @@ def painting(real, masks, seed):
     """As `measurement`, of stage 2: a function (paint) -> the function by which loop.fit measures it.
 
     distance is KID between at most PAINTED photographs painted on synthetic masks, which is what stage 2 is for, and as
-    many training photographs; "masks" a checksum of these masks, as there may be others when a run goes on. Where there are
-    not two of either, every distance is 0.
+    many training photographs; "masks" a checksum of these masks, as there may be others when a run goes on. Where
+    there are not two of either, every distance is 0.
 
     Args:
       real: sequence of training Samples with image and mask. masks: sequence of synthetic Samples.

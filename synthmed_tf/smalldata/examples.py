@@ -90,7 +90,8 @@ def warp_of(sample):
 
     Masks without a field of view, as those of cells, are mirrored at random: learned one way round they were copied
     sooner. X-rays, labelled and grey, are turned and bent a little and never mirrored, as the heart is on the left.
-    Labelled tiles in colour have neither top nor bottom: they are seen in their eight orientations, each pixel as it is.
+    Labelled tiles in colour have neither top nor bottom: they are seen in their eight orientations, each pixel as it
+    is.
     """
     if sample.field_of_view is not None:
         return {}

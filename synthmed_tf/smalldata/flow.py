@@ -47,7 +47,8 @@ class Flow:
 
     Attributes:
       network, averaged: Keras models (image with noise [n, h, w, c], time [n], labels if any) -> image.
-      shape: (h, w, c) of what it makes, half the size of the masks from 256 pixels up (`stride` 2), which it learns sooner.
+      shape: (h, w, c) of what it makes, half the size of the masks from 256 pixels up (`stride` 2), which it learns
+        sooner.
       refiner: does the last steps at once; None: the flow does them.
     """
 
@@ -75,8 +76,8 @@ class Flow:
     def generate(self, noise, *labels, fresh=FRESH):
         """Noise [n, *shape] -> images, by the averaged weights.
 
-        fresh: share of the noise drawn anew at each step, as a function of `noise` (Song et al. 2021, "Denoising Diffusion
-        Implicit Models", equation 12); 0 is Euler's method, by which near noises lead to near images.
+        fresh: share of the noise drawn anew at each step, as a function of `noise` (Song et al. 2021, "Denoising
+        Diffusion Implicit Models", equation 12); 0 is Euler's method, by which near noises lead to near images.
         """
         last = STEPS if self.refiner is None else self.first_refined
         images = self.advance(noise, labels, fresh, tf.zeros_like(noise), tf.constant(0), tf.constant(last))
@@ -111,9 +112,9 @@ class Flow:
 def make_step(model, optimizer, show, seed, replicas=1):
     """The training step: (step number, rows, labels if any) -> losses.
 
-    The velocity (x - network) / t at x = (1 - t) real + t noise is to be noise - real (Liu et al. 2023, equation 1): the
-    squared error of the network's image over t^2. The times of a batch are spread evenly over [0, 1] from a random offset,
-    before they are shifted.
+    The velocity (x - network) / t at x = (1 - t) real + t noise is to be noise - real (Liu et al. 2023, equation 1):
+    the squared error of the network's image over t^2. The times of a batch are spread evenly over [0, 1] from a random
+    offset, before they are shifted.
     """
     network = model.network
 
@@ -142,8 +143,8 @@ def make_step(model, optimizer, show, seed, replicas=1):
 def train(folder, examples, settings, seed, *, watch, checkpoint="best", strategy=None, name="stage 1"):
     """Trains a flow and its decoder or refiner, or goes on where it stopped.
 
-    Arguments, result and errors are those of papers.dcgan.train; the result has "refined" besides, the checkpoint of the
-    decoder or refiner.
+    Arguments, result and errors are those of papers.dcgan.train; the result has "refined" besides, the checkpoint of
+    the decoder or refiner.
     """
     strategy = strategy or tf.distribute.get_strategy()
     tf.keras.utils.set_random_seed(seed)

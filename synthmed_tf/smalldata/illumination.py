@@ -1,8 +1,8 @@
 """How a photograph is lit: a quadratic surface and a deviation of each channel, which the painter is given.
 
 A mask does not say how bright an eye is. While the brightness is wrong by more than the contrast of the vessels, the
-sign of every pixel's error, which is L1's gradient, says nothing about vessels. When samples are drawn, illuminations are
-drawn from the normal distribution fitted to the real ones, so that the set varies in colour too.
+sign of every pixel's error, which is L1's gradient, says nothing about vessels. When samples are drawn, illuminations
+are drawn from the normal distribution fitted to the real ones, so that the set varies in colour too.
 """
 
 import numpy as np

@@ -19,8 +19,8 @@ from synthmed_tf.training import checkpoints, loop
 
 CHECKPOINT = "best"  # whose weights paint, unless the user says so
 NOISE_SCALES = 1, 4, 16  # pixels
-# Pixels of the shorter side, below which features are not matched and L1 has another weight: BU-BIL's cells at 64 came out
-# faint
+# Pixels of the shorter side, below which features are not matched and L1 has another weight: BU-BIL's cells at 64
+# came out faint
 MATCHED, SMALL_L1 = 128, 50.0
 GRAIN_MEASURED = 32  # photographs
 

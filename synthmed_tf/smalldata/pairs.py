@@ -15,10 +15,10 @@ COUNTED = 32  # pairs that the wall of warped masks is found on
 class WarpedPairs(Pairs):
     """Pairs that are warped anew in each batch.
 
-    The rim is the camera's, and stays where it is and as dark as it is. A mask is warped as its two fields, and is where
-    the first lies above a wall or the second has a ridge. So the masks that the networks learn from are as thick, and in
-    as many pieces, as those they will paint: by the wall alone a mask of DRIVE falls to 75 pieces. No vessel is enlarged,
-    as it would be wider than the camera shows it.
+    The rim is the camera's, and stays where it is and as dark as it is. A mask is warped as its two fields, and is
+    where the first lies above a wall or the second has a ridge. So the masks that the networks learn from are as
+    thick, and in as many pieces, as those they will paint: by the wall alone a mask of DRIVE falls to 75 pieces. No
+    vessel is enlarged, as it would be wider than the camera shows it.
 
     Attributes:
       fields: [count, height, width, 2] float32, of the masks.

@@ -20,10 +20,10 @@ def draw_fields(generate, noise_shape, seed):
 def calibrate(fields, real, fixed):
     """The rule, arguments of images.mask_from_wall_and_centreline, by which masks of the fields are like real ones.
 
-    Vessels are one or two pixels wide at usual sizes, so a field that is wrong by a tenth makes them twice as thick. The
-    wall is where all generated masks together have the real ones' ratio of area to length. The smallest piece is what
-    leaves as many pieces a mask as real ones have, or KEPT_AREA of the area, whichever comes nearer to the real masks.
-    The ridge is that of RIDGES with the least mean distance of shapes.
+    Vessels are one or two pixels wide at usual sizes, so a field that is wrong by a tenth makes them twice as thick.
+    The wall is where all generated masks together have the real ones' ratio of area to length. The smallest piece is
+    what leaves as many pieces a mask as real ones have, or KEPT_AREA of the area, whichever comes nearer to the real
+    masks. The ridge is that of RIDGES with the least mean distance of shapes.
 
     Args:
       fields: [n, height, width, 2].

@@ -3,14 +3,17 @@
 import contextlib
 import dataclasses
 import io
+import math
 import resource
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
-STEPS = 6  # timed; the first ones trace the network
+STEPS = 6  # tried; the first ones trace the network
+NETWORKS = "generator", "discriminator"
 
 
 def measure(method, shown, settings, seed, steps=STEPS):
@@ -21,7 +24,8 @@ def measure(method, shown, settings, seed, steps=STEPS):
       settings: of the method, with `steps` replaced here.
 
     Returns:
-      (seconds a step, the median of the last half of the steps; GB of memory that this process has needed).
+      ({network: number of parameters}, seconds a step, the median of the last half of the steps, GB of memory that this
+      process has needed).
     """
     times, batch = [], shown.batch
 
@@ -36,6 +40,12 @@ def measure(method, shown, settings, seed, steps=STEPS):
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         few = dataclasses.replace(settings, steps=steps)
-        method.train(Path(folder), shown, few, seed, watch=watch, name="estimate")
+        _, result = method.train(Path(folder), shown, few, seed, watch=watch, name="estimate")
+        variables = tf.train.list_variables(result["checkpoint"])
+    parameters = {}
+    for name, shape in variables:
+        network = name.split("/")[0]
+        if network in NETWORKS and ".OPTIMIZER_SLOT" not in name:
+            parameters[network] = parameters.get(network, 0) + math.prod(shape)
     seconds = float(np.median(np.diff(times)[-(steps // 2) :]))
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return parameters, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

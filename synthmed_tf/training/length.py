@@ -2,8 +2,8 @@
 
 from synthmed_tf.sample import InputError
 
-# Steps of P2's shortest training, § 3.1 and table 1: 30 epochs of a group of X-Norm-L, 71,026 / 30 images, batches of 32.
-# P2's epochs of a few dozen images would be no training.
+# Steps of P2's shortest training, § 3.1 and table 1: 30 epochs of a group of X-Norm-L, 71,026 / 30 images, batches of
+# 32. P2's epochs of a few dozen images would be no training.
 P2_LEAST_STEPS = 2220
 
 
