@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from synthmed_tf import augment, images
-from synthmed_tf.smalldata import threshold
+from synthmed_tf import images
+from synthmed_tf.smalldata import recombine, threshold, warp
 from synthmed_tf.training import batches
 from synthmed_tf.training.examples import Examples
 
@@ -31,7 +31,7 @@ class WarpedImages(Examples):
 
     def show(self, rows, key):
         light = rows[..., -1:]
-        return light * (augment.random_warp(rows[..., :-1], key, **self.warp) + 1) - 1
+        return light * (warp.random_warp(rows[..., :-1], key, **self.warp) + 1) - 1
 
 
 class MaskFields(Examples):
@@ -71,11 +71,11 @@ class MaskFields(Examples):
         if self.discs is None:
             return super().batch(step)
         chosen = batches.batch_indices(len(self.stack), self.batch_size, self.seed, step)
-        return (augment.crossed(self.stack, self.discs, chosen, [self.seed, 3, step]),)
+        return (recombine.recombine(self.stack, self.discs, chosen, [self.seed, 3, step]),)
 
     def show(self, rows, key):
         fields, view = super().show(rows, key), rows[..., -1:]
-        return view * (augment.random_warp(fields, key, **self.warp) + 1) - 1
+        return view * (warp.random_warp(fields, key, **self.warp) + 1) - 1
 
     def calibrate(self, generate, noise_shape):
         fields = threshold.draw_fields(generate, noise_shape, self.seed)

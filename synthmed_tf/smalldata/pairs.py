@@ -3,8 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from synthmed_tf import augment, images
+from synthmed_tf import images
 from synthmed_tf.sample import spaced
+from synthmed_tf.smalldata import warp
 from synthmed_tf.training.pairs import Pairs
 
 FIELD_SCALE = 2.0  # pixels
@@ -40,7 +41,7 @@ class WarpedPairs(Pairs):
 
     def _find_wall(self, places):
         """The wall by which warped masks are on average as thick as real ones."""
-        moved = warp(self._stack(places), tf.constant([self.seed, -1], tf.int32)).numpy()
+        moved = bend(self._stack(places), tf.constant([self.seed, -1], tf.int32)).numpy()
         thickness = images.area_to_length(self.fields[places][..., :1] > 0)
         return images.wall_of(lambda wall: masks_of(moved[..., -2:], wall), thickness)
 
@@ -52,7 +53,7 @@ class WarpedPairs(Pairs):
         {-1, 1}, fields of view in {0, 1}.
         """
         chosen = self.chosen(step)
-        moved = warp(self._stack(chosen), tf.constant([self.seed, step], tf.int32)).numpy()
+        moved = bend(self._stack(chosen), tf.constant([self.seed, step], tf.int32)).numpy()
         light = self.light[chosen]
         photographs = light * (np.clip(moved[..., :-2], -1, 1) + 1) - 1
         masks = np.where(light > 0, masks_of(moved[..., -2:], self.wall), 0) * 2.0 - 1
@@ -60,9 +61,9 @@ class WarpedPairs(Pairs):
 
 
 @tf.function
-def warp(stack, seed):
+def bend(stack, seed):
     """Photographs and fields [n, height, width, c], bent alike at random; a function of seed [2] int32."""
-    return augment.random_warp(stack, seed, rotation=20.0, elastic=0.008, flip=(True, True), enlarged=2)
+    return warp.random_warp(stack, seed, rotation=20.0, elastic=0.008, flip=(True, True), enlarged=2)
 
 
 def masks_of(fields, wall):

@@ -40,6 +40,8 @@ def measure(method, shown, settings, seed, steps=STEPS):
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         few = dataclasses.replace(settings, steps=steps)
+        if hasattr(settings, "level_images"):  # a PGGAN: its last level, which takes longest, after one step a level
+            few = dataclasses.replace(settings, steps=steps + 10, level_images=settings.batch_size)
         _, result = method.train(Path(folder), shown, few, seed, watch=watch, name="estimate")
         variables = tf.train.list_variables(result["checkpoint"])
     parameters = {}
