@@ -3,7 +3,7 @@ import pytest
 from skimage.transform import resize
 from sklearn.metrics import roc_auc_score
 
-from synthmed_tf.datasets import phantom
+from synthmed_tf.datasets.phantoms import fundus
 from synthmed_tf.evaluation import privacy as audit
 from synthmed_tf.metrics import copies, privacy
 from synthmed_tf.sample import Sample
@@ -222,7 +222,7 @@ def test_the_likest_of_many_is_the_one_that_all_comparisons_find(monkeypatch):
 
 def drawn(index):
     """The vessels of a phantom eye, as a mask of 128 x 128."""
-    return np.uint8(resize(phantom.fundus(index).mask[..., 0].astype(float), (128, 128)) > 0.3)[..., None]
+    return np.uint8(resize(fundus.draw_fundus(index).mask[..., 0].astype(float), (128, 128)) > 0.3)[..., None]
 
 
 def test_mask_thumbnails_have_no_mean_and_unit_norm_and_stay_alike_where_lines_are_moved_by_their_width():
@@ -351,7 +351,7 @@ def test_what_was_left_out_is_told(monkeypatch):
 
 
 def test_a_fundus_photograph_is_found_among_others_in_every_disguise():
-    eyes = [phantom.fundus(index) for index in range(8)]
+    eyes = [fundus.draw_fundus(index) for index in range(8)]
     small = [np.uint8(resize(eye.image, (128, 128), preserve_range=True)) for eye in eyes]
     views = [np.uint8(resize(eye.field_of_view, (128, 128), order=0, preserve_range=True)) for eye in eyes]
     for surround in privacy.VIEWS.values():

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from synthmed_tf import records
 from synthmed_tf.datasets import study_groups
 from synthmed_tf.metrics import bootstrap, classification
+from synthmed_tf.records.atomic import write_json
 from synthmed_tf.sample import InputError
 from synthmed_tf.training import classical, classifier
 
@@ -61,13 +61,13 @@ def measure(folder, real, synthetic, test, ages, **options):
     """`benchmark` of the tasks that the classes allow, or {"unavailable": why}.
 
     Args:
-      real, synthetic: records.Records; test: the same, or empty.
-      ages: {"young", "mature": (first, last age in years)}, see `study_groups.tasks`.
+      real, synthetic: Records; test: the same, or empty.
+      ages: {"young", "mature": (first, last age in years)}, see `study_groups.list_tasks`.
       options: of `benchmark`.
     """
     if not len(test):
         return {"unavailable": NOTHING_TO_TEST_ON.format(real.manifest["name"])}
-    tasks = study_groups.tasks(real.class_names, **ages)
+    tasks = study_groups.list_tasks(real.class_names, **ages)
     if not tasks:
         return {"unavailable": NO_TASK.format(", ".join(real.class_names))}
     return benchmark(folder, real, synthetic, test, tasks=tasks, **options)
@@ -90,7 +90,7 @@ def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, s
       folder: pathlib.Path; keeps the trainings and the features.
       real, synthetic, test: sequences of Samples with image and label, all of one size; group is used where it is
         known.
-      tasks: {task: {class name: target class}}, see `study_groups.tasks`.
+      tasks: {task: {class name: target class}}, see `study_groups.list_tasks`.
       repeats: trainings per model and arm, with seeds seed, seed + 1, ...
       models: names among MODELS.
       steps: training steps of each VGG16; None: as many as P2's 20 epochs of the real images.
@@ -136,7 +136,7 @@ def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, s
         else:
             result = _classical(model, features, parts, tested, seed + repeat)
         result["values"] = np.round(result["values"], 6).tolist()
-        records.write_json(done, result)
+        write_json(done, result)
         shutil.rmtree(folder / name / "checkpoints", ignore_errors=True)  # VGG16's are large, and done with
         return result
 

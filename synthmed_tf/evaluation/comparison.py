@@ -5,8 +5,10 @@ and a second synthetic set to put beside it (P1 figure 7).
 import collections.abc
 import dataclasses
 
-from synthmed_tf import images, records, synthesis
+from synthmed_tf import synthesis
 from synthmed_tf.evaluation import distribution, morphology, privacy
+from synthmed_tf.images.field_of_view import estimate_field_of_view
+from synthmed_tf.records.read import Records
 from synthmed_tf.sample import InputError
 
 OF_MASKS = ("segmentation", "morphology", "copies")
@@ -20,7 +22,7 @@ def applicable(asked, real, synthetic):
     Args:
       asked: names of benchmarks; None: all that fit. Of a set that has neither masks nor classes those of masks are
         named too.
-      real, synthetic: records.Records.
+      real, synthetic: Records.
 
     Returns:
       (set of the names to run, {name: {"unavailable": why}} of the others that were asked for).
@@ -72,7 +74,7 @@ class WithViews(collections.abc.Sequence):
     and dark surrounds would be compared with what is seen.
 
     Args:
-      synthetic, real: records.Records.
+      synthetic, real: Records.
     """
 
     def __init__(self, synthetic, real):
@@ -88,17 +90,17 @@ class WithViews(collections.abc.Sequence):
         sample = self.samples[index]
         if not self.lacks:
             return sample
-        return dataclasses.replace(sample, field_of_view=images.estimate_field_of_view(sample.image))
+        return dataclasses.replace(sample, field_of_view=estimate_field_of_view(sample.image))
 
 
 def open_baseline(folder, synthetic):
-    """records.Records of the baseline in `folder`, whose images are as those of `synthetic`,
+    """Records of the baseline in `folder`, whose images are as those of `synthetic`,
     the Records of the synthetic set.
 
     Raises:
       InputError: not a data set, no images, or images of another size or with other channels.
     """
-    baseline = records.Records(folder)
+    baseline = Records(folder)
     synthesis.require(baseline, "image")
     theirs, ours = ("{} x {} pixels with {} channels".format(*each[0].image.shape) for each in (baseline, synthetic))
     if theirs != ours:

@@ -8,8 +8,8 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from synthmed_tf import records
 from synthmed_tf.metrics import distribution, fidelity, lungs
+from synthmed_tf.records.atomic import hash_file
 from synthmed_tf.sample import spaced
 
 MOST_LUNGS = 2000  # X-rays of a set whose lungs are looked for, at even steps
@@ -87,7 +87,7 @@ def fidelity_and_diversity(training, synthetic, test, seed=0, photographs=None, 
             "name": "Inception",
             "description": INCEPTION_DESCRIPTION,
             "weights": Path(inception_weights).name,
-            "weights_sha256": records.sha256(Path(inception_weights)),
+            "weights_sha256": hash_file(Path(inception_weights)),
         }
         sets[INCEPTION_NAME] = sets["photographs"]
     total = sum(
