@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.stats import qmc
 
 from synthmed_tf import augment, grain, images, losses, records
-from synthmed_tf.metrics import fidelity
+from synthmed_tf.metrics import features, kid_fid
 from synthmed_tf.networks import pix2pix
 from synthmed_tf.sample import spaced
 from synthmed_tf.training import loop
@@ -177,7 +177,7 @@ def measurement(networks, real, masks, settings):
     photographs. (P1 and P2 chose by eye.) Where there are not two of either, every distance is 0.
     """
     seed, some = settings["seed"], spaced(real, MEASURED)
-    originals = fidelity.photograph_features(
+    originals = features.photograph_features(
         [sample.image for sample in some], [sample.field_of_view for sample in some]
     )
     with_views = some[0].field_of_view is not None
@@ -189,10 +189,10 @@ def measurement(networks, real, masks, settings):
         if settings["grain"]:
             networks.grain = missing_grain(networks, real, seed)
         made = [translate(networks, sample.mask[None], [seed, i])[0] for i, sample in enumerate(masks)]
-        found = fidelity.photograph_features(
+        found = features.photograph_features(
             made, [images.estimate_field_of_view(each) if with_views else None for each in made]
         )
-        distance = fidelity.kid(*(fidelity.standardise(each, originals) for each in (originals, found)))
+        distance = kid_fid.kid(*(features.standardise(each, originals) for each in (originals, found)))
         return {"distance": distance, "masks": checksum}, ""
 
     return measure
