@@ -79,11 +79,12 @@ def main(settings):
         column = manifest["photographs"].get("labels")
         datasets.check(*photographs, labels=column)
 
-    from synthmed_tf import synthesis
+    from synthmed_tf import runs, synthesis
     from synthmed_tf.datasets.prepare import LEFT_OUT, Plan, check_split, crop_sample, prepare, training_split
     from synthmed_tf.evaluation import classification, comparison, distribution, segmentation
+    from synthmed_tf.papers import segmenter, vgg16
     from synthmed_tf.reporting import html, table
-    from synthmed_tf.training import classifier, loop, segmenter
+    from synthmed_tf.training import hardware
 
     began = time.monotonic()
     synthetic = records.Records(folder)
@@ -106,16 +107,16 @@ def main(settings):
         check_split(learned, real.manifest, "prepared" in first and (first["prepared"], prepared.name))
     shown = comparison.WithViews(synthetic, real)  # what is compared
     report_dir = Path(settings["report_dir"] or Path(settings["out_dir"]) / "report")
-    _, settings["precision"] = loop.set_up(settings["precision"])
+    _, settings["precision"] = hardware.set_up(settings["precision"])
     if settings["dry_run"]:
         length = {"batch_size": segmenter.BATCH_SIZE, "steps": settings["unet_steps"]}
         if "segmentation" not in benchmarks:
-            length = {"batch_size": classifier.BATCH_SIZE, "steps": settings["vgg_steps"], "epochs": classifier.EPOCHS}
+            length = {"batch_size": vgg16.BATCH_SIZE, "steps": settings["vgg_steps"], "epochs": vgg16.EPOCHS}
         settings |= length
         flags.print_plan(settings, real, *flags.steps_and_epochs(settings, len(real)))
         return
 
-    with loop.claim(report_dir, {}, settings["overwrite"]):
+    with runs.claim(report_dir, {}, settings["overwrite"]):
         report = {
             "schema_version": 1,
             "command": flags.command("evaluate", settings),

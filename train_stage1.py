@@ -58,9 +58,11 @@ def main(settings):
 
     from tqdm import tqdm
 
-    from synthmed_tf import records, synthesis
+    from synthmed_tf import records, runs, synthesis
     from synthmed_tf.datasets.prepare import training_split
-    from synthmed_tf.training import loop, stage1
+    from synthmed_tf.smalldata.copy_filter import no_copies
+    from synthmed_tf.training import hardware, stage1
+    from synthmed_tf.training.checkpoints import checkpoint_sha256
 
     real = training_split(
         settings["data"], settings["data_dir"], settings["image_size"], out_dir=out, labels=settings["labels"],
@@ -82,7 +84,7 @@ def main(settings):
         parts = {name: part for name, part in parts.items() if part}
     own = {name: dict(settings) if name else settings for name in parts}  # a class may be smaller than a batch
     plans = {name: flags.steps_and_epochs(own[name], len(part)) for name, part in parts.items()}
-    strategy, settings["precision"] = loop.set_up(settings["precision"], settings["strategy"])
+    strategy, settings["precision"] = hardware.set_up(settings["precision"], settings["strategy"])
     settings["prepared"] = real.folder.name
 
     if settings["dry_run"]:
@@ -92,7 +94,7 @@ def main(settings):
         flags.print_plan(settings, real, *plans[name], **networks.trained)
         return
 
-    with loop.claim(folder, settings, settings["overwrite"]):
+    with runs.claim(folder, settings, settings["overwrite"]):
         models, results = {}, {}
         print(network_text(settings, real.features))
         for number, (name, part) in enumerate(parts.items(), 1):
@@ -108,21 +110,17 @@ def main(settings):
         trained = {
             "steps": {name: result["step"] for name, result in results.items()},
             "sampled_step": {name: result["sampled_step"] for name, result in results.items()},
-            "checkpoint_sha256": {
-                name: synthesis.checkpoint_sha256(result["sampler"]) for name, result in results.items()
-            },
+            "checkpoint_sha256": {name: checkpoint_sha256(result["sampler"]) for name, result in results.items()},
         }
         if settings["refined"]:
-            trained["refined_sha256"] = {
-                name: synthesis.checkpoint_sha256(result["refined"]) for name, result in results.items()
-            }
+            trained["refined_sha256"] = {name: checkpoint_sha256(result["refined"]) for name, result in results.items()}
         if "" in parts:
             trained = {key: values[""] for key, values in trained.items()}
         decides = {key: value for key, value in trained.items() if key.endswith("_sha256")}
         if labelled:
             decides |= {name: settings[name] for name in ("label_distribution", "hash_filter")}
         count = settings["num_samples"]
-        if synthesis.is_current(made, count, **decides) and (target == "mask" or (made / "png").is_dir()):
+        if runs.is_current(made, count, **decides) and (target == "mask" or (made / "png").is_dir()):
             ended = any(results[name]["step"] < steps for name, (steps, _) in plans.items())  # as masks copy
             larger = "--num_samples" if ended else "--steps or --num_samples"
             print(f"already done: {count} {target}s in {made}. A larger {larger} goes on from here")
@@ -133,7 +131,7 @@ def main(settings):
             models = {name: models.get(name, models.get("")) for name in real.class_names}
             samples = synthesis.labelled(models, real, settings, count, tally, rejected, with_view)
         elif target == "mask":
-            samples = synthesis.no_copies(synthesis.from_noise(models[""], settings, None), real, count, tally)
+            samples = no_copies(synthesis.from_noise(models[""], settings, None), real, count, tally)
         else:
             samples = synthesis.from_noise(models[""], settings, count, with_field_of_view=with_view)
         extra = (
@@ -180,7 +178,7 @@ def folder_name(number, name):
 
 
 def say_copies(tally, count):
-    """Prints what synthesis.no_copies did."""
+    """Prints what smalldata/copy_filter.py did."""
     print(
         f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask than the two nearest training masks are to each other ({tally['threshold']:.3f}), or more like a training mask than the two most similar ({tally['most_alike']:.3f}), or by a half more like a half of one ({tally['halves_most_alike']:.3f})"
     )
@@ -191,7 +189,7 @@ def say_copies(tally, count):
 
 
 def say_filtered(tally, count):
-    """Prints what synthesis.like_real did."""
+    """Prints what papers/hash_filter.py did."""
     by_class = ", ".join(f"{name} {each['rate']:.0%}" for name, each in tally["classes"].items())
     print(
         f"{tally['rejected']} of {tally['candidates']} photographs rejected by their average hash: farther from every real one than real ones are from each other; not like real ones: {tally['rate']:.0%} ({by_class})"

@@ -41,9 +41,11 @@ def main(settings):
 
     from tqdm import tqdm
 
-    from synthmed_tf import records, synthesis
+    from synthmed_tf import records, runs, synthesis
     from synthmed_tf.datasets.prepare import Plan, training_split
-    from synthmed_tf.training import loop, stage2
+    from synthmed_tf.papers.annotation import annotated
+    from synthmed_tf.training import hardware, stage2
+    from synthmed_tf.training.checkpoints import checkpoint_sha256
 
     first = first or flags.read_settings(out / "stage1")
     if first.get("target") == "image":
@@ -89,7 +91,7 @@ def main(settings):
             f"have {channels[0]}; give a set of as many"
         )
     steps, epochs = flags.steps_and_epochs(settings, len(real))
-    strategy, settings["precision"] = loop.set_up(settings["precision"], settings["strategy"])
+    strategy, settings["precision"] = hardware.set_up(settings["precision"], settings["strategy"])
     settings["prepared"] = real.folder.name
 
     if settings["dry_run"]:
@@ -99,24 +101,21 @@ def main(settings):
         )
         return
 
-    with loop.claim(folder, settings, settings["overwrite"]):
+    with runs.claim(folder, settings, settings["overwrite"]):
         print(f"network: {NETWORKS[settings['preset']]}")
         print(f"stage 2: {len(real)} pairs of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {folder}")
         manifest = real.manifest
         if not same:
-            real = synthesis.annotated(folder, real, teachers, settings["seed"])
+            real = annotated(folder, real, teachers, settings["seed"])
         networks, result = stage2.train(folder, real, settings, steps, strategy, masks)
         synthetic = out / "synthetic"
-        digest = synthesis.checkpoint_sha256(result["sampler"])
+        digest = checkpoint_sha256(result["sampler"])
         keys = "flags", "steps", "sampled_step", "checkpoint_sha256", "refined_sha256"
         stage1 = {key: masks.manifest[key] for key in keys if key in masks.manifest}
         # The threshold is measured on real masks, and stays here
         counted = ("candidates", "rejected", "too_near")
         stage1["filter"] = {key: masks.manifest["filter"][key] for key in counted}
-        if (
-            synthesis.is_current(synthetic, count, checkpoint_sha256=digest, stage1=stage1)
-            and (synthetic / "png").is_dir()
-        ):
+        if runs.is_current(synthetic, count, checkpoint_sha256=digest, stage1=stage1) and (synthetic / "png").is_dir():
             print(f"already done: {count} pairs in {synthetic}. A larger --steps or --num_samples goes on from here")
             return
         with_view = "field_of_view" in real.features

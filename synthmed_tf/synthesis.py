@@ -2,31 +2,22 @@
 
 import csv
 import dataclasses
-import hashlib
 import itertools
 import shutil
 from fractions import Fraction
 
-import imagehash
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from scipy import ndimage
 from tqdm import tqdm
 
-from synthmed_tf import grain, images, records
-from synthmed_tf.metrics import copies, fidelity, privacy, segmentation
+from synthmed_tf import grain, images
+from synthmed_tf.metrics import fidelity
+from synthmed_tf.papers.hash_filter import average_hash, eight_bits, like_real
 from synthmed_tf.sample import InputError, Sample, spaced
-from synthmed_tf.training import loop, segmenter, stage2
+from synthmed_tf.training import stage2
+from synthmed_tf.training.log import picture_grid
 
-ANNOTATION_STEPS = 2000  # of the U-Net that makes masks for photographs without
-RIM = 0.02  # of the longer side
-MOST_TRIES = 10  # candidates for one sample; for one mask on average
-REPEATED = 1e-6  # distance of a mask to itself
-MOST_COMPARED = 2000  # training masks that a candidate is compared with
-HASH_SIDE = 16  # P2 § 3.2
-REAL_SHARE = 0.95  # of real images that the hash filter would let pass
-REJECTED_SHOWN = 16
 NOISE_MEASURED = 64  # real and synthetic photographs of a class
 CHUNK = 16  # masks made at once, aligned to the index, so that sample i has the same bits whoever makes it
 
@@ -171,146 +162,6 @@ def class_order(shares):
         yield name
 
 
-def average_hash(image):
-    """Average hash of a photograph [height, width, 1 or 3] uint8 or uint16, by the ImageHash library: [256] bool.
-
-    P2 § 3.2.
-    """
-    image = _eight_bits(image)
-    return imagehash.average_hash(
-        Image.fromarray(np.squeeze(image, -1) if image.shape[-1] == 1 else image), HASH_SIDE
-    ).hash.ravel()
-
-
-def _eight_bits(image):
-    return (image // 257).astype(np.uint8) if image.dtype == np.uint16 else image
-
-
-def hash_threshold(hashes):
-    """The Hamming distance to the nearest other one that REAL_SHARE of the hashes [n, bits] keep to;
-    None if there is no other.
-    """
-    if len(hashes) < 2:
-        return None
-    nearest = []
-    for index, each in enumerate(hashes):
-        distances = (hashes != each).sum(1)
-        distances[index] = hashes.shape[1]
-        nearest.append(distances.min())
-    return int(np.quantile(nearest, REAL_SHARE, method="higher"))
-
-
-def like_real(candidates, hashes, tallies, rejected):
-    """Those photographs of an endless stream whose average hash lies as near to a real one's as real ones lie to each
-    other. P2 § 3.2.
-
-    P2 so checked "for correct global body shape", and does not say its threshold. Here it is `hash_threshold` of the
-    real images, which one in 20 real images would not pass. For each one wanted MOST_TRIES candidates are looked at; if
-    all are rejected, the nearest is passed on all the same, and counted in "too_far".
-
-    Args:
-      candidates: iterator of Samples with an image.
-      hashes: [n, bits] of the real images of the class, see `average_hash`.
-      tallies: dicts whose "candidates", "rejected", "too_far" grow; "rate" is the share of candidates that did not
-        pass.
-      rejected: list that gets rejected Samples, up to REJECTED_SHOWN.
-
-    Yields:
-      Samples. The i-th does not depend on how many are asked for.
-    """
-    threshold = hash_threshold(hashes)
-    tries, best = 0, None
-    for sample in candidates:
-        tries += 1
-        distance = (hashes != average_hash(sample.image)).sum(1).min()
-        is_far = threshold is not None and distance > threshold
-        if best is None or distance < best[0]:
-            best = distance, sample
-        if is_far and len(rejected) < REJECTED_SHOWN:
-            rejected.append(sample)
-        if is_far and tries < MOST_TRIES:
-            continue
-        for tally in tallies:
-            tally["candidates"] += tries
-            tally["rejected"] += tries - 1
-            tally["too_far"] += int(is_far)
-            tally["rate"] = round((tally["rejected"] + tally["too_far"]) / tally["candidates"], 4)
-        yield best[1]
-        tries, best = 0, None
-
-
-def no_copies(candidates, real, count, tally):
-    """Those masks of an endless stream that copy no training mask.
-
-    A candidate is rejected where it lies nearer to a training mask than the two nearest training masks of different
-    patients lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves) with the
-    distance of metrics/copies.py, which suits masks. So is one that is more like a training mask than the two most
-    similar of different patients are, by the likeness of metrics/privacy.py, which a shift or a tilt does not hide; and
-    one of which a half is more like a half of a training mask than the two most similar halves of different patients
-    are, as a generator learns from halves of several eyes (augment.crossed). Of MOST_TRIES candidates for each one
-    wanted, those that were not needed are left for later ones. If all are rejected, the one least like the training
-    masks is passed on all the same, so that a generator that makes nothing else ends, and is told of.
-
-    Args:
-      candidates: iterator of Samples with a mask; see `from_noise`.
-      real: sequence of training Samples with a mask; of more than MOST_COMPARED as many at even steps are looked at.
-      count: how many to pass on.
-      tally: dict that gets "threshold" (1 - Dice), "most_alike" and "halves_most_alike" (likeness), "candidates",
-        "rejected", and "too_near", the number of those passed on all the same.
-
-    Yields:
-      Samples, with their ids numbered anew from 0. Sample i does not depend on count.
-    """
-    training = spaced(real, MOST_COMPARED)
-    distances = copies.distances([sample.mask for sample in training], [sample.mask for sample in training])
-    # One that is there twice, as of two photographs of one eye, says nothing of how alike two eyes are
-    kept = [index for index, row in enumerate(distances) if row[:index].min(initial=1.0) > REPEATED]
-    training, distances = [training[index] for index in kept], distances[np.ix_(kept, kept)]
-    training, patients = zip(*((sample.mask, sample.group or sample.id) for sample in training))
-    square = len(set(training[0].shape[:2])) == 1
-    if len(set(patients)) == 1:  # as in the audit, its other masks are the control
-        patients = range(len(patients))
-    pairs_of_two = np.not_equal.outer(patients, patients)
-    threshold = distances.min(initial=1.0, where=pairs_of_two) if pairs_of_two.any() else 0.0
-    learned, limits = [], []
-    for parts in (1, 2):
-        learned.append(privacy.mask_thumbnails(_in_parts(training, parts)))
-        of_part = np.repeat(patients, parts)
-        apart = np.not_equal.outer(of_part, of_part)
-        limits.append(float(privacy.likest(learned[-1], learned[-1], square, apart)[0].max()) if apart.any() else 1.0)
-    tally |= {"threshold": float(threshold), "most_alike": limits[0], "halves_most_alike": limits[1]}
-    tally |= dict.fromkeys(("candidates", "rejected", "too_near"), 0)
-    done, best = 0, None
-    while done < count:
-        chunk = list(itertools.islice(candidates, CHUNK))
-        masks = [sample.mask for sample in chunk]
-        to_training = copies.distances(masks, training).min(1)
-        excess = []  # of likeness over the limit
-        for parts, references, limit in zip((1, 2), learned, limits, strict=True):
-            small = privacy.mask_thumbnails(_in_parts(masks, parts))
-            likeness = privacy.likest(small, references, square)[0].reshape(len(masks), -1).max(1)
-            excess.append(np.minimum(likeness, 1) - limit)  # rounding exceeds 1
-        excess = np.max(excess, 0)
-        for index, sample in enumerate(chunk):
-            if done == count:
-                return
-            tally["candidates"] += 1
-            is_copy = bool(to_training[index] < threshold or excess[index] > 0)
-            rank = not is_copy, -excess[index]
-            if best is None or rank > best[0]:
-                best = rank, sample
-            if is_copy and tally["candidates"] < MOST_TRIES * (done + 1):
-                continue
-            tally["rejected"] = tally["candidates"] - (done + 1)
-            tally["too_near"] += not best[0][0]
-            yield dataclasses.replace(best[1], id=f"synthetic-{done:06d}")
-            done, best = done + 1, None
-
-
-def _in_parts(masks, parts):
-    return masks if parts == 1 else [half for mask in masks for half in privacy.halves(mask)]
-
-
 def pairs(networks, mask_samples, settings, with_field_of_view):
     """Photographs for masks, one at a time: sample i is a function of (its mask, seed, i) alone.
 
@@ -332,57 +183,6 @@ def pairs(networks, mask_samples, settings, with_field_of_view):
             continue
         view = images.estimate_field_of_view(photograph)
         yield dataclasses.replace(sample, image=photograph, mask=sample.mask * view, field_of_view=view)
-
-
-def annotated(folder, photographs, teachers, seed):
-    """Photographs without masks -> pairs, by a U-Net that learned from another set (P1 § Data,
-    which did so for MESSIDOR).
-
-    Args:
-      folder: pathlib.Path of stage 2; gets segmenter/, the training of the U-Net, and pairs/.
-      photographs: records.Records without masks.
-      teachers: records.Records with images and masks.
-      seed: of the U-Net's training.
-
-    Returns:
-      records.Records of the pairs: private, as the photographs are.
-    """
-    model, result = segmenter.train(folder / "segmenter", [teachers], ANNOTATION_STEPS, seed, name="segmenter")
-    made_by = {
-        "checkpoint_sha256": checkpoint_sha256(result["checkpoint"]),
-        "photographs": photographs.manifest["shards"],
-    }
-    if not is_current(folder / "pairs", len(photographs), **made_by):
-        truth = [s.mask for s in teachers], [s.field_of_view for s in teachers]
-        threshold = segmentation.best_threshold([*segmenter.predict(model, teachers)], *truth)
-        probabilities = zip(photographs, segmenter.predict(model, photographs), strict=True)
-        pairs = (
-            dataclasses.replace(sample, mask=without_rim(values >= threshold, sample.field_of_view), label=None)
-            for sample, values in tqdm(probabilities, "masks by the segmenter", len(photographs))
-        )
-        name = f"{photographs.manifest['name']}_annotated"
-        source = (
-            f"photographs of {photographs.manifest['name']}, masks by a U-Net trained on {teachers.manifest['name']}"
-        )
-        records.write(folder / "pairs", name, pairs, source=source, extra=made_by | {"threshold": threshold})
-    return records.Records(folder / "pairs")
-
-
-def without_rim(mask, field_of_view):
-    """The mask less what lies within RIM of the border of the field of view,
-    where a U-Net takes a cut edge for a vessel.
-
-    Args:
-      mask: [height, width] bool.
-      field_of_view: [height, width, 1] in {0, 1}, or None: all of the frame, whose edges are no rim.
-
-    Returns:
-      [height, width, 1] uint8 in {0, 1}.
-    """
-    if field_of_view is not None:
-        inside = np.pad(field_of_view[..., 0], 1)  # beyond the frame it is dark
-        mask = mask & (ndimage.distance_transform_edt(inside)[1:-1, 1:-1] > RIM * max(mask.shape))
-    return mask.astype(np.uint8)[..., None]
 
 
 def write_png(folder, samples):
@@ -427,18 +227,8 @@ def write_grid(path, samples):
     """Writes the images of Samples side by side as one 8-bit picture; without any, there is no such file."""
     path.unlink(missing_ok=True)
     if samples:
-        sheet = loop.picture_grid(np.stack([_eight_bits(sample.image) for sample in samples]))
+        sheet = picture_grid(np.stack([eight_bits(sample.image) for sample in samples]))
         Image.fromarray(np.squeeze(sheet)).save(path)
-
-
-def is_current(folder, count, **checkpoints):
-    """Whether `folder` holds `count` samples whose manifest has these entries (SHA-256 of checkpoints)."""
-    if not (folder / "manifest.json").exists():
-        return False
-    manifest = records.read_manifest(folder)
-    return sum(manifest["counts"].values()) == count and all(
-        manifest.get(key) == value for key, value in checkpoints.items()
-    )
 
 
 def require(real, *features):
@@ -454,12 +244,3 @@ def describe_real(manifest):
     return {key: manifest[key] for key in keys} | {
         key: manifest[key] for key in ("labels", "chest_xrays", "class_counts") if key in manifest
     }
-
-
-def checkpoint_sha256(prefix):
-    """SHA-256 over what a checkpoint holds, in the order of the names. Its files also tell how often it was saved."""
-    digest, reader = hashlib.sha256(), tf.train.load_checkpoint(str(prefix))
-    for name in sorted(reader.get_variable_to_shape_map()):
-        if not name.startswith(("save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH")):
-            digest.update(name.encode() + reader.get_tensor(name).tobytes())
-    return digest.hexdigest()

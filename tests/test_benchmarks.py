@@ -10,8 +10,8 @@ import pytest
 from synthmed_tf import datasets, records
 from synthmed_tf.datasets import phantom
 from synthmed_tf.datasets.prepare import crop_sample, prepare
+from synthmed_tf.papers import segmenter
 from synthmed_tf.sample import Sample
-from synthmed_tf.training import segmenter
 
 ROOT = Path(__file__).resolve().parents[1]
 

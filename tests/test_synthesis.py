@@ -9,12 +9,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from synthmed_tf import images, records, synthesis
+from synthmed_tf import images, records, runs, synthesis
 from synthmed_tf.datasets import phantom
 from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.metrics import privacy
 from synthmed_tf.sample import InputError, Sample
+from synthmed_tf.smalldata import copy_filter
 from synthmed_tf.training import stage1, stage2
+from synthmed_tf.training.checkpoints import checkpoint_sha256
 
 SETTINGS = {"seed": 3, "warp": False}
 
@@ -117,7 +119,7 @@ def passed(masks, real, count, tally=None):
     """Masks of a stream, repeated endlessly, that the filter passes on."""
     candidates = (Sample(f"c{i}", mask=masks[i % len(masks)]) for i in itertools.count())
     real = [Sample(f"r{i}", mask=mask) for i, mask in enumerate(real)]
-    return list(synthesis.no_copies(candidates, real, count, {} if tally is None else tally))
+    return list(copy_filter.no_copies(candidates, real, count, {} if tally is None else tally))
 
 
 REAL = [dots((0, 1), (0, 2)), dots((0, 1), (0, 3))]  # Dice 1/2: the threshold is 1/2
@@ -179,7 +181,7 @@ def test_masks_of_one_patient_do_not_say_how_alike_patients_are(groups, expected
     masks = [crop_sample(phantom.fundus(index), (64, 64)).mask for index in range(2)]
     masks.insert(1, np.roll(masks[0], 1, 0))
     real, tally = [Sample(str(i), mask=mask, group=groups[i]) for i, mask in enumerate(masks)], {}
-    next(synthesis.no_copies(itertools.repeat(Sample("c", mask=FRESH[0].repeat(4, 0).repeat(4, 1))), real, 1, tally))
+    next(copy_filter.no_copies(itertools.repeat(Sample("c", mask=FRESH[0].repeat(4, 0).repeat(4, 1))), real, 1, tally))
     small = privacy.mask_thumbnails(masks)
     alike = privacy.likeness(small, small)[0]
     np.fill_diagonal(alike, -1)
@@ -201,7 +203,7 @@ def test_filter_ends_with_a_generator_that_makes_one_mask_only():
     tally = {}
     found = passed([NEAR], REAL, 4, tally)
     assert len(found) == 4 and tally["too_near"] == 4
-    assert tally["candidates"] == 4 * synthesis.MOST_TRIES == tally["rejected"] + 4
+    assert tally["candidates"] == 4 * copy_filter.MOST_TRIES == tally["rejected"] + 4
 
 
 def test_filter_keeps_the_farthest_of_what_it_must_keep():
@@ -318,14 +320,14 @@ def test_full_disk_while_png_files_are_written(tmp_path, monkeypatch):
 
 
 def test_is_current_asks_for_the_count_and_the_checkpoints(tmp_path):
-    assert not synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="ab")
+    assert not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab")
     records.write(
         tmp_path / "set", "set", some_pairs(2), source="test", extra={"checkpoint_sha256": "ab", "stage1": {"steps": 5}}
     )
-    assert synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 5})
-    assert not synthesis.is_current(tmp_path / "set", 3, checkpoint_sha256="ab")
-    assert not synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="cd")
-    assert not synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 6})
+    assert runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 5})
+    assert not runs.is_current(tmp_path / "set", 3, checkpoint_sha256="ab")
+    assert not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="cd")
+    assert not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 6})
 
 
 def test_require_names_what_is_missing(tmp_path):
@@ -354,11 +356,11 @@ def test_checkpoint_sha256_depends_on_all_values_and_not_on_how_often_they_were_
     one, two = tf.Variable([1.0, 2.0]), tf.Variable(3)
     checkpoint = tf.train.Checkpoint(one=one, two=two)
     saved = [checkpoint.save(tmp_path / name) for name in ("a", "b")]
-    first, second = map(synthesis.checkpoint_sha256, saved)
+    first, second = map(checkpoint_sha256, saved)
     assert first == second and len(first) == 64 and saved[0] != saved[1]
     others = []
     for variable, value in ((one, [1.0, 2.1]), (two, 4)):
         variable.assign(value)
-        others.append(synthesis.checkpoint_sha256(checkpoint.write(str(tmp_path / "c"))))
-    others.append(synthesis.checkpoint_sha256(tf.train.Checkpoint(two=one, one=two).write(str(tmp_path / "d"))))
+        others.append(checkpoint_sha256(checkpoint.write(str(tmp_path / "c"))))
+    others.append(checkpoint_sha256(tf.train.Checkpoint(two=one, one=two).write(str(tmp_path / "d"))))
     assert len({first, *others}) == 4

@@ -10,7 +10,7 @@ and variety remain those of the flow, whose first steps it leaves as they are.
 import tensorflow as tf
 
 from synthmed_tf import losses
-from synthmed_tf.networks import flow, pix2pix
+from synthmed_tf.networks import flow, painter
 from synthmed_tf.training import loop, stage2
 
 STEPS = 1000  # no more than the flow has
@@ -40,7 +40,7 @@ def train(folder, networks, time, batch, shown, settings, steps):
     tf.keras.utils.set_random_seed(settings["seed"])
     refiner, averaged = (flow.denoiser(size, channels, classes) for _ in range(2))
     refiner.set_weights(networks.sampler.get_weights())
-    discriminator = pix2pix.discriminator(size, classes, channels, "small_data")
+    discriminator = painter.discriminator(size, classes, channels)
     models = {"refiner": refiner, "discriminator": discriminator}
     optimizers = {}
     for (name, model), rate in zip(models.items(), (LEARNING_RATE, DISCRIMINATOR_RATE), strict=True):

@@ -20,8 +20,9 @@ import tensorflow as tf
 from synthmed_tf import augment, images, losses, records
 from synthmed_tf.networks import dcgan, flow, pggan, resize_dcgan
 from synthmed_tf.sample import spaced
-from synthmed_tf.training import calibration, decoder, loop, refiner
+from synthmed_tf.training import calibration, checkpoints, decoder, loop, refiner
 from synthmed_tf.training.growth import growth_of
+from synthmed_tf.training.log import picture_grid
 
 # Steps between two R1 penalties, each weighted as much more (lazy regularisation: Karras et al. 2020 § 3.1)
 R1_EVERY = 8
@@ -326,12 +327,12 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
     def grid(count=16):
         labels = np.eye(len(class_names))[np.arange(count) % len(class_names)] if class_names else None
         fields = networks.draw(fixed[:count], labels)
-        return loop.picture_grid(
+        return picture_grid(
             networks.masks(fields) * np.uint8(255) if networks.target == "mask" else images.to_uint8(fields)
         )
 
     average = (networks.generator, networks.averaged, settings["average"]) if networks.averaged else None
-    close = CLOSE if settings["target"] == "mask" else loop.CLOSE
+    close = CLOSE if settings["target"] == "mask" else checkpoints.CLOSE
     result = loop.fit(
         folder,
         step,
@@ -350,7 +351,7 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
         close=close,
         which=settings["checkpoint"],
     )
-    chosen = loop.restore_sampler(folder, networks.sampler, settings["checkpoint"], close)
+    chosen = checkpoints.restore_sampler(folder, networks.sampler, settings["checkpoint"], close)
     result["sampled_step"], result["sampler"] = chosen
     if growth:
         networks.stage = growth.at(result["sampled_step"] - 1)

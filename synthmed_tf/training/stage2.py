@@ -10,9 +10,10 @@ from scipy.stats import qmc
 
 from synthmed_tf import augment, grain, images, losses, records
 from synthmed_tf.metrics import fidelity
-from synthmed_tf.networks import pix2pix
+from synthmed_tf.networks import painter, pix2pix, vess2ret
 from synthmed_tf.sample import spaced
-from synthmed_tf.training import loop
+from synthmed_tf.training import checkpoints, loop
+from synthmed_tf.training.log import picture_grid
 
 GRID = 8  # pairs in a picture of samples
 MEASURED = 32  # synthetic and real photographs
@@ -70,15 +71,16 @@ class Stage2:
 
 def build(settings, channels):
     """Builds the preset's networks for photographs of `channels` channels."""
-    size, preset = settings["image_size"], settings["preset"]
+    size = settings["image_size"]
+    network = {"small_data": painter, "vess2ret": vess2ret, "pix2pix": pix2pix}[settings["preset"]]
     planes = 1 + 2 * channels * settings["light"] + len(NOISE_SCALES) * settings["noise"]
     return Stage2(
-        pix2pix.generator(size, planes, channels, preset),
-        pix2pix.discriminator(size, in_channels=1, out_channels=channels, preset=preset),
-        pix2pix.TRAINING_AT_TEST_TIME[preset],
+        network.generator(size, planes, channels),
+        network.discriminator(size, in_channels=1, out_channels=channels),
+        network.TRAINING_AT_TEST_TIME,
         settings["noise"],
-        background=pix2pix.BACKGROUND[preset],
-        averaged=pix2pix.generator(size, planes, channels, preset) if settings["average"] else None,
+        background=network.BACKGROUND,
+        averaged=network.generator(size, planes, channels) if settings["average"] else None,
     )
 
 
@@ -119,7 +121,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         masks, photographs = np.sign(some[..., -3:-2]), some[..., -1:] * (some[..., :-3] + 1) - 1
         fakes = np.concatenate([painted(networks, mask[None] > 0, [seed, i]) for i, mask in enumerate(masks)])
         shown = np.concatenate([np.repeat(masks, photographs.shape[-1], -1), fakes, photographs])
-        return loop.picture_grid(images.to_uint8(shown), GRID)
+        return picture_grid(images.to_uint8(shown), GRID)
 
     state = {
         "generator": networks.generator,
@@ -145,7 +147,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         which=settings["checkpoint"] if len(masks) else "best",
     )
     if len(masks):
-        chosen = loop.restore_sampler(folder, networks.sampler, settings["checkpoint"], CLOSE)
+        chosen = checkpoints.restore_sampler(folder, networks.sampler, settings["checkpoint"], CLOSE)
         result["sampled_step"], result["sampler"] = chosen
     if settings["grain"]:
         networks.grain = missing_grain(networks, real, seed)
@@ -255,7 +257,7 @@ def _masks(fields, wall):
 
 
 def translate(networks, masks, seed):
-    """Photographs for masks, made as each preset's paper does at test time (networks/pix2pix.py).
+    """Photographs for masks, made as each preset's paper does at test time.
 
     Args:
       networks: Stage2.
@@ -429,7 +431,7 @@ def make_step(networks, optimizers, settings, replicas=1):
     from fakes by something, goes on teaching. D then sees fakes inside the field of view alone: its rim is the same in
     all warps, which G cannot know.
     """
-    generator, discriminator = networks.generator, pix2pix.with_features(networks.discriminator)
+    generator, discriminator = networks.generator, painter.with_features(networks.discriminator)
     seed, jitter = settings["seed"], settings["jitter"]
 
     @tf.function
