@@ -81,14 +81,15 @@ def main(settings):
         column = manifest["photographs"].get("labels")
         check_set(*photographs, labels=column)
 
-    from synthmed_tf import synthesis
     from synthmed_tf.datasets.plan import Plan
     from synthmed_tf.datasets.prepare import crop_sample, prepare, prepare_training_split
     from synthmed_tf.datasets.split import LEFT_OUT, check_split
     from synthmed_tf.evaluation import classification_benchmark, segmentation_benchmark, similarity
     from synthmed_tf.evaluation.baseline import WithViews, applicable, measure, open_baseline
+    from synthmed_tf import runs, synthesis
+    from synthmed_tf.papers import segmenter, vgg16
     from synthmed_tf.reporting import html, table
-    from synthmed_tf.training import classifier, loop, segmenter
+    from synthmed_tf.training import hardware
 
     began = time.monotonic()
     synthetic = Records(folder)
@@ -111,16 +112,16 @@ def main(settings):
         check_split(learned, real.manifest, "prepared" in first and (first["prepared"], prepared.name))
     shown = WithViews(synthetic, real)  # what is compared
     report_dir = Path(settings["report_dir"] or Path(settings["out_dir"]) / "report")
-    _, settings["precision"] = loop.set_up(settings["precision"])
+    _, settings["precision"] = hardware.set_up(settings["precision"])
     if settings["dry_run"]:
         length = {"batch_size": segmenter.BATCH_SIZE, "steps": settings["unet_steps"]}
         if "segmentation" not in benchmarks:
-            length = {"batch_size": classifier.BATCH_SIZE, "steps": settings["vgg_steps"], "epochs": classifier.EPOCHS}
+            length = {"batch_size": vgg16.BATCH_SIZE, "steps": settings["vgg_steps"], "epochs": vgg16.EPOCHS}
         settings |= length
         flags.print_plan(settings, real, *flags.steps_and_epochs(settings, len(real)))
         return
 
-    with loop.claim(report_dir, {}, settings["overwrite"]):
+    with runs.claim(report_dir, {}, settings["overwrite"]):
         report = {
             "schema_version": 1,
             "command": flags.command("evaluate", settings),

@@ -11,8 +11,8 @@ from synthmed_tf.metrics import fidelity, kid_fid
 from synthmed_tf.metrics.shapes import statistics
 from synthmed_tf.networks import inception
 from synthmed_tf.networks.unet import unet
+from synthmed_tf.papers import segmenter
 from synthmed_tf.sample import Sample
-from synthmed_tf.training import segmenter
 
 RNG = np.random.default_rng(0)
 

@@ -17,9 +17,10 @@ from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.images.pixels import to_uint8
 from synthmed_tf.metrics import likeness, shapes
 from synthmed_tf.networks import layers
+from synthmed_tf.papers import segmenter
 from synthmed_tf.sample import Sample
 from synthmed_tf.smalldata.fields import make_fields, measure_thickness
-from synthmed_tf.training import calibration, decoder, loop, refiner, segmenter, stage1, stage2
+from synthmed_tf.training import calibration, checkpoints, decoder, loop, refiner, stage1, stage2
 
 RNG = np.random.default_rng(0)
 
@@ -1439,7 +1440,7 @@ def test_stage_2_ends_with_the_weights_that_checkpoint_names(tmp_path, monkeypat
 
         return measure
 
-    monkeypatch.setattr(loop, "GRID_EVERY", 1)
+    monkeypatch.setattr(checkpoints, "MEASURE_EVERY", 1)
     monkeypatch.setattr(stage2, "build", lambda *_: tiny_stage2())
     monkeypatch.setattr(stage2, "measurement", measurement)
     settings = STAGE2 | {

@@ -18,8 +18,8 @@ from tqdm import tqdm
 from synthmed_tf.datasets import study_groups
 from synthmed_tf.metrics import accuracy, bootstrap, local_binary_patterns
 from synthmed_tf.records.atomic import write_json
+from synthmed_tf.papers import lbp, vgg16
 from synthmed_tf.sample import InputError
-from synthmed_tf.training import classical, classifier
 
 MODELS = ("vgg16", "knn", "svm", "random_forest")  # P2 § 3.2
 ARMS = ("real", "synthetic", "real_and_synthetic")
@@ -119,8 +119,8 @@ def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, s
     drawn, steps_of = {}, {}
     for task, classes in tasks.items():
         drawn[task] = [_draw(sets, classes, seed, repeat) for repeat in range(repeats)]
-        learned = len(drawn[task][0]["real"][0].chosen) * (classical.FOLDS - 1) / classical.FOLDS
-        steps_of[task] = steps or math.ceil(classifier.EPOCHS * learned / classifier.BATCH_SIZE)
+        learned = len(drawn[task][0]["real"][0].chosen) * (lbp.FOLDS - 1) / lbp.FOLDS
+        steps_of[task] = steps or math.ceil(vgg16.EPOCHS * learned / vgg16.BATCH_SIZE)
 
     def run(task, model, arm, repeat):
         parts, (tested,) = drawn[task][repeat][arm], drawn[task][repeat]["test"]
@@ -231,11 +231,11 @@ def _vgg16(folder, sets, parts, tested, steps, seed, shown, weights):
     learn, check = [], []
     for part in parts:
         pixels = sets[part.name].pixels[part.chosen]
-        split = next(classical.folds(part.truth, part.groups, seed).split(part.truth, part.truth, part.groups))
+        split = next(lbp.folds(part.truth, part.groups, seed).split(part.truth, part.truth, part.groups))
         for which, indices in zip((learn, check), split, strict=True):
             which.append((pixels[indices], part.truth[indices]))
-    model, done = classifier.train(folder, learn, check, tested.truth.max() + 1, steps, seed, shown, weights)
-    values = classifier.predict(model, sets[tested.name].pixels[tested.chosen])
+    model, done = vgg16.train(folder, learn, check, tested.truth.max() + 1, steps, seed, shown, weights)
+    values = vgg16.predict(model, sets[tested.name].pixels[tested.chosen])
     return {
         "values": values,
         "parameters": {"validation_loss": done["validation_loss"]},
@@ -250,8 +250,8 @@ def _classical(model, features, parts, tested, seed):
     truth = np.concatenate([part.truth for part in parts])
     # No group in two sets
     groups = np.concatenate([part.groups + place * MOST_TRAINING for place, part in enumerate(parts)])
-    fitted, chosen = classical.train(model, known, truth, groups, seed)
-    values = classical.predict(fitted, features[tested.name][tested.chosen])
+    fitted, chosen = lbp.train(model, known, truth, groups, seed)
+    values = lbp.predict(fitted, features[tested.name][tested.chosen])
     return {"values": values, "parameters": chosen, "seconds": round(time.monotonic() - began, 1)}
 
 
@@ -308,7 +308,7 @@ def _features(folder, images):
     if path.exists():
         return np.load(path, allow_pickle=False)
     bar = tqdm(images.pixels, desc=f"patterns of {images.name}", unit="image")
-    features = local_binary_patterns.lbp_features(bar)
+    features = lbp.lbp_features(bar)
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:
         np.save(file, features)

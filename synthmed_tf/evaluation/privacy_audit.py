@@ -174,7 +174,7 @@ def nearest_training_masks(training, synthetic, test, seed=0):
     Distances are 1 - Dice, see metrics.mask_distance. "likeness" is the audit by the correlation of blurred masks, with planted
     copies that were shifted, tilted and scaled: as one view of `images`, with its own "protocol". "halves" is the same
     of `Halves`, as a mask may be made of parts of several (augment.crossed). By distance and by likeness, also of
-    halves, beside other training masks, synthesis.no_copies rejects masks, so of a set that went through it near copies
+    halves, beside other training masks, smalldata/copy_filter.py rejects masks, so of a set that went through it near copies
     say little.
 
     Args:

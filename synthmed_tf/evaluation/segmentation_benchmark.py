@@ -10,7 +10,7 @@ import numpy as np
 from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.images.resize import fit_box, uncrop
 from synthmed_tf.metrics import bootstrap, f1
-from synthmed_tf.training import segmenter
+from synthmed_tf.papers import segmenter
 
 P1_PAIRS = 50  # P1 section 10
 MOST = 200  # training pairs that a threshold is chosen on, and synthetic pairs that the agreement is measured on

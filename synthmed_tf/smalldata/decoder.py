@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.keras import layers
 
-from synthmed_tf.training import loop, segmenter
+from synthmed_tf.papers import segmenter
+from synthmed_tf.training import loop
 
 STEPS = 1500  # no more than the flow has
 BATCH_SIZE = 8

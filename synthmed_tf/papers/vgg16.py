@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from synthmed_tf.networks.vgg16 import vgg16
 from synthmed_tf.training import batches, loop
+from synthmed_tf.networks.vgg16_network import vgg16
 
 BATCH_SIZE = 32  # P2 § 3.2
 EPOCHS = 20  # P2 § 3.2
@@ -28,7 +28,7 @@ def train(folder, sets, validation, classes, steps, seed, name="VGG16", weights=
       classes: number of classes.
       steps: training steps of BATCH_SIZE images; the learning rate ends there.
       seed: initial weights, order of the data and augmentation.
-      weights: path of pretrained weights, see `networks.vgg16.vgg16`.
+      weights: path of pretrained weights, see `networks.vgg16_network.vgg16`.
 
     Returns:
       (Keras model with the best weights, loop.fit's dict and "validation_loss").

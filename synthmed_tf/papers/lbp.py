@@ -3,7 +3,8 @@ k-NN, SVM and random forest, parameters by cross-validation.
 """
 
 import numpy as np
-from joblib import parallel_backend
+from joblib import Parallel, delayed, parallel_backend
+from skimage.feature import local_binary_pattern
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.neighbors import KNeighborsClassifier
@@ -12,8 +13,11 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
 from synthmed_tf.metrics.local_binary_patterns import NEIGHBOURS, RADII
+from synthmed_tf.metrics.distribution import LUMA
 from synthmed_tf.sample import InputError
 
+RADII = (2, 3, 4)  # P2 § 3.2, pixels
+NEIGHBOURS = 8  # a pixel of radius: P = 8 R, so that the neighbours lie as densely on each circle
 FOLDS = 5  # P2 § 3.2
 RADIUS_SETS = (*((radius,) for radius in RADII), RADII)  # P2 § 3.2: each radius, and all together
 # P2 names no grid. Powers that scikit-learn's documentation and Hsu et al. 2003 take, few of them.
@@ -22,6 +26,43 @@ GRIDS = {
     "svm": {"C": [1, 10, 100], "gamma": ["scale", 0.01]},
     "random_forest": {"min_samples_leaf": [1, 5]},
 }
+
+
+def lbp_features(images, radii=RADII):
+    """Histograms of local binary patterns (P2 § 3.2): rotation-invariant, uniform (Ojala et al. 2002), on all cores.
+
+    Colours are turned to grey first, as in P2. Pixels nearer to the edge than the radius are left out.
+
+    Args:
+      images: iterable of [height, width, channels] uint8 or uint16, channels 1 or 3 (red, green, blue), sides above
+        twice the largest radius.
+      radii: in pixels.
+
+    Returns:
+      [images, sum of (NEIGHBOURS * radius + 2)] float64: for each radius the shares of the pixels that have each
+      pattern.
+
+    Raises:
+      ValueError: images too small for the radius.
+    """
+    jobs = (delayed(_lbp)(image, radii) for image in images)
+    return np.array(Parallel(n_jobs=-1, prefer="threads")(jobs))
+
+
+def _lbp(image, radii):
+    image = np.asarray(image)
+    if min(image.shape[:2]) <= 2 * max(radii):
+        raise ValueError(
+            f"patterns of radius {max(radii)} need images above {2 * max(radii)} pixels, found {image.shape}"
+        )
+    # Whole numbers: rounding noise of a grey mean would make patterns where there are none.
+    grey = np.rint(image @ np.float64(LUMA)).astype(np.int32) if image.shape[2] == 3 else image[..., 0].astype(np.int32)
+    parts = []
+    for radius in radii:
+        patterns = local_binary_pattern(grey, NEIGHBOURS * radius, radius, "uniform")[radius:-radius, radius:-radius]
+        counts = np.bincount(patterns.astype(int).ravel(), minlength=NEIGHBOURS * radius + 2)
+        parts.append(counts / counts.sum())
+    return np.concatenate(parts)
 
 
 def folds(classes, groups, seed):
@@ -56,7 +97,7 @@ def train(model, features, classes, groups, seed):
 
     Args:
       model: "knn", "svm" or "random_forest".
-      features: [images, features] from `metrics.classification.lbp_features` with RADII.
+      features: [images, features] from `lbp_features` with RADII.
       classes, groups, seed: as for `folds`; the seed is that of the forest too.
 
     Returns:
