@@ -21,7 +21,7 @@ import re
 from pathlib import Path
 
 from synthmed_tf import settings
-from synthmed_tf.datasets import load
+from synthmed_tf.datasets import sources
 from synthmed_tf.sample import InputError
 from synthmed_tf.settings import Flag
 
@@ -89,7 +89,9 @@ METHOD = [flag.name for flag in FLAGS["Settings"]]  # which override the setting
 
 def main(flags):
     needs_masks = flags.target == "mask"
-    load.check(flags.data, flags.data_dir, labels=flags.labels, chest_xrays=flags.chest_xrays, needs_masks=needs_masks)
+    sources.check_set(
+        flags.data, flags.data_dir, labels=flags.labels, chest_xrays=flags.chest_xrays, needs_masks=needs_masks
+    )
     flags.image_size = flags.image_size or (128, 128)
 
     from synthmed_tf import methods, runs
@@ -98,7 +100,7 @@ def main(flags):
     from synthmed_tf.smalldata import checkpoint_choice
     from synthmed_tf.training import hardware
 
-    real = prepare.training_split(
+    real = prepare.prepare_training_split(
         flags.data, flags.data_dir, flags.image_size, out_dir=flags.out_dir, labels=flags.labels,
         chest_xrays=flags.chest_xrays, holdout=flags.holdout, skip_bad_files=flags.skip_bad_files, seed=flags.seed,
         dry_run=flags.dry_run,
@@ -117,7 +119,7 @@ def main(flags):
         name: methods.of_stage1(flags, METHOD, len(samples), channels=channels, is_labelled=is_labelled)
         for name, samples in parts.items()
     }
-    strategy, flags.precision = hardware.set_up(flags.precision or hardware.default(flags.preset), flags.strategy)
+    strategy, flags.precision = hardware.set_up(flags.precision or hardware.default_precision(flags.preset), flags.strategy)
 
     if flags.dry_run:
         method, own, examples_class = next(iter(chosen.values()))

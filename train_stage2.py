@@ -16,7 +16,7 @@ Next: evaluate.py --synthetic_dir=OUT_DIR.
 from pathlib import Path
 
 from synthmed_tf import settings
-from synthmed_tf.datasets import load
+from synthmed_tf.datasets import sources
 from synthmed_tf.sample import InputError
 from synthmed_tf.settings import Flag
 
@@ -62,7 +62,7 @@ METHOD = [flag.name for flag in FLAGS["Settings"]]  # which override the setting
 def main(flags):
     out = Path(flags.out_dir)
     first = read_stage1(flags, out / "stage1")
-    load.check(flags.data, flags.data_dir, labels=flags.labels)
+    sources.check_set(flags.data, flags.data_dir, labels=flags.labels)
 
     from synthmed_tf import methods, runs
     from synthmed_tf.papers import annotation
@@ -74,7 +74,7 @@ def main(flags):
     teachers, real = open_real(flags, first)  # what the masks come from; what is painted like
     method, own, pairs_class = methods.of_stage2(flags, METHOD, len(real), first["image_size"])
     flags.checkpoint = flags.checkpoint or method.CHECKPOINT
-    strategy, flags.precision = hardware.set_up(flags.precision or hardware.default(flags.preset), flags.strategy)
+    strategy, flags.precision = hardware.set_up(flags.precision or hardware.default_precision(flags.preset), flags.strategy)
 
     if flags.dry_run:
         methods.print_plan(flags, real, method, own, pairs_class(real.pictured, own.batch_size, flags.seed))
@@ -89,7 +89,7 @@ def main(flags):
         print(f"stage 2: {len(real)} pairs of {real.manifest['name']}, {length} -> {folder}")
         if real is not teachers:
             photographs = real.manifest
-            real = annotation.annotate(folder, real, teachers, flags.seed)
+            real = annotation.annotated(folder, real, teachers, flags.seed)
         pairs = pairs_class(real, own.batch_size, flags.seed)
         watch = checkpoint_choice.painting(real, masks, flags.seed)
         painter, result = method.train(
@@ -120,11 +120,11 @@ def read_stage1(flags, folder):
 
 def open_masks(folder, flags):
     """The records.Records of stage 1's masks; as many as wanted, or InputError."""
-    from synthmed_tf import records
+    from synthmed_tf.records.read import Records
 
     if not folder.is_dir():
         raise InputError(f"{folder}: not there; run train_stage1.py again, it goes on where it stopped")
-    masks = records.Records(folder)
+    masks = Records(folder)
     flags.num_samples = flags.num_samples or len(masks)
     if flags.num_samples > len(masks):
         raise InputError(
@@ -141,18 +141,19 @@ def open_real(flags, first):
       InputError: they do not fit each other, or stage 1.
     """
     from synthmed_tf.datasets import prepare
+    from synthmed_tf.datasets.plan import Plan
     from synthmed_tf.publishing import synthetic_set
 
     is_same = first["data"] == flags.data
-    if not is_same and load.has_masks(flags.data, flags.data_dir, flags.labels):
+    if not is_same and sources.has_masks(flags.data, flags.data_dir, flags.labels):
         raise InputError(
             f"stage 1 was run on --data={first['data']}, now --data={flags.data}; give the same to both stages"
         )
     options = {name: first[name] for name in ("skip_bad_files", "chest_xrays", "seed")}
     options |= {"out_dir": flags.out_dir, "dry_run": flags.dry_run}
     place = flags.data_dir, tuple(first["image_size"])
-    teachers = prepare.training_split(first["data"], *place, holdout=first["holdout"], **options)
-    if teachers.folder.name != first["prepared"] and not isinstance(teachers, prepare.Plan):
+    teachers = prepare.prepare_training_split(first["data"], *place, holdout=first["holdout"], **options)
+    if teachers.folder.name != first["prepared"] and not isinstance(teachers, Plan):
         raise InputError(
             f"{teachers.folder}: the real set, or how this program prepares it, has changed since stage 1 "
             f"({first['prepared']}); run train_stage1.py --overwrite"
@@ -160,9 +161,9 @@ def open_real(flags, first):
     synthetic_set.require(teachers, "image", "mask")
     if is_same:
         return teachers, teachers
-    real = prepare.training_split(flags.data, *place, labels=flags.labels, **options)
+    real = prepare.prepare_training_split(flags.data, *place, labels=flags.labels, **options)
     synthetic_set.require(real, "image")
-    channels = [records.manifest["channels"] for records in (teachers, real)]
+    channels = [split.manifest["channels"] for split in (teachers, real)]
     if channels[0] != channels[1]:
         raise InputError(
             f"{flags.data}: images of {channels[1]} channels, those of {first['data']}, which the masks are learned from, "

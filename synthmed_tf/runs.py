@@ -4,14 +4,15 @@ import contextlib
 import fcntl
 import json
 import shutil
+from pathlib import Path
 
-from synthmed_tf import records
+from synthmed_tf.records.atomic import write_json
+from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.sample import InputError
 
 # What may differ when a command is run again: how far to go and where things lie, not what is computed.
 _FREE_TO_CHANGE = {
     "steps",
-    "epochs",
     "num_samples",
     "label_distribution",
     "hash_filter",
@@ -19,6 +20,26 @@ _FREE_TO_CHANGE = {
     "out_dir",
     "checkpoint",
 }
+
+
+def read(folder):
+    """The settings that an earlier run left in folder/flags.json.
+
+    Raises:
+      InputError: there are none, or they cannot be read.
+    """
+    path = Path(folder) / "flags.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: not there; run train_stage1.py and then train_stage2.py with the same --out_dir first"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); run that script again with --overwrite") from None
+    if not isinstance(settings, dict):
+        raise InputError(f"{path}: holds no settings; run that script again with --overwrite")
+    return settings
 
 
 @contextlib.contextmanager
@@ -70,7 +91,7 @@ def claim(folder, settings, overwrite=False):
                     f"{folder} holds a run with other settings: {'; '.join(changed)}. Give those again, another "
                     f"--out_dir, or --overwrite"
                 )
-        records.write_json(kept, new)
+        write_json(kept, new)
         yield
 
 
@@ -78,7 +99,7 @@ def is_current(folder, count, **checkpoints):
     """Whether `folder` holds `count` samples whose manifest has these entries (SHA-256 of checkpoints)."""
     if not (folder / "manifest.json").exists():
         return False
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     return sum(manifest["counts"].values()) == count and all(
         manifest.get(key) == value for key, value in checkpoints.items()
     )

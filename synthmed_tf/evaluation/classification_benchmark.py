@@ -16,9 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from synthmed_tf.datasets import study_groups
-from synthmed_tf.metrics import accuracy, bootstrap, local_binary_patterns
-from synthmed_tf.records.atomic import write_json
+from synthmed_tf.metrics import accuracy, bootstrap
 from synthmed_tf.papers import lbp, vgg16
+from synthmed_tf.records.atomic import write_json
 from synthmed_tf.sample import InputError
 
 MODELS = ("vgg16", "knn", "svm", "random_forest")  # P2 § 3.2

@@ -6,9 +6,10 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from synthmed_tf import records
-from synthmed_tf.metrics import segmentation
+from synthmed_tf.metrics import f1
 from synthmed_tf.papers import segmenter
+from synthmed_tf.records.read import Records
+from synthmed_tf.records.write import write_records
 from synthmed_tf.runs import is_current
 from synthmed_tf.training.checkpoints import checkpoint_sha256
 
@@ -36,7 +37,7 @@ def annotated(folder, photographs, teachers, seed):
     }
     if not is_current(folder / "pairs", len(photographs), **made_by):
         truth = [s.mask for s in teachers], [s.field_of_view for s in teachers]
-        threshold = segmentation.best_threshold([*segmenter.predict(model, teachers)], *truth)
+        threshold = f1.best_threshold([*segmenter.predict(model, teachers)], *truth)
         probabilities = zip(photographs, segmenter.predict(model, photographs), strict=True)
         pairs = (
             dataclasses.replace(sample, mask=without_rim(values >= threshold, sample.field_of_view), label=None)
@@ -46,8 +47,8 @@ def annotated(folder, photographs, teachers, seed):
         source = (
             f"photographs of {photographs.manifest['name']}, masks by a U-Net trained on {teachers.manifest['name']}"
         )
-        records.write(folder / "pairs", name, pairs, source=source, extra=made_by | {"threshold": threshold})
-    return records.Records(folder / "pairs")
+        write_records(folder / "pairs", name, pairs, source=source, extra=made_by | {"threshold": threshold})
+    return Records(folder / "pairs")
 
 
 def without_rim(mask, field_of_view):

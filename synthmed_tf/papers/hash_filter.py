@@ -76,3 +76,12 @@ def like_real(candidates, hashes, tallies, rejected):
             tally["rate"] = round((tally["rejected"] + tally["too_far"]) / tally["candidates"], 4)
         yield best[1]
         tries, best = 0, None
+
+
+def text(tally):
+    """One line: what `like_real` did."""
+    by_class = ", ".join(f"{name} {counts['rate']:.0%}" for name, counts in tally["classes"].items())
+    return (
+        f"{tally['rejected']} of {tally['candidates']} images rejected by their average hash: farther from every real one "
+        f"than real ones are from each other; not like real ones: {tally['rate']:.0%} ({by_class})"
+    )

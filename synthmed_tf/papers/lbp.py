@@ -12,7 +12,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from synthmed_tf.metrics.local_binary_patterns import NEIGHBOURS, RADII
 from synthmed_tf.metrics.distribution import LUMA
 from synthmed_tf.sample import InputError
 

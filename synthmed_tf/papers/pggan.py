@@ -12,6 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from synthmed_tf import losses
+from synthmed_tf.images.resize import count_halvings
 from synthmed_tf.networks import pggan
 from synthmed_tf.sample import InputError
 from synthmed_tf.settings import setting
@@ -78,7 +79,7 @@ class Growth:
     @classmethod
     def of(cls, settings, image_size):
         """The Growth that `settings` ask for."""
-        return cls(pggan.halvings(image_size) + 1, -(-settings.level_images // settings.batch_size))
+        return cls(count_halvings(image_size) + 1, -(-settings.level_images // settings.batch_size))
 
     @property
     def fading(self):
@@ -204,7 +205,10 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         models = {"generator": generator, "discriminator": discriminator}
         optimizers = {name: make_optimizer(settings, model) for name, model in models.items()}
     steps = [
-        (first, make_step(*networks[:2], optimizers, examples, settings, seed, level, alpha, strategy.num_replicas_in_sync))
+        (
+            first,
+            make_step(*networks[:2], optimizers, examples, settings, seed, level, alpha, strategy.num_replicas_in_sync),
+        )
         for first, level, alpha in growth.phases()
     ]
     stage = growth.at(0)  # (level, alpha) that samples are drawn at

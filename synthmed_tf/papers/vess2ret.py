@@ -37,7 +37,9 @@ def with_steps(settings, count):
     """Settings with their number of steps for `count` pairs; prints where the paper took more."""
     steps = settings.steps or -(-settings.epochs * count * 2 // settings.batch_size)
     if steps < PAPER_STEPS:
-        print(f"{steps:,} steps; vess2ret's paper took {PAPER_STEPS:,}, 100 epochs of 600 updates of each network: --steps={PAPER_STEPS}")
+        print(
+            f"{steps:,} steps; vess2ret's paper took {PAPER_STEPS:,}, 100 epochs of 600 updates of each network: --steps={PAPER_STEPS}"
+        )
     return dataclasses.replace(settings, steps=steps)
 
 

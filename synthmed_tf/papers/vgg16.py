@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from synthmed_tf.training import batches, loop
 from synthmed_tf.networks.vgg16_network import vgg16
+from synthmed_tf.training import batches, loop
 
 BATCH_SIZE = 32  # P2 § 3.2
 EPOCHS = 20  # P2 § 3.2

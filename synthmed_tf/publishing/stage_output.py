@@ -6,9 +6,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from synthmed_tf import records, settings
+from synthmed_tf import runs, settings
 from synthmed_tf.papers import hash_filter
 from synthmed_tf.publishing import png_files, synthetic_set
+from synthmed_tf.records.read import Records
+from synthmed_tf.records.write import write_records
 from synthmed_tf.smalldata import copy_filter
 from synthmed_tf.training import checkpoints
 
@@ -23,7 +25,7 @@ def trained(results):
     entries["sampled_step"] = {name: result["sampled_step"] for name, result in results.items()}
     for key, checkpoint in (("checkpoint_sha256", "sampler"), ("refined_sha256", "refined")):
         if all(checkpoint in result for result in results.values()):
-            entries[key] = {name: checkpoints.sha256(result[checkpoint]) for name, result in results.items()}
+            entries[key] = {name: checkpoints.checkpoint_sha256(result[checkpoint]) for name, result in results.items()}
     return {key: values[""] for key, values in entries.items()} if "" in results else entries
 
 
@@ -39,7 +41,7 @@ def write_masks(flags, recorded, real, sampler, results, steps):
     folder, count = Path(flags.out_dir) / "stage1" / "masks", flags.num_samples
     entries = trained(results)
     decides = {key: value for key, value in entries.items() if key.endswith("_sha256")}
-    if synthetic_set.is_current(folder, count, **decides):
+    if runs.is_current(folder, count, **decides):
         larger = "--num_samples" if results[""]["step"] < steps else "--steps or --num_samples"
         print(f"already done: {count} masks in {folder}. A larger {larger} goes on from here")
         return
@@ -47,7 +49,7 @@ def write_masks(flags, recorded, real, sampler, results, steps):
     samples = copy_filter.no_copies(synthetic_set.draw(sampler, "mask"), real, count, tally)
     entries |= entries_of("train_stage1", flags, recorded, real) | {"filter": tally}
     name = f"{real.manifest['name']}_masks"
-    records.write(folder, name, tqdm(samples, "masks", count), source="stage 1, masks", extra=entries)
+    write_records(folder, name, tqdm(samples, "masks", count), source="stage 1, masks", extra=entries)
     print(copy_filter.text(tally))
     if tally["too_near"]:
         warnings.warn(
@@ -56,7 +58,9 @@ def write_masks(flags, recorded, real, sampler, results, steps):
             stacklevel=1,
         )
     step = entries["sampled_step"]
-    print(f"{count} masks in {folder}, samples of the training in {folder.parent}, by the weights of step {step}. Next: train_stage2.py")
+    print(
+        f"{count} masks in {folder}, samples of the training in {folder.parent}, by the weights of step {step}. Next: train_stage2.py"
+    )
 
 
 def write_images(flags, recorded, real, samplers, results, is_labelled):
@@ -67,7 +71,7 @@ def write_images(flags, recorded, real, samplers, results, is_labelled):
     decides = {key: value for key, value in entries.items() if key.endswith("_sha256")}
     if is_labelled:
         decides |= {"label_distribution": flags.label_distribution, "hash_filter": flags.hash_filter}
-    if synthetic_set.is_current(folder, count, **decides) and (folder / "png").is_dir():
+    if runs.is_current(folder, count, **decides) and (folder / "png").is_dir():
         print(f"already done: {count} images in {folder}. A larger --steps or --num_samples goes on from here")
         return
     with_view = "field_of_view" in real.features
@@ -86,15 +90,20 @@ def write_images(flags, recorded, real, samplers, results, is_labelled):
     samples = tqdm(itertools.islice(samples, count), "images", count)
     class_names = real.class_names if is_labelled else None
     name = f"{real.manifest['name']}_synthetic"
-    records.write(folder, name, samples, source="stage 1, images", extra=entries, class_names=class_names)
+    write_records(folder, name, samples, source="stage 1, images", extra=entries, class_names=class_names)
     if is_labelled and flags.hash_filter:
         print(hash_filter.text(tally))
         if tally["too_far"]:
-            warnings.warn(f"{tally['too_far']} of {count} images are kept although they are as far: ten in a row were", stacklevel=1)
+            warnings.warn(
+                f"{tally['too_far']} of {count} images are kept although they are as far: ten in a row were",
+                stacklevel=1,
+            )
         png_files.write_grid(private / "rejected.png", rejected)
-    png_files.write(folder / "png", records.Records(folder))
+    png_files.write(folder / "png", Records(folder))
     weights = f"by the weights of step {entries['sampled_step']}" if "" in results else "one model a class"
-    print(f"{count} images in {folder}, samples of the training in {private}, {weights}. Next: evaluate.py --synthetic_dir={out}")
+    print(
+        f"{count} images in {folder}, samples of the training in {private}, {weights}. Next: evaluate.py --synthetic_dir={out}"
+    )
 
 
 def write_pairs(flags, recorded, real, painter, result, masks, photographs=None):
@@ -111,7 +120,7 @@ def write_pairs(flags, recorded, real, painter, result, masks, photographs=None)
     # The filter's thresholds are measured on real masks, and stay in stage1/
     stage1["filter"] = {key: masks.manifest["filter"][key] for key in ("candidates", "rejected", "too_near")}
     entries = trained({"": result}) | {"stage1": stage1}
-    is_done = synthetic_set.is_current(folder, count, checkpoint_sha256=entries["checkpoint_sha256"], stage1=stage1)
+    is_done = runs.is_current(folder, count, checkpoint_sha256=entries["checkpoint_sha256"], stage1=stage1)
     if is_done and (folder / "png").is_dir():
         print(f"already done: {count} pairs in {folder}. A larger --steps or --num_samples goes on from here")
         return
@@ -122,6 +131,8 @@ def write_pairs(flags, recorded, real, painter, result, masks, photographs=None)
     samples = synthetic_set.paint(painter, masks[:count], "field_of_view" in real.features)
     name = (photographs or real.manifest)["name"]
     source = "synthetic: stage 1, then stage 2"
-    records.write(folder, f"{name}_synthetic", tqdm(samples, "pairs", count), source=source, extra=entries)
-    png_files.write(folder / "png", records.Records(folder))
-    print(f"{count} pairs in {folder}, also as PNG files in {folder / 'png'}. Next: evaluate.py --synthetic_dir={flags.out_dir}")
+    write_records(folder, f"{name}_synthetic", tqdm(samples, "pairs", count), source=source, extra=entries)
+    png_files.write(folder / "png", Records(folder))
+    print(
+        f"{count} pairs in {folder}, also as PNG files in {folder / 'png'}. Next: evaluate.py --synthetic_dir={flags.out_dir}"
+    )

@@ -6,8 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from synthmed_tf import records
-from synthmed_tf.images import field_of_view
+from synthmed_tf.images.field_of_view import estimate_field_of_view
 from synthmed_tf.papers import hash_filter
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.smalldata import pixel_noise
@@ -29,7 +28,7 @@ def draw(sampler, target, with_view=False, label=None):
     number, name = label or (None, None)
     for first in itertools.count(0, CHUNK):
         for place, picture in enumerate(sampler.draw(range(first, first + CHUNK), number)):
-            view = field_of_view.estimate(picture) if with_view else None
+            view = estimate_field_of_view(picture) if with_view else None
             parts = {target: picture, "field_of_view": view, "label": name}
             yield Sample(id=f"synthetic-{first + place:06d}", **parts, seed=sampler.seed)
 
@@ -110,17 +109,8 @@ def paint(painter, masks, with_view):
         if not with_view:
             yield dataclasses.replace(sample, image=photograph)
             continue
-        view = field_of_view.estimate(photograph)
+        view = estimate_field_of_view(photograph)
         yield dataclasses.replace(sample, image=photograph, mask=sample.mask * view, field_of_view=view)
-
-
-def is_current(folder, count, **entries):
-    """Whether `folder` holds `count` samples whose manifest has these entries (SHA-256 of checkpoints)."""
-    if not (folder / "manifest.json").exists():
-        return False
-    manifest = records.read_manifest(folder)
-    is_complete = sum(manifest["counts"].values()) == count
-    return is_complete and all(manifest.get(key) == value for key, value in entries.items())
 
 
 def require(real, *features):

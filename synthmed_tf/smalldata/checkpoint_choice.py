@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from scipy.spatial.distance import pdist
 
-from synthmed_tf import images
-from synthmed_tf.metrics import fidelity, morphology, privacy
+from synthmed_tf.images.field_of_view import estimate_field_of_view
+from synthmed_tf.metrics import features, kid_fid, likeness, shapes
 from synthmed_tf.sample import spaced
 from synthmed_tf.smalldata import threshold
 
@@ -70,14 +70,16 @@ def measurement(examples, sampler):
 
     def measure():
         parts = [slice(first, first + AT_ONCE) for first in range(0, count, AT_ONCE)]
-        samples = np.concatenate([sampler.paint(noise[part], None if labels is None else labels[part]) for part in parts])
+        samples = np.concatenate(
+            [sampler.paint(noise[part], None if labels is None else labels[part]) for part in parts]
+        )
         if not real_diversity:
             return {"distance": 0.0}, ""
-        shapes = _describe(samples, [view] * count, target)
+        drawn = _describe(samples, [view] * count, target)
         if target == "image":
-            distance = fidelity.kid(*(fidelity.standardise(values, described) for values in (described, shapes)))
+            distance = kid_fid.kid(*(features.standardise(values, described) for values in (described, drawn)))
         else:
-            distance = threshold.mean_distance(described, shapes)
+            distance = threshold.mean_distance(described, drawn)
         diversity = _diversity(samples, examples)
         least = min(diversity[name] / value for name, value in real_diversity.items())
         warning = f"LOW DIVERSITY {least:.2f} of the real set's " if least < LOW_DIVERSITY else ""
@@ -99,7 +101,7 @@ def painting(real, masks, seed):
     """
     real, masks = spaced(real, PAINTED), masks[:PAINTED]
     views = [sample.field_of_view for sample in real]
-    originals = fidelity.photograph_features([sample.image for sample in real], views)
+    originals = features.photograph_features([sample.image for sample in real], views)
     checksum = zlib.crc32(np.packbits([sample.mask for sample in masks]))
 
     def watch(paint):
@@ -107,9 +109,9 @@ def painting(real, masks, seed):
             if min(len(real), len(masks)) < 2:
                 return {"distance": 0.0, "masks": checksum}, ""
             painted = [paint(sample.mask, index) for index, sample in enumerate(masks)]
-            estimated = [None if views[0] is None else images.estimate_field_of_view(image) for image in painted]
-            features = fidelity.photograph_features(painted, estimated)
-            distance = fidelity.kid(*(fidelity.standardise(values, originals) for values in (originals, features)))
+            estimated = [None if views[0] is None else estimate_field_of_view(image) for image in painted]
+            drawn = features.photograph_features(painted, estimated)
+            distance = kid_fid.kid(*(features.standardise(values, originals) for values in (originals, drawn)))
             return {"distance": distance, "masks": checksum}, ""
 
         return measure
@@ -120,8 +122,8 @@ def painting(real, masks, seed):
 def _describe(pictures, views, target):
     """What a distance is measured on: features [n, d] of images, shape statistics of masks."""
     if target == "image":
-        return fidelity.photograph_features(pictures, views)
-    return [morphology.statistics(*pair) for pair in zip(pictures, views, strict=True)]
+        return features.photograph_features(pictures, views)
+    return [shapes.statistics(*pair) for pair in zip(pictures, views, strict=True)]
 
 
 def _diversity(pictures, examples):
@@ -138,13 +140,13 @@ class _Originality:
     """Of masks beside training masks, see `measurement`."""
 
     def __init__(self, training):
-        self.thumbnails, self.square = privacy.mask_thumbnails(training), training.shape[1] == training.shape[2]
-        likeness = privacy.likeness(self.thumbnails, self.thumbnails, self.square)[0]
-        np.fill_diagonal(likeness, -1)
-        self.of_training = 1 - float(np.median(likeness.max(1)))
+        self.thumbnails, self.square = likeness.mask_thumbnails(training), training.shape[1] == training.shape[2]
+        alike = likeness.likeness(self.thumbnails, self.thumbnails, self.square)[0]
+        np.fill_diagonal(alike, -1)
+        self.of_training = 1 - float(np.median(alike.max(1)))
 
     def of(self, masks):
         if self.of_training < 1e-4:  # training masks that are there twice tell nothing
             return {}
-        likeness = privacy.likest(privacy.mask_thumbnails(masks), self.thumbnails, self.square)[0]
-        return {"originality": (1 - float(np.median(likeness.max(1)))) / self.of_training}
+        alike = likeness.likest(likeness.mask_thumbnails(masks), self.thumbnails, self.square)[0]
+        return {"originality": (1 - float(np.median(alike.max(1)))) / self.of_training}

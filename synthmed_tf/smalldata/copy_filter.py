@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from synthmed_tf.metrics import copies, privacy
+from synthmed_tf.metrics import likeness, mask_distance
 from synthmed_tf.sample import spaced
 
 MOST_TRIES = 10  # candidates for one mask, on average
@@ -19,8 +19,8 @@ def no_copies(candidates, real, count, tally):
 
     A candidate is rejected where it lies nearer to a training mask than the two nearest training masks of different
     patients lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves) with the
-    distance of metrics/copies.py, which suits masks. So is one that is more like a training mask than the two most
-    similar of different patients are, by the likeness of metrics/privacy.py, which a shift or a tilt does not hide; and
+    distance of metrics/mask_distance.py, which suits masks. So is one that is more like a training mask than the two most
+    similar of different patients are, by the likeness of metrics/likeness.py, which a shift or a tilt does not hide; and
     one of which a half is more like a half of a training mask than the two most similar halves of different patients
     are, as a generator learns from halves of several eyes (augment.crossed). Of MOST_TRIES candidates for each one
     wanted, those that were not needed are left for later ones. If all are rejected, the one least like the training
@@ -37,7 +37,7 @@ def no_copies(candidates, real, count, tally):
       Samples, with their ids numbered anew from 0. Sample i does not depend on count.
     """
     training = spaced(real, MOST_COMPARED)
-    distances = copies.distances([sample.mask for sample in training], [sample.mask for sample in training])
+    distances = mask_distance.distances([sample.mask for sample in training], [sample.mask for sample in training])
     # One that is there twice, as of two photographs of one eye, says nothing of how alike two eyes are
     kept = [index for index, row in enumerate(distances) if row[:index].min(initial=1.0) > REPEATED]
     training, distances = [training[index] for index in kept], distances[np.ix_(kept, kept)]
@@ -49,22 +49,22 @@ def no_copies(candidates, real, count, tally):
     threshold = distances.min(initial=1.0, where=pairs_of_two) if pairs_of_two.any() else 0.0
     learned, limits = [], []
     for parts in (1, 2):
-        learned.append(privacy.mask_thumbnails(_in_parts(training, parts)))
+        learned.append(likeness.mask_thumbnails(_in_parts(training, parts)))
         of_part = np.repeat(patients, parts)
         apart = np.not_equal.outer(of_part, of_part)
-        limits.append(float(privacy.likest(learned[-1], learned[-1], square, apart)[0].max()) if apart.any() else 1.0)
+        limits.append(float(likeness.likest(learned[-1], learned[-1], square, apart)[0].max()) if apart.any() else 1.0)
     tally |= {"threshold": float(threshold), "most_alike": limits[0], "halves_most_alike": limits[1]}
     tally |= dict.fromkeys(("candidates", "rejected", "too_near"), 0)
     done, best = 0, None
     while done < count:
         chunk = list(itertools.islice(candidates, CHUNK))
         masks = [sample.mask for sample in chunk]
-        to_training = copies.distances(masks, training).min(1)
+        to_training = mask_distance.distances(masks, training).min(1)
         excess = []  # of likeness over the limit
         for parts, references, limit in zip((1, 2), learned, limits, strict=True):
-            small = privacy.mask_thumbnails(_in_parts(masks, parts))
-            likeness = privacy.likest(small, references, square)[0].reshape(len(masks), -1).max(1)
-            excess.append(np.minimum(likeness, 1) - limit)  # rounding exceeds 1
+            small = likeness.mask_thumbnails(_in_parts(masks, parts))
+            alike = likeness.likest(small, references, square)[0].reshape(len(masks), -1).max(1)
+            excess.append(np.minimum(alike, 1) - limit)  # rounding exceeds 1
         excess = np.max(excess, 0)
         for index, sample in enumerate(chunk):
             if done == count:
@@ -83,4 +83,13 @@ def no_copies(candidates, real, count, tally):
 
 
 def _in_parts(masks, parts):
-    return masks if parts == 1 else [half for mask in masks for half in privacy.halves(mask)]
+    return masks if parts == 1 else [half for mask in masks for half in likeness.halves(mask)]
+
+
+def text(tally):
+    """One line: what `no_copies` did."""
+    return (
+        f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask than the two nearest "
+        f"training masks are to each other ({tally['threshold']:.3f}), or more like a training mask than the two most "
+        f"similar ({tally['most_alike']:.3f}), or by a half more like a half of one ({tally['halves_most_alike']:.3f})"
+    )

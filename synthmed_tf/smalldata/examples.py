@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from synthmed_tf import images
-from synthmed_tf.smalldata import recombine, threshold, warp
+from synthmed_tf.images.field_of_view import fill_outside
+from synthmed_tf.smalldata import fields, recombine, threshold, warp
 from synthmed_tf.training import batches
 from synthmed_tf.training.examples import Examples
 
@@ -25,7 +25,7 @@ class WarpedImages(Examples):
         rows = []
         for sample in samples:
             image = sample.image / (np.iinfo(sample.image.dtype).max / 2) - 1
-            image, light = images.filled(image, sample.field_of_view)
+            image, light = fill_outside(image, sample.field_of_view)
             rows.append(np.concatenate([image, light], -1, dtype=np.float32))
         return np.stack(rows)
 
@@ -40,7 +40,7 @@ class MaskFields(Examples):
     All eyes are turned so that the optic disc is on the left; half of the samples are mirrored back.
 
     Attributes:
-      rule: arguments of images.mask_from_wall_and_centreline, by which fields become masks; see threshold.calibrate.
+      rule: arguments of fields.make_mask, by which fields become masks; see threshold.calibrate.
       has_probability: whether the first field is the probability of mask instead, as a decoder makes it.
     """
 
@@ -53,36 +53,35 @@ class MaskFields(Examples):
         self.warp = {"zoom": 1.04, "elastic": 0.015, "flip": (False, False)} | warp_of(real[0])
         self.discs = None
         if real[0].field_of_view is not None:
-            self.discs = np.array([images.disc_place(row[..., :1] > 0) for row in self.stack])
+            self.discs = np.array([recombine.find_disc(row[..., :1] > 0) for row in self.stack])
 
     def stack_of(self, samples):
         rows = []
         for sample in samples:
             mask, view = sample.mask, sample.field_of_view
             view = np.ones_like(mask) if view is None else view
-            if sample.field_of_view is not None and images.disc_is_right(mask):
+            if sample.field_of_view is not None and recombine.is_disc_right(mask):
                 mask, view = mask[:, ::-1], view[:, ::-1]
             scale = FIELD_SCALE * max(1, min(mask.shape[:2]) / 128)
-            fields = images.wall_and_centreline(mask, scale, scale / 2)
-            rows.append(np.concatenate([fields, view], -1, dtype=np.float32))
+            rows.append(np.concatenate([fields.make_fields(mask, scale, scale / 2), view], -1, dtype=np.float32))
         return np.stack(rows)
 
     def batch(self, step):
         if self.discs is None:
             return super().batch(step)
-        chosen = batches.batch_indices(len(self.stack), self.batch_size, self.seed, step)
+        chosen = batches.draw_batch_indices(len(self.stack), self.batch_size, self.seed, step)
         return (recombine.recombine(self.stack, self.discs, chosen, [self.seed, 3, step]),)
 
     def show(self, rows, key):
-        fields, view = super().show(rows, key), rows[..., -1:]
-        return view * (warp.random_warp(fields, key, **self.warp) + 1) - 1
+        shown, view = super().show(rows, key), rows[..., -1:]
+        return view * (warp.random_warp(shown, key, **self.warp) + 1) - 1
 
     def calibrate(self, generate, noise_shape):
-        fields = threshold.draw_fields(generate, noise_shape, self.seed)
-        self.rule = threshold.calibrate(fields, self.watched, PROBABILITY_RULE if self.has_probability else {})
+        drawn = threshold.draw_fields(generate, noise_shape, self.seed)
+        self.rule = threshold.calibrate(drawn, self.watched, PROBABILITY_RULE if self.has_probability else {})
 
     def to_pictures(self, output):
-        return np.stack([images.mask_from_wall_and_centreline(fields, **self.rule) for fields in np.asarray(output)])
+        return np.stack([fields.make_mask(each, **self.rule) for each in np.asarray(output)])
 
 
 def warp_of(sample):

@@ -150,7 +150,9 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
     tf.keras.utils.set_random_seed(seed)
     with strategy.scope():
         model = Flow(examples)
-        rate = FallingRate(settings.learning_rate, settings.rate_decay) if settings.rate_decay else settings.learning_rate
+        rate = (
+            FallingRate(settings.learning_rate, settings.rate_decay) if settings.rate_decay else settings.learning_rate
+        )
         optimizer = tf.keras.optimizers.Adam(rate, settings.beta1, settings.beta2, epsilon=1e-7, jit_compile=False)
         optimizer.build(model.network.trainable_variables)
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from scipy import stats
 from scipy.stats import qmc
 
-from synthmed_tf import images
+from synthmed_tf.smalldata import recombine
 
 # Share of the real illuminations' spread that drawn ones of eyes have (truncation: Karras et al. 2019, section B); by 1
 # some eyes are lit as none is
@@ -62,7 +62,7 @@ def fit(photographs, masks, inside, has_view):
       (mean [7c], factor [7c, 7c]), or with 2c as in `describe`, the covariance being factor @ factor.T.
     """
     if has_view:
-        turned = [images.disc_is_right(mask > 0) for mask in masks]
+        turned = [recombine.is_disc_right(mask > 0) for mask in masks]
         photographs, inside = (
             np.stack([row[:, ::-1] if turn else row for row, turn in zip(rows, turned, strict=True)])
             for rows in (photographs, inside)

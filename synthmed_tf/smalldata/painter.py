@@ -10,11 +10,13 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from synthmed_tf import images, losses
-from synthmed_tf.networks import pix2pix
+from synthmed_tf import losses
+from synthmed_tf.images import pixels
+from synthmed_tf.images.field_of_view import estimate_field_of_view
+from synthmed_tf.networks import painter as networks
 from synthmed_tf.sample import spaced
 from synthmed_tf.settings import setting
-from synthmed_tf.smalldata import grain, illumination
+from synthmed_tf.smalldata import grain, illumination, recombine
 from synthmed_tf.training import checkpoints, loop
 
 CHECKPOINT = "best"  # whose weights paint, unless the user says so
@@ -36,7 +38,9 @@ class Settings:
     beta1: float = setting(0.5, "of Adam (Isola et al. 2017, section 3.3)")
     l1: float = setting(150.0, "weight of L1; below 128 pixels 50")
     feature_matching: float = setting(30.0, "weight of feature matching; below 128 pixels 0")
-    most_accurate: float = setting(0.8, "the discriminator learns while it is right about at most this share of patches")
+    most_accurate: float = setting(
+        0.8, "the discriminator learns while it is right about at most this share of patches"
+    )
     average: float = setting(0.99, "of the averaged weights, what a step keeps")
 
 
@@ -48,9 +52,9 @@ def for_size(image_size):
 def build(image_size, channels):
     """(generator, discriminator, averaged generator) with their initial weights; see `condition_of` for the inputs."""
     planes = 1 + 2 * channels + len(NOISE_SCALES)
-    generator = pix2pix.generator(image_size, planes, channels, "small_data")
-    discriminator = pix2pix.discriminator(image_size, 1, channels, "small_data")
-    return generator, discriminator, pix2pix.generator(image_size, planes, channels, "small_data")
+    generator = networks.generator(image_size, planes, channels)
+    discriminator = networks.discriminator(image_size, 1, channels)
+    return generator, discriminator, networks.generator(image_size, planes, channels)
 
 
 def condition_of(mask, lit, has_view, key):
@@ -78,7 +82,7 @@ def make_step(generator, discriminator, optimizers, has_view, settings, seed, re
     of its mask, and D, which soon tells 20 photographs from fakes by something, goes on teaching. D then sees fakes
     inside the field of view alone: its rim is the same in all warps, which G cannot know.
     """
-    judge = pix2pix.with_features(discriminator)
+    judge = networks.with_features(discriminator)
 
     @tf.function
     def step(number, stack):
@@ -146,15 +150,15 @@ class Painter:
         key = [self.seed, index]
         condition = np.where(mask, np.float32(1), np.float32(-1))[None]
         lit = illumination.draw(*self.lighting, *key)
-        if self.has_view and images.disc_is_right(mask > 0):
+        if self.has_view and recombine.is_disc_right(mask > 0):
             lit = illumination.mirror(lit)
         condition = condition_of(condition, lit, self.has_view, tf.random.experimental.stateless_fold_in(key, 1))
         photograph = self.generator([condition, tf.constant([key], tf.int32)], training=False).numpy()[0]
         if self.grain:
             texture = grain.draw(*self.grain, tf.random.experimental.stateless_fold_in(key, 2)).numpy()
-            inside = images.estimate_field_of_view(images.to_uint8(photograph)) if self.has_view else 1
+            inside = estimate_field_of_view(pixels.to_uint8(photograph)) if self.has_view else 1
             photograph = photograph + texture * inside
-        return images.to_integers(photograph, self.dtype)
+        return pixels.to_integers(photograph, self.dtype)
 
 
 def add_grain(painter, real):

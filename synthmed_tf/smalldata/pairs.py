@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from synthmed_tf import images
+from synthmed_tf.images.field_of_view import fill_outside
 from synthmed_tf.sample import spaced
-from synthmed_tf.smalldata import warp
+from synthmed_tf.smalldata import fields, warp
 from synthmed_tf.training.pairs import Pairs
 
 FIELD_SCALE = 2.0  # pixels
@@ -31,9 +31,9 @@ class WarpedPairs(Pairs):
     def __init__(self, real, batch_size, seed):
         super().__init__(real, batch_size, seed)
         self.has_view = real[0].field_of_view is not None
-        self.fields = np.stack([images.wall_and_centreline(sample.mask, FIELD_SCALE) for sample in real])
+        self.fields = np.stack([fields.make_fields(sample.mask, FIELD_SCALE) for sample in real])
         filled = [
-            images.filled(photograph, sample.field_of_view)
+            fill_outside(photograph, sample.field_of_view)
             for photograph, sample in zip(self.photographs, real, strict=True)
         ]
         self.filled, self.light = (np.stack(parts, dtype=np.float32) for parts in zip(*filled, strict=True))
@@ -42,8 +42,8 @@ class WarpedPairs(Pairs):
     def _find_wall(self, places):
         """The wall by which warped masks are on average as thick as real ones."""
         moved = bend(self._stack(places), tf.constant([self.seed, -1], tf.int32)).numpy()
-        thickness = images.area_to_length(self.fields[places][..., :1] > 0)
-        return images.wall_of(lambda wall: masks_of(moved[..., -2:], wall), thickness)
+        thickness = fields.measure_thickness(self.fields[places][..., :1] > 0)
+        return fields.find_wall(lambda wall: masks_of(moved[..., -2:], wall), thickness)
 
     def _stack(self, places):
         return tf.constant(np.concatenate([self.filled[places], self.fields[places]], -1))
@@ -66,6 +66,6 @@ def bend(stack, seed):
     return warp.random_warp(stack, seed, rotation=20.0, elastic=0.008, flip=(True, True), enlarged=2)
 
 
-def masks_of(fields, wall):
+def masks_of(moved, wall):
     """Warped fields -> masks [n, height, width, 1] uint8 in {0, 1}."""
-    return np.stack([images.mask_from_wall_and_centreline(field, wall, RIDGE, weight=0.0) for field in fields])
+    return np.stack([fields.make_mask(field, wall, RIDGE, weight=0.0) for field in moved])

@@ -8,7 +8,7 @@ import pywt
 import tensorflow as tf
 from scipy import ndimage
 
-from synthmed_tf.metrics import fidelity
+from synthmed_tf.metrics import kid_fid
 from synthmed_tf.sample import spaced
 
 MEASURED = 64  # real and synthetic images of a class
@@ -48,12 +48,12 @@ def noisy(streams, real, seed):
 
     def features(sets):
         samples = [sample for each in sets.values() for sample in each]
-        return fidelity.photograph_features([each.image for each in samples], [each.field_of_view for each in samples])
+        return features.photograph_features([each.image for each in samples], [each.field_of_view for each in samples])
 
     originals = features(some)
 
     def distance(sets):
-        return fidelity.kid(*(fidelity.standardise(each, originals) for each in (originals, features(sets))))
+        return kid_fid.kid(*(features.standardise(each, originals) for each in (originals, features(sets))))
 
     helps = len(originals) > 1 and distance({name: add(name, each) for name, each in first.items()}) < distance(first)
     everything = {name: itertools.chain(first[name], stream) for name, stream in streams.items()}

@@ -10,7 +10,7 @@ and variety remain those of the flow, whose first steps it leaves as they are.
 import tensorflow as tf
 
 from synthmed_tf import losses
-from synthmed_tf.networks import flow, pix2pix
+from synthmed_tf.networks import flow, painter
 from synthmed_tf.smalldata.painter import may_learn
 from synthmed_tf.training import loop
 
@@ -40,7 +40,7 @@ def train(folder, model, time, examples, batch_size, seed, steps):
     tf.keras.utils.set_random_seed(seed)
     refiner, averaged = (flow.denoiser(size, channels, classes) for _ in range(2))
     refiner.set_weights(model.averaged.get_weights())
-    discriminator = pix2pix.discriminator(size, classes, channels, "small_data")
+    discriminator = painter.discriminator(size, classes, channels)
     models = {"refiner": refiner, "discriminator": discriminator}
     optimizers = {}
     for (name, network), rate in zip(models.items(), (LEARNING_RATE, DISCRIMINATOR_RATE), strict=True):

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from synthmed_tf import images
-from synthmed_tf.metrics import morphology
+from synthmed_tf.metrics import shapes
+from synthmed_tf.smalldata.fields import find_wall, label_pieces, make_mask, measure_thickness
 
 DRAWN = 32  # generated masks that the rule is found on
 RIDGES = 0.5, 0.25, 0.0  # of the centreline, tried
@@ -18,7 +18,7 @@ def draw_fields(generate, noise_shape, seed):
 
 
 def calibrate(fields, real, fixed):
-    """The rule, arguments of images.mask_from_wall_and_centreline, by which masks of the fields are like real ones.
+    """The rule, arguments of make_mask, by which masks of the fields are like real ones.
 
     Vessels are one or two pixels wide at usual sizes, so a field that is wrong by a tenth makes them twice as thick.
     The wall is where all generated masks together have the real ones' ratio of area to length. The smallest piece is
@@ -30,31 +30,31 @@ def calibrate(fields, real, fixed):
       real: sequence of training Samples.
       fixed: dict of arguments that are not searched for.
     """
-    thickness = images.area_to_length([sample.mask for sample in real])
-    pieces = np.mean([len(images.pieces_of(sample.mask[..., 0])[1]) for sample in real])
-    view, shapes = common_view(real), [morphology.statistics(sample.mask, sample.field_of_view) for sample in real]
+    thickness = measure_thickness([sample.mask for sample in real])
+    pieces = np.mean([len(label_pieces(sample.mask[..., 0])[1]) for sample in real])
+    view, statistics = common_view(real), [shapes.statistics(sample.mask, sample.field_of_view) for sample in real]
 
     def masks_by(rule):
-        return np.stack([images.mask_from_wall_and_centreline(field, **rule) for field in fields])
+        return np.stack([make_mask(field, **rule) for field in fields])
 
     candidates = []
     for ridge in RIDGES:
         rule = {"ridge": ridge} | fixed
-        wall = images.wall_of(lambda wall, rule=rule: masks_by(rule | {"wall": wall}), thickness)
+        wall = find_wall(lambda wall, rule=rule: masks_by(rule | {"wall": wall}), thickness)
         rule |= {"wall": wall}
         masks = masks_by(rule)
-        sizes = np.sort(np.concatenate([images.pieces_of(mask[..., 0])[1] for mask in masks]))[::-1]
+        sizes = np.sort(np.concatenate([label_pieces(mask[..., 0])[1] for mask in masks]))[::-1]
         wanted = round(pieces * len(masks))
         for count in {wanted, max(wanted, np.searchsorted(np.cumsum(sizes), KEPT_AREA * sizes.sum()) + 1)}:
             rule = rule | {"smallest": int(sizes[count - 1]) if 0 < count < len(sizes) else 1}
-            distance = mean_distance(shapes, [morphology.statistics(mask, view) for mask in masks_by(rule)])
+            distance = mean_distance(statistics, [shapes.statistics(mask, view) for mask in masks_by(rule)])
             candidates.append((distance, ridge, rule["smallest"], rule))
     return min(candidates, key=lambda candidate: candidate[:3])[3]
 
 
 def mean_distance(real, synthetic):
     """Mean distance between the shape statistics of two sets of masks; 0 where there are none."""
-    distances = [entry["distance"] for entry in morphology.distances(real, synthetic).values()]
+    distances = [entry["distance"] for entry in shapes.distances(real, synthetic).values()]
     return float(np.mean([distance for distance in distances if distance is not None] or [0.0]))
 
 

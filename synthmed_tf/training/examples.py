@@ -75,7 +75,7 @@ class Examples:
 
     def batch(self, step):
         """The batch of step number `step`: rows of `stack`, and their one-hot classes where there are classes."""
-        chosen = batches.batch_indices(len(self.stack), self.batch_size, self.seed, step)
+        chosen = batches.draw_batch_indices(len(self.stack), self.batch_size, self.seed, step)
         return (self.stack[chosen], *([] if self.labels is None else [self.labels[chosen]]))
 
     def show(self, rows, key):

@@ -30,6 +30,11 @@ def set_up(precision="float32", strategy="default"):
     return tf.distribute.get_strategy(), precision
 
 
+def default_precision(preset):
+    """What --precision is where the user does not say: the papers computed in float32."""
+    return "auto" if preset == "small_data" else "float32"
+
+
 def _computes_bfloat16():
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:

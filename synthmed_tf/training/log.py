@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from synthmed_tf import records
+from synthmed_tf.records.atomic import replace_text
 from synthmed_tf.sample import InputError
 
 
@@ -19,7 +19,7 @@ class Log:
         self.folder = folder
         self.text = "".join(json.dumps(line) + "\n" for line in read_metrics(folder) if line["step"] <= start)
         if self.path.exists() and self.path.read_text(encoding="utf-8", errors="replace") != self.text:
-            records.replace_text(self.path, self.text)
+            replace_text(self.path, self.text)
         try:
             self.events = tf.summary.create_file_writer(str(folder / "events"))
         except tf.errors.OpError as error:  # for one: the disk is full
@@ -43,7 +43,7 @@ class Log:
             tf.summary.image("samples", image[None])
 
     def flush(self):
-        records.replace_text(self.path, self.text)
+        replace_text(self.path, self.text)
         self.events.flush()
 
 

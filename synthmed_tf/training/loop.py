@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 from tqdm import tqdm
 
-from synthmed_tf.records.atomic import replace_text, write_json
+from synthmed_tf.records.atomic import write_json
 from synthmed_tf.sample import InputError
 from synthmed_tf.training import checkpoints
 from synthmed_tf.training.log import Log, describe_losses, describe_speed, read_metrics
@@ -181,7 +181,7 @@ def fit(
                 with checkpoints.saving(folder / "checkpoints" / f"ckpt-{index + 1}", manager):
                     manager.save(checkpoint_number=index + 1)
                 checkpoints.forget_samplers(folder, close, which)
-                records.write_json(clock, round(time.monotonic() - began, 1))
+                write_json(clock, round(time.monotonic() - began, 1))
             if interruption.signal:
                 bar.close()
                 print(f"stopped at step {index + 1} and saved; the same command goes on from there", file=sys.stderr)

@@ -46,7 +46,7 @@ class Pairs:
 
     def chosen(self, step, count=None):
         """Indices of the pairs of step number `step`, `count` or a batch of them."""
-        return batches.batch_indices(len(self.masks), count or self.batch_size, self.seed, step)
+        return batches.draw_batch_indices(len(self.masks), count or self.batch_size, self.seed, step)
 
     def batch(self, step):
         """The batch of step number `step`: [batch, height, width, channels + 1], photographs and masks."""
