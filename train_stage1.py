@@ -96,7 +96,8 @@ def main(flags):
 
     from synthmed_tf import methods, runs
     from synthmed_tf.datasets import prepare
-    from synthmed_tf.publishing import stage_output, synthetic_set
+    from synthmed_tf.publishing import stage_output
+    from synthmed_tf.records.read import require_features
     from synthmed_tf.smalldata import checkpoint_choice
     from synthmed_tf.training import hardware
 
@@ -105,7 +106,7 @@ def main(flags):
         chest_xrays=flags.chest_xrays, holdout=flags.holdout, skip_bad_files=flags.skip_bad_files, seed=flags.seed,
         dry_run=flags.dry_run,
     )  # fmt: skip
-    synthetic_set.require(real, flags.target)
+    require_features(real, flags.target)
     is_labelled = needs_classes(flags, real)
     channels = real.manifest["channels"]
     flags.model = flags.model or methods.default_model(flags, is_labelled, channels)
@@ -119,7 +120,9 @@ def main(flags):
         name: methods.of_stage1(flags, METHOD, len(samples), channels=channels, is_labelled=is_labelled)
         for name, samples in parts.items()
     }
-    strategy, flags.precision = hardware.set_up(flags.precision or hardware.default_precision(flags.preset), flags.strategy)
+    strategy, flags.precision = hardware.set_up(
+        flags.precision or hardware.default_precision(flags.preset), flags.strategy
+    )
 
     if flags.dry_run:
         method, own, examples_class = next(iter(chosen.values()))

@@ -74,7 +74,9 @@ def main(flags):
     teachers, real = open_real(flags, first)  # what the masks come from; what is painted like
     method, own, pairs_class = methods.of_stage2(flags, METHOD, len(real), first["image_size"])
     flags.checkpoint = flags.checkpoint or method.CHECKPOINT
-    strategy, flags.precision = hardware.set_up(flags.precision or hardware.default_precision(flags.preset), flags.strategy)
+    strategy, flags.precision = hardware.set_up(
+        flags.precision or hardware.default_precision(flags.preset), flags.strategy
+    )
 
     if flags.dry_run:
         methods.print_plan(flags, real, method, own, pairs_class(real.pictured, own.batch_size, flags.seed))
@@ -142,7 +144,7 @@ def open_real(flags, first):
     """
     from synthmed_tf.datasets import prepare
     from synthmed_tf.datasets.plan import Plan
-    from synthmed_tf.publishing import synthetic_set
+    from synthmed_tf.records.read import require_features
 
     is_same = first["data"] == flags.data
     if not is_same and sources.has_masks(flags.data, flags.data_dir, flags.labels):
@@ -158,11 +160,11 @@ def open_real(flags, first):
             f"{teachers.folder}: the real set, or how this program prepares it, has changed since stage 1 "
             f"({first['prepared']}); run train_stage1.py --overwrite"
         )
-    synthetic_set.require(teachers, "image", "mask")
+    require_features(teachers, "image", "mask")
     if is_same:
         return teachers, teachers
     real = prepare.prepare_training_split(flags.data, *place, labels=flags.labels, **options)
-    synthetic_set.require(real, "image")
+    require_features(real, "image")
     channels = [split.manifest["channels"] for split in (teachers, real)]
     if channels[0] != channels[1]:
         raise InputError(

@@ -5,10 +5,9 @@ and a second synthetic set to put beside it (P1 figure 7).
 import collections.abc
 import dataclasses
 
-from synthmed_tf import synthesis
 from synthmed_tf.evaluation import privacy_audit, similarity
 from synthmed_tf.images.field_of_view import estimate_field_of_view
-from synthmed_tf.records.read import Records
+from synthmed_tf.records.read import Records, require_features
 from synthmed_tf.sample import InputError
 
 OF_MASKS = ("segmentation", "morphology", "copies")
@@ -65,7 +64,7 @@ def measure(synthetic, *, real, held_out, benchmarks, seed, photographs=None, in
     }
     if synthetic[0].mask is not None:
         functions["morphology"] = lambda: similarity.mask_shapes(real, synthetic, held_out)
-        functions["copies"] = lambda: privacy_audit.nearest_training_masks(real, synthetic, held_out)
+        functions["copies"] = lambda: privacy_audit.nearest_training_masks(real, synthetic, held_out, seed)
     return {name: function() for name, function in functions.items() if name in benchmarks}
 
 
@@ -101,7 +100,7 @@ def open_baseline(folder, synthetic):
       InputError: not a data set, no images, or images of another size or with other channels.
     """
     baseline = Records(folder)
-    synthesis.require(baseline, "image")
+    require_features(baseline, "image")
     theirs, ours = ("{} x {} pixels with {} channels".format(*each[0].image.shape) for each in (baseline, synthetic))
     if theirs != ours:
         raise InputError(

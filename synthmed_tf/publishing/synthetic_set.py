@@ -8,7 +8,7 @@ import numpy as np
 
 from synthmed_tf.images.field_of_view import estimate_field_of_view
 from synthmed_tf.papers import hash_filter
-from synthmed_tf.sample import InputError, Sample
+from synthmed_tf.sample import Sample
 from synthmed_tf.smalldata import pixel_noise
 from synthmed_tf.training.sampler import CHUNK
 
@@ -111,13 +111,6 @@ def paint(painter, masks, with_view):
             continue
         view = estimate_field_of_view(photograph)
         yield dataclasses.replace(sample, image=photograph, mask=sample.mask * view, field_of_view=view)
-
-
-def require(real, *features):
-    """Raises InputError unless the real records hold these features."""
-    for feature in features:
-        if feature not in real.features:
-            raise InputError(f"{real.folder}: the samples have no {feature}, which is needed here; give another set")
 
 
 def describe_real(manifest):

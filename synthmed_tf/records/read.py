@@ -124,6 +124,13 @@ class Records(collections.abc.Sequence):
         return Sample(split=split, **values)
 
 
+def require_features(real, *features):
+    """Raises InputError unless the real records hold these features."""
+    for feature in features:
+        if feature not in real.features:
+            raise InputError(f"{real.folder}: the samples have no {feature}, which is needed here; give another set")
+
+
 def _frames(path):
     """(offset, length) in bytes of every record's content. A frame: uint64 length, uint32 CRC, content, uint32 CRC."""
     places, position, end = [], 0, path.stat().st_size
