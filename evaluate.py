@@ -82,7 +82,7 @@ def main(settings):
     from synthmed_tf import synthesis
     from synthmed_tf.datasets.prepare import LEFT_OUT, Plan, check_split, crop_sample, prepare, training_split
     from synthmed_tf.evaluation import classification_benchmark, segmentation_benchmark, similarity
-    from synthmed_tf.evaluation.baseline import WithViews, applicable, measure, open_baseline
+    from synthmed_tf.evaluation.baseline import WithViews, choose_benchmarks, compare_with_real, open_baseline
     from synthmed_tf.reporting import html, table
     from synthmed_tf.training import classifier, loop, segmenter
 
@@ -100,7 +100,7 @@ def main(settings):
     channels = synthetic[0].image.shape[2], real.manifest["channels"]
     if channels[0] != channels[1]:
         raise InputError(f"{folder}: {channels[0]} channels, the real set {prepared} has {channels[1]}")
-    benchmarks, unavailable = applicable(settings["benchmarks"], real, synthetic)
+    benchmarks, unavailable = choose_benchmarks(settings["benchmarks"], real, synthetic)
     if "classification" in benchmarks:
         classification_benchmark.check_classes(real, synthetic)
     if is_same and not isinstance(real, Plan):
@@ -151,11 +151,11 @@ def main(settings):
             report["classification"] = classification_benchmark.measure(
                 trainings, real, synthetic, held_out, ages, **budget
             )
-        report |= measure(shown, **against)
+        report |= compare_with_real(shown, **against)
         if "fidelity" in benchmarks and "radiographs" in real.manifest:
-            report["lungs"] = similarity.distorted_bodies(real, synthetic, held_out)
+            report["lungs"] = similarity.count_distorted_bodies(real, synthetic, held_out)
         if baseline is not None:
-            compared = measure(WithViews(baseline, real), **against)
+            compared = compare_with_real(WithViews(baseline, real), **against)
             report["baseline"] = {"synthetic": baseline.manifest, **compared}
         if "segmentation" in benchmarks:
             samples = datasets.load(settings["data"], settings["data_dir"], **options)

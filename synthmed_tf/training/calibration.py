@@ -37,7 +37,7 @@ def calibrate(networks, real, settings):
     fixed = {"weight": 0.0, "joining": True} if networks.decoder is not None else {}
     thickness = images.area_to_length([sample.mask for sample in real])
     pieces = np.mean([len(images.pieces_of(sample.mask[..., 0])[1]) for sample in real])
-    view, described = common_view(real), [shapes.statistics(sample.mask, sample.field_of_view) for sample in real]
+    view, described = common_view(real), [shapes.describe(sample.mask, sample.field_of_view) for sample in real]
     tried = []
     for ridge in RIDGES:
 
@@ -50,14 +50,14 @@ def calibrate(networks, real, settings):
         wanted = round(pieces * len(masks))
         for kept in {wanted, max(wanted, np.searchsorted(np.cumsum(sizes), KEPT_AREA * sizes.sum()) + 1)}:
             networks.rule = networks.rule | {"smallest": int(sizes[kept - 1]) if 0 < kept < len(sizes) else 1}
-            found = [shapes.statistics(mask, view) for mask in networks.masks_of(decoded)]
+            found = [shapes.describe(mask, view) for mask in networks.masks_of(decoded)]
             tried.append((mean_distance(described, found), ridge, networks.rule))
     networks.rule = min(tried, key=lambda entry: (*entry[:2], entry[2]["smallest"]))[2]
 
 
 def mean_distance(real, found):
     """Mean of metrics.morphology's distances between the statistics of two sets of masks; 0 where there are none."""
-    distances = [entry["distance"] for entry in shapes.distances(real, found).values()]
+    distances = [entry["distance"] for entry in shapes.compare(real, found).values()]
     return float(np.mean([each for each in distances if each is not None] or [0.0]))
 
 
@@ -90,8 +90,8 @@ def measurement(networks, real, settings):
 
     def describe(pictures, views):
         if part == "image":
-            return features.photograph_features(pictures, views)
-        return [shapes.statistics(*pair) for pair in zip(pictures, views)]
+            return features.describe_photographs(pictures, views)
+        return [shapes.describe(*pair) for pair in zip(pictures, views)]
 
     def variety(pictures):
         labels = networks.typical_labels(len(pictures))
@@ -106,8 +106,8 @@ def measurement(networks, real, settings):
     varied = {kind: apart for kind, apart in variety(originals).items() if apart}
     own = 0.0
     if part == "mask" and len(real) > 1:
-        small, square = likeness.mask_thumbnails(originals), originals.shape[1] == originals.shape[2]
-        alike = likeness.likeness(small, small, square)[0]
+        small, square = likeness.make_mask_thumbnails(originals), originals.shape[1] == originals.shape[2]
+        alike = likeness.compare(small, small, square)[0]
         np.fill_diagonal(alike, -1)
         own = 1 - float(np.median(alike.max(1)))
 
@@ -133,7 +133,7 @@ def measurement(networks, real, settings):
         warning = f"LOW DIVERSITY {diversity:.2f} of the real set's " if diversity < LOW_DIVERSITY else ""
         measured = {"distance": float(distance), "diversity": diversity}
         if own > 1e-4:  # of training masks that are there twice nothing is known
-            alike = likeness.likest(likeness.mask_thumbnails(made), small, square)[0]
+            alike = likeness.find_most_similar(likeness.make_mask_thumbnails(made), small, square)[0]
             measured["originality"] = (1 - float(np.median(alike.max(1)))) / own
         return measured, warning
 

@@ -177,7 +177,7 @@ def measurement(networks, real, masks, settings):
     photographs. (P1 and P2 chose by eye.) Where there are not two of either, every distance is 0.
     """
     seed, some = settings["seed"], spaced(real, MEASURED)
-    originals = features.photograph_features(
+    originals = features.describe_photographs(
         [sample.image for sample in some], [sample.field_of_view for sample in some]
     )
     with_views = some[0].field_of_view is not None
@@ -189,7 +189,7 @@ def measurement(networks, real, masks, settings):
         if settings["grain"]:
             networks.grain = missing_grain(networks, real, seed)
         made = [translate(networks, sample.mask[None], [seed, i])[0] for i, sample in enumerate(masks)]
-        found = features.photograph_features(
+        found = features.describe_photographs(
             made, [images.estimate_field_of_view(each) if with_views else None for each in made]
         )
         distance = kid_fid.kid(*(features.standardise(each, originals) for each in (originals, found)))

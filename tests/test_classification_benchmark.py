@@ -102,7 +102,7 @@ def test_a_finished_benchmark_is_not_run_again(tmp_path, monkeypatch):
     sets = made(12, 0), made(12, 1), made(8, 2, split="test")
     first = run(tmp_path, *sets, models=["knn"], repeats=1)
     monkeypatch.setattr(classical, "train", None)
-    monkeypatch.setattr(local_binary_patterns, "lbp_features", None)
+    monkeypatch.setattr(local_binary_patterns, "count_patterns", None)
     assert run(tmp_path, *sets, models=["knn"], repeats=1) == first
     with pytest.raises(TypeError):  # another set is another training
         run(tmp_path, sets[0], made(12, 7), sets[2], models=["knn"], repeats=1)
@@ -421,7 +421,7 @@ def test_what_is_measured_follows_from_what_the_set_has(asked, has, runs, not_ru
     both = types.SimpleNamespace(
         features=dict.fromkeys(has.split()), class_names=["a", "b"] if "label" in has else None
     )
-    found, unavailable = baseline.applicable(asked, both, both)
+    found, unavailable = baseline.choose_benchmarks(asked, both, both)
     assert found == runs and unavailable.keys() == not_run
 
 
