@@ -10,14 +10,15 @@ import sys
 import time
 from pathlib import Path
 
-from synthmed_tf import datasets, records
+from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.metrics import f1
+from synthmed_tf.records.atomic import write_json
 from synthmed_tf.training import loop, segmenter
 
 
 def main(data_dir, out_dir, steps=4000):
     loop.set_up()
-    samples = list(datasets.load("drive", Path(data_dir)))
+    samples = list(load_samples("drive", Path(data_dir)))
     training = [sample for sample in samples if sample.split == "train"]
     test = [sample for sample in samples if sample.split == "test"]
     began = time.monotonic()
@@ -34,7 +35,7 @@ def main(data_dir, out_dir, steps=4000):
     threshold = f1.choose_threshold(*parts(training))
     scores = f1.score(*parts(test), threshold)
     result = {"steps": int(steps), "training_seconds": round(seconds), "threshold": threshold, "scores": scores}
-    records.write_json(Path(out_dir) / "result.json", result)
+    write_json(Path(out_dir) / "result.json", result)
     print(json.dumps(result, indent=1))
 
 

@@ -14,8 +14,12 @@ from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
-from synthmed_tf import grain, images, records
+from synthmed_tf import grain
+from synthmed_tf.images.field_of_view import estimate_field_of_view
 from synthmed_tf.metrics import f1, features, kid_fid, likeness, mask_distance
+from synthmed_tf.records.manifest import read_manifest
+from synthmed_tf.records.read import Records
+from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample, spaced
 from synthmed_tf.training import loop, segmenter, stage2
 
@@ -62,7 +66,7 @@ def from_noise(networks, settings, count, start=0, with_field_of_view=False, lab
             is_mirrored = tf.random.stateless_uniform([], keys[index - first] + 1) < 0.5
             if networks.target == "mask" and settings["warp"] and is_mirrored:
                 picture = np.ascontiguousarray(picture[:, ::-1])
-            view = images.estimate_field_of_view(picture) if with_field_of_view else None
+            view = estimate_field_of_view(picture) if with_field_of_view else None
             parts = {networks.target: picture, "field_of_view": view, "label": class_name}
             yield Sample(id=f"synthetic-{index:06d}", **parts, seed=seed)
 
@@ -334,7 +338,7 @@ def pairs(networks, mask_samples, settings, with_field_of_view):
         if not with_field_of_view:
             yield dataclasses.replace(sample, image=photograph)
             continue
-        view = images.estimate_field_of_view(photograph)
+        view = estimate_field_of_view(photograph)
         yield dataclasses.replace(sample, image=photograph, mask=sample.mask * view, field_of_view=view)
 
 
@@ -344,12 +348,12 @@ def annotated(folder, photographs, teachers, seed):
 
     Args:
       folder: pathlib.Path of stage 2; gets segmenter/, the training of the U-Net, and pairs/.
-      photographs: records.Records without masks.
-      teachers: records.Records with images and masks.
+      photographs: Records without masks.
+      teachers: Records with images and masks.
       seed: of the U-Net's training.
 
     Returns:
-      records.Records of the pairs: private, as the photographs are.
+      Records of the pairs: private, as the photographs are.
     """
     model, result = segmenter.train(folder / "segmenter", [teachers], ANNOTATION_STEPS, seed, name="segmenter")
     made_by = {
@@ -368,8 +372,8 @@ def annotated(folder, photographs, teachers, seed):
         source = (
             f"photographs of {photographs.manifest['name']}, masks by a U-Net trained on {teachers.manifest['name']}"
         )
-        records.write(folder / "pairs", name, pairs, source=source, extra=made_by | {"threshold": threshold})
-    return records.Records(folder / "pairs")
+        write_records(folder / "pairs", name, pairs, source=source, extra=made_by | {"threshold": threshold})
+    return Records(folder / "pairs")
 
 
 def without_rim(mask, field_of_view):
@@ -439,7 +443,7 @@ def is_current(folder, count, **checkpoints):
     """Whether `folder` holds `count` samples whose manifest has these entries (SHA-256 of checkpoints)."""
     if not (folder / "manifest.json").exists():
         return False
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     return sum(manifest["counts"].values()) == count and all(
         manifest.get(key) == value for key, value in checkpoints.items()
     )

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from test_scripts import refused, succeeded
 
-from synthmed_tf import datasets, records
-from synthmed_tf.datasets import prepare
+from synthmed_tf.datasets import prepare, sources
 from synthmed_tf.evaluation import baseline, classification_benchmark
 from synthmed_tf.metrics import local_binary_patterns
 from synthmed_tf.networks.vgg16 import vgg16
+from synthmed_tf.records.read import Records
+from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import classical, classifier, loop
 
@@ -184,8 +185,8 @@ def test_images_of_several_sizes_are_refused(tmp_path):
 
 def test_sets_with_other_classes_are_refused(tmp_path):
     def written(name, samples):
-        records.write(tmp_path / name, name, samples, source="made")
-        return records.Records(tmp_path / name)
+        write_records(tmp_path / name, name, samples, source="made")
+        return Records(tmp_path / name)
 
     real, other = written("real", made(4, 0)), written("other", made(4, 1, ["smooth", "tumour"]))
     classification_benchmark.check_classes(real, real)
@@ -333,7 +334,7 @@ def test_vgg16_in_the_benchmark(tmp_path, monkeypatch):
 def labelled(tmp_path, monkeypatch):
     """OUT_DIR of a synthetic set with classes, whose real set is as good as prepared."""
     real = [*made(12, 0, size=64, groups=2), *made(8, 1, size=64, groups=2, split="test")]
-    records.write(tmp_path / "prepared", "tiles", real, source="made")
+    write_records(tmp_path / "prepared", "tiles", real, source="made")
     synthetic = made(12, 2, size=64)
     filtered = {
         "candidates": 20,
@@ -345,8 +346,8 @@ def labelled(tmp_path, monkeypatch):
         },
     }
     extra = {"real": {"name": "tiles"}, "filter": filtered}
-    records.write(tmp_path / "out" / "synthetic", "synthmed_tiles", synthetic, source="made", extra=extra)
-    monkeypatch.setattr(datasets, "check", lambda *_, **__: None)
+    write_records(tmp_path / "out" / "synthetic", "synthmed_tiles", synthetic, source="made", extra=extra)
+    monkeypatch.setattr(sources, "check_set", lambda *_, **__: None)
     monkeypatch.setattr(prepare, "prepare", lambda *_, **__: tmp_path / "prepared")
     return tmp_path / "out"
 
@@ -396,7 +397,7 @@ def test_evaluate_says_what_it_would_do_with_classes(labelled):
 
 def test_evaluate_of_classes_without_test_images(labelled, tmp_path):
     shutil.rmtree(tmp_path / "prepared")
-    records.write(tmp_path / "prepared", "tiles", made(8, 0, size=64), source="made")
+    write_records(tmp_path / "prepared", "tiles", made(8, 0, size=64), source="made")
     printed = succeeded("evaluate", f"--synthetic_dir={labelled}", "--models=knn", "--benchmarks=classification")
     assert "tiles has no test images" in " ".join(printed.split()) and "--holdout=5" in printed
 

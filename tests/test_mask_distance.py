@@ -83,7 +83,9 @@ def test_distances_are_those_of_every_pair(monkeypatch, chunk_bytes):
     np.testing.assert_array_equal(
         mask_distance.measure_distances(queries, queries), mask_distance.measure_distances(queries, queries).T
     )
-    assert mask_distance.measure_distances([], references).shape == (0, 5) and mask_distance.measure_distances(queries, []).shape == (
+    assert mask_distance.measure_distances([], references).shape == (0, 5) and mask_distance.measure_distances(
+        queries, []
+    ).shape == (
         7,
         0,
     )

@@ -6,8 +6,8 @@ from scipy import linalg, ndimage
 from skimage.morphology import disk, skeletonize
 from sklearn.neighbors import NearestNeighbors
 
-from synthmed_tf import images
-from synthmed_tf.datasets import phantom
+from synthmed_tf.datasets.phantoms import fundus
+from synthmed_tf.images.resize import crop_resize, crop_resize_mask, fit_box
 from synthmed_tf.metrics import features, fidelity, kid_fid, prdc
 
 
@@ -245,13 +245,11 @@ def test_standardising_limits_features_that_hardly_vary():
 @pytest.fixture(scope="module")
 def eyes():
     """40 phantoms at 128 pixels: masks, photographs, fields of view. The first 20 are the held-out reference."""
-    samples = [phantom.fundus(index) for index in range(40)]
-    box = images.frame_box(*samples[0].image.shape[:2], (128, 128), samples[0].field_of_view)
-    masks = [images.crop_resize_mask(sample.mask, box, (128, 128)) for sample in samples]
-    photographs = [images.crop_resize(sample.image, box, (128, 128)) for sample in samples]
-    views = [
-        (images.crop_resize(s.field_of_view * np.uint8(255), box, (128, 128)) > 127).astype(np.uint8) for s in samples
-    ]
+    samples = [fundus.draw_fundus(index) for index in range(40)]
+    box = fit_box(*samples[0].image.shape[:2], (128, 128), samples[0].field_of_view)
+    masks = [crop_resize_mask(sample.mask, box, (128, 128)) for sample in samples]
+    photographs = [crop_resize(sample.image, box, (128, 128)) for sample in samples]
+    views = [(crop_resize(s.field_of_view * np.uint8(255), box, (128, 128)) > 127).astype(np.uint8) for s in samples]
     return np.stack(masks), np.stack(photographs), np.stack(views)
 
 
@@ -374,7 +372,9 @@ def test_noise_outside_the_field_of_view_does_not_count(eyes):
     photographs, views = eyes[1][:2], eyes[2][:2]
     noise = np.random.default_rng(0).integers(0, 256, photographs.shape, np.uint8)
     noisy = np.where(views, photographs, noise)
-    assert np.array_equal(features.describe_photographs(noisy, views), features.describe_photographs(photographs * views))
+    assert np.array_equal(
+        features.describe_photographs(noisy, views), features.describe_photographs(photographs * views)
+    )
     assert not np.allclose(features.describe_photographs(noisy), features.describe_photographs(photographs))
 
 
@@ -429,10 +429,11 @@ def test_masks_that_do_not_fit_are_refused(mask):
 def test_drive_masks_against_warped_repeated_and_broken_ones(real_data):
     import tensorflow as tf
 
-    from synthmed_tf import augment, datasets
+    from synthmed_tf import augment
+    from synthmed_tf.datasets.load import load_samples
     from synthmed_tf.datasets.prepare import crop_sample
 
-    samples = [crop_sample(sample, (128, 128)) for sample in datasets.load("drive", real_data)]
+    samples = [crop_sample(sample, (128, 128)) for sample in load_samples("drive", real_data)]
     train, test = (np.stack([s.mask for s in samples if s.split == split]) for split in ("train", "test"))
     mild = dict(rotation=5.0, zoom=1.05, aspect=0.03, elastic=0.006)
     warped = np.concatenate(

@@ -3,7 +3,7 @@ import pytest
 from skimage.transform import resize
 from sklearn.metrics import roc_auc_score
 
-from synthmed_tf.datasets import phantom
+from synthmed_tf.datasets.phantoms import fundus
 from synthmed_tf.evaluation import privacy_audit
 from synthmed_tf.metrics import likeness, mask_distance, membership, near_copies, planted, symmetries
 from synthmed_tf.sample import Sample
@@ -87,8 +87,7 @@ def test_a_turned_copy_is_found_with_the_turn_that_undoes_it(symmetry):
     assert found[0, 0] == pytest.approx(1, abs=1e-5) and kind[0, 0] == symmetry
     if symmetry > 3:
         assert (
-            likeness.compare(symmetries.transform(reference[0], symmetry)[None], reference, square=False)[0][0, 0]
-            < 0.9
+            likeness.compare(symmetries.transform(reference[0], symmetry)[None], reference, square=False)[0][0, 0] < 0.9
         )
 
 
@@ -227,7 +226,7 @@ def test_the_likest_of_many_is_the_one_that_all_comparisons_find(monkeypatch):
 
 def drawn(index):
     """The vessels of a phantom eye, as a mask of 128 x 128."""
-    return np.uint8(resize(phantom.fundus(index).mask[..., 0].astype(float), (128, 128)) > 0.3)[..., None]
+    return np.uint8(resize(fundus.draw_fundus(index).mask[..., 0].astype(float), (128, 128)) > 0.3)[..., None]
 
 
 def test_mask_thumbnails_have_no_mean_and_unit_norm_and_stay_alike_where_lines_are_moved_by_their_width():
@@ -284,9 +283,7 @@ def test_masks_crossed_of_two_training_masks_are_found_by_their_halves():
     )
     rows = len(training[0].mask) // 2
     mixed = [np.concatenate([a.mask[:rows], b.mask[rows:]]) for a, b in zip(training, [*training[1:], training[0]])]
-    found = privacy_audit.audit_masks(
-        training, [Sample(f"s{i}", mask=mask) for i, mask in enumerate(mixed)], test
-    )
+    found = privacy_audit.audit_masks(training, [Sample(f"s{i}", mask=mask) for i, mask in enumerate(mixed)], test)
     assert found["likeness"]["near_copies"] < 8 and found["halves"]["near_copies"] == 16
     assert found["halves"]["membership"]["mean"] == 1 and found["halves"]["protocol"]["held_out"] == 16
     upper, lower = privacy_audit.Halves(training)[2], privacy_audit.Halves(training)[3]
@@ -344,7 +341,9 @@ def test_without_held_out_images_other_patients_are_the_control():
     # Of one patient the other images are the control
     assert all(alone[view]["near_copies"] < 5 for view in likeness.VIEWS)
     assert all(alone[view]["by_chance"] == pytest.approx(5 * 2 / 6) for view in likeness.VIEWS)
-    assert privacy_audit.audit_images(training[:1], samples("s", pictures[5:]), []) == {"unavailable": privacy_audit.ALONE}
+    assert privacy_audit.audit_images(training[:1], samples("s", pictures[5:]), []) == {
+        "unavailable": privacy_audit.ALONE
+    }
 
 
 def test_what_was_left_out_is_told(monkeypatch):
@@ -358,7 +357,7 @@ def test_what_was_left_out_is_told(monkeypatch):
 
 
 def test_a_fundus_photograph_is_found_among_others_in_every_disguise():
-    eyes = [phantom.fundus(index) for index in range(8)]
+    eyes = [fundus.draw_fundus(index) for index in range(8)]
     small = [np.uint8(resize(eye.image, (128, 128), preserve_range=True)) for eye in eyes]
     views = [np.uint8(resize(eye.field_of_view, (128, 128), order=0, preserve_range=True)) for eye in eyes]
     for surround in likeness.VIEWS.values():

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed_tf import records
 from synthmed_tf.evaluation import baseline, privacy_audit
 from synthmed_tf.metrics import f1, features, fidelity, kid_fid, kl, shapes
+from synthmed_tf.records.read import Records
+from synthmed_tf.records.write import write_records
 from synthmed_tf.reporting import figures, html, table, words
 from synthmed_tf.sample import InputError, Sample
 
@@ -63,8 +64,8 @@ def made_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
         "checkpoint_sha256": "abc123" * 10,
         "flags": {"steps": 2000},
     }
-    real_manifest = records.write(tmp_path / "real", name, real, source="made for a test")
-    synthetic_manifest = records.write(
+    real_manifest = write_records(tmp_path / "real", name, real, source="made for a test")
+    synthetic_manifest = write_records(
         tmp_path / "synthetic", f"synthmed_{name}", synthetic, source="generator", extra=extra
     )
     train, test = real[:8], real[8:]
@@ -335,8 +336,8 @@ def test_a_baseline_stands_beside_the_set_and_leaves_no_picture_behind(made, tmp
     report, folder, real, synthetic = made
     photographs = [Sample(s.id, s.image, None, s.field_of_view, seed=0) for s in made_samples(12, "b", 2)]
     extra = {"commands": ["train_stage1.py --target=image"]}
-    manifest = records.write(tmp_path / "single", "single", photographs, source="stage 1", extra=extra)
-    sets = [list(records.Records(real, split)) for split in ("train", "test")]
+    manifest = write_records(tmp_path / "single", "single", photographs, source="stage 1", extra=extra)
+    sets = [list(Records(real, split)) for split in ("train", "test")]
     benchmarks = ("distribution", "fidelity", "morphology", "copies")
     measured = baseline.compare_with_real(photographs, real=sets[0], held_out=sets[1], benchmarks=benchmarks, seed=0)
     assert measured.keys() == {"distribution", "fidelity"}
@@ -578,7 +579,7 @@ def classified(tmp_path, classes=("normal", "tumour"), repeats=2):
     }
     run = {"radii": [2, 3, 4], "n_neighbors": 5, "accuracy": 0.8123456, "folds": 4}
     chosen = {"vgg16": {"validation_loss": 0.5}, "knn": run}
-    manifest = records.write(tmp_path / "real", "tiles", samples(8, "r", ("train", "test")), source="made")
+    manifest = write_records(tmp_path / "real", "tiles", samples(8, "r", ("train", "test")), source="made")
     filtered = {
         "candidates": 200,
         "rejected": 90,
@@ -587,10 +588,10 @@ def classified(tmp_path, classes=("normal", "tumour"), repeats=2):
             name: {"candidates": 100, "rejected": 40 + place, "too_far": 0} for place, name in enumerate(classes)
         },
     }
-    synthetic = records.write(
+    synthetic = write_records(
         tmp_path / "out" / "synthetic", "set", samples(12, "s"), source="made", extra={"filter": filtered}
     )
-    images = [sample.image for sample in records.Records(tmp_path / "real", "train")]
+    images = [sample.image for sample in Records(tmp_path / "real", "train")]
     (tmp_path / "report").mkdir()
     report = {
         "schema_version": 1, "command": "evaluate.py", "real": manifest, "synthetic": synthetic, "real_images_shown": True,

@@ -8,7 +8,7 @@ from skimage import draw
 from skimage.measure import euler_number
 from skimage.morphology import skeletonize
 
-from synthmed_tf import datasets
+from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.metrics import shapes
 
@@ -320,7 +320,7 @@ def test_no_masks_to_compare_are_refused():
 
 def test_drive_is_plausible_and_its_two_halves_are_near(real_data):
     found = {"train": [], "test": [], "thick": []}
-    for sample in datasets.load("drive", real_data):
+    for sample in load_samples("drive", real_data):
         if sample.mask is None:
             pytest.skip(f"{real_data}/drive has no test masks")
         sample = crop_sample(sample, (128, 128))

@@ -3,8 +3,10 @@
 import collections.abc
 import dataclasses
 
-from synthmed_tf import images, records, synthesis
+from synthmed_tf import synthesis
 from synthmed_tf.evaluation import privacy_audit, similarity
+from synthmed_tf.images.field_of_view import estimate_field_of_view
+from synthmed_tf.records.read import Records
 from synthmed_tf.sample import InputError
 
 OF_MASKS = ("segmentation", "morphology", "copies")
@@ -17,7 +19,7 @@ def choose_benchmarks(asked, real, synthetic):
 
     Args:
       asked: names of benchmarks; None: all that fit, and those of masks too for a set without masks and classes.
-      real, synthetic: records.Records.
+      real, synthetic: Records.
 
     Returns:
       (set of the names to run, {name: {"unavailable": why}} of the others that were asked for).
@@ -65,7 +67,7 @@ class WithViews(collections.abc.Sequence):
     The set of another program has none, and its dark surrounds would be compared with what a camera sees.
 
     Args:
-      synthetic, real: records.Records.
+      synthetic, real: Records.
     """
 
     def __init__(self, synthetic, real):
@@ -81,7 +83,7 @@ class WithViews(collections.abc.Sequence):
         sample = self.samples[index]
         if not self.lacks:
             return sample
-        return dataclasses.replace(sample, field_of_view=images.estimate_field_of_view(sample.image))
+        return dataclasses.replace(sample, field_of_view=estimate_field_of_view(sample.image))
 
 
 def open_baseline(folder, synthetic):
@@ -89,12 +91,12 @@ def open_baseline(folder, synthetic):
 
     Args:
       folder: pathlib.Path.
-      synthetic: records.Records.
+      synthetic: Records.
 
     Raises:
       InputError: not a data set, no images, or images of another size or with other channels.
     """
-    baseline = records.Records(folder)
+    baseline = Records(folder)
     synthesis.require(baseline, "image")
     theirs, ours = ("{} x {} pixels with {} channels".format(*set_[0].image.shape) for set_ in (baseline, synthetic))
     if theirs != ours:

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from synthmed_tf import records
 from synthmed_tf.datasets import study_groups
 from synthmed_tf.evaluation import balanced_sets
 from synthmed_tf.metrics import accuracy, bootstrap, local_binary_patterns
+from synthmed_tf.records.atomic import write_json
 from synthmed_tf.sample import InputError
 from synthmed_tf.training import classical, classifier
 
@@ -59,14 +59,14 @@ def measure(folder, real, synthetic, test, ages, **options):
     """`benchmark` of the tasks that the classes allow, or {"unavailable": why}.
 
     Args:
-      real, synthetic: records.Records.
+      real, synthetic: Records.
       test: the same, or empty.
-      ages: {"young", "mature": (first, last age in years)}, see `study_groups.tasks`.
+      ages: {"young", "mature": (first, last age in years)}, see `study_groups.list_tasks`.
       options: of `benchmark`.
     """
     if not len(test):
         return {"unavailable": NOTHING_TO_TEST_ON.format(real.manifest["name"])}
-    tasks = study_groups.tasks(real.class_names, **ages)
+    tasks = study_groups.list_tasks(real.class_names, **ages)
     if not tasks:
         return {"unavailable": NO_TASK.format(", ".join(real.class_names))}
     return benchmark(folder, real, synthetic, test, tasks=tasks, **options)
@@ -96,7 +96,7 @@ def benchmark(
     Args:
       folder: pathlib.Path; keeps the trainings and the features.
       real, synthetic, test: sequences of Samples with image and label, all of one size, and group where it is known.
-      tasks: {task: {class name: target class}}, see `study_groups.tasks`.
+      tasks: {task: {class name: target class}}, see `study_groups.list_tasks`.
       repeats: trainings per model and arm, with seeds seed, seed + 1, ...
       models: names among MODELS.
       arms: names among ARMS.
@@ -184,7 +184,7 @@ class Trainings:
         else:
             result = self.train_classical(model, parts, tested, self.seed + repeat)
         result["values"] = np.round(result["values"], 6).tolist()
-        records.write_json(path, result)
+        write_json(path, result)
         shutil.rmtree(self.folder / name / "checkpoints", ignore_errors=True)  # VGG16's are large, and done with
         return result
 

@@ -6,8 +6,8 @@ import statistics
 
 import numpy as np
 
-from synthmed_tf import images
 from synthmed_tf.datasets.prepare import crop_sample
+from synthmed_tf.images.resize import fit_box, uncrop
 from synthmed_tf.metrics import bootstrap, f1
 from synthmed_tf.training import segmenter
 
@@ -127,7 +127,7 @@ class Frame:
         self.views = [sample.field_of_view for sample in self.small]
         self.native_masks = [sample.mask for sample in test]
         self.native_views = [sample.field_of_view for sample in test]
-        self.boxes = [images.frame_box(*sample.mask.shape[:2], image_size, sample.field_of_view) for sample in test]
+        self.boxes = [fit_box(*sample.mask.shape[:2], image_size, sample.field_of_view) for sample in test]
         # A name for each group, so that np.unique can sort them
         self.groups = [f"alone {i}" if sample.group is None else sample.group for i, sample in enumerate(test)]
 
@@ -135,7 +135,7 @@ class Frame:
         """Probabilities at the benchmark's size -> at each image's own size, 0 outside the field of view."""
         native = []
         for values, box, sample in zip(probabilities, self.boxes, self.test, strict=True):
-            values = images.uncrop(values, box, sample.mask.shape[:2])
+            values = uncrop(values, box, sample.mask.shape[:2])
             native.append(values if sample.field_of_view is None else values * sample.field_of_view[..., 0])
         return native
 

@@ -6,9 +6,9 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from synthmed_tf import records
-from synthmed_tf.metrics import features, fidelity, kl, lungs, shapes
-from synthmed_tf.radiographs import lung_hull
+from synthmed_tf.images.lungs import find_lung_hull
+from synthmed_tf.metrics import body_shape, features, fidelity, kl, shapes
+from synthmed_tf.records.atomic import hash_file
 from synthmed_tf.sample import spaced
 
 MOST_LUNGS = 2000  # X-rays of a set whose lungs are looked for, at even steps
@@ -121,7 +121,7 @@ def compare_shapes(training, synthetic, test):
 
 
 def count_distorted_bodies(training, synthetic, test):
-    """The "lungs" part of report.json: X-rays whose lungs are missing or unusual (P2 § 4; `metrics.lungs`).
+    """The "lungs" part of report.json: X-rays whose lungs are missing or unusual (P2 § 4; `metrics.body_shape`).
 
     Args:
       training, synthetic, test: sequences of Samples; test, the floor, may be empty.
@@ -134,7 +134,7 @@ def count_distorted_bodies(training, synthetic, test):
     described = Parallel(-1)(delayed(_describe_lungs)(image) for image in bar)
     ends = np.cumsum([len(part) for part in parts])
     real, *others = np.split(np.array(described), ends[:-1])
-    distorted = [lungs.find_distorted(real, part) if len(part) else None for part in others]
+    distorted = [body_shape.find_distorted(real, part) if len(part) else None for part in others]
     if distorted[0] is None:
         return {}
     synthetic_share, held_out_share = (None if flags is None else float(flags.mean()) for flags in distorted)
@@ -142,7 +142,7 @@ def count_distorted_bodies(training, synthetic, test):
 
 
 def _describe_lungs(image):
-    return lungs.describe(lung_hull(image))
+    return body_shape.describe(find_lung_hull(image))
 
 
 def _describe_photographs(samples, bar):
@@ -171,7 +171,7 @@ def _cite_inception(weights):
         "name": "Inception",
         "description": INCEPTION_DESCRIPTION,
         "weights": Path(weights).name,
-        "weights_sha256": records.sha256(Path(weights)),
+        "weights_sha256": hash_file(Path(weights)),
     }
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from synthmed_tf.metrics import symmetries
 from synthmed_tf.metrics.likeness import VIEWS
-from synthmed_tf.records import Records
+from synthmed_tf.records.read import Records
 from synthmed_tf.reporting import figures, table, words
 from synthmed_tf.sample import InputError
 

@@ -51,7 +51,7 @@ def read_dicom(path, stream=None):
         if _DEFLATED in content:
             raise ValueError("deflated as a whole")
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"pydicom|synthmed_tf\.dicom")
+            warnings.filterwarnings("ignore", module=r"pydicom|synthmed_tf\.images\.dicom")
             dataset = pydicom.dcmread(io.BytesIO(content), specific_tags=_TAGS)
             frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.get("SamplesPerPixel") or 1)
             photometric, bits = str(dataset.PhotometricInterpretation), int(dataset.BitsAllocated)
@@ -75,7 +75,7 @@ def read_dicom(path, stream=None):
         )
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"pydicom|synthmed_tf\.dicom")
+            warnings.filterwarnings("ignore", module=r"pydicom|synthmed_tf\.images\.dicom")
             warnings.simplefilter("error", Image.DecompressionBombWarning)  # a JPEG larger than Rows x Columns
             return _shown(dataset).reshape(height, width, 1)  # fails where there are pixels for more than one frame
     except Exception as error:
@@ -88,7 +88,7 @@ def says_burned_in(stream):
 
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"pydicom|synthmed_tf\.dicom")
+            warnings.filterwarnings("ignore", module=r"pydicom|synthmed_tf\.images\.dicom")
             dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=["BurnedInAnnotation"])
             return str(dataset.get("BurnedInAnnotation")).upper() == "YES"
     except Exception:  # a parser of hostile bytes may raise anything

@@ -46,7 +46,7 @@ class Branch(NamedTuple):
     points: np.ndarray  # [n, 2], n >= 2, outwards, the first one being the parent's last
 
 
-def anatomy(index: int) -> Anatomy:
+def draw_anatomy(index: int) -> Anatomy:
     """Draws the landmarks of phantom `index`. In a 45 degree photograph disc and fovea are 0.7 field radii apart."""
     rng = np.random.default_rng([SEED, index, 0])
     side = 1 if rng.random() < 0.5 else -1
@@ -55,21 +55,21 @@ def anatomy(index: int) -> Anatomy:
     return Anatomy(side, disc, FIELD_RADIUS * rng.uniform(0.135, 0.17), fovea)
 
 
-def murray_angles(parent: float, first: float, second: float) -> tuple[float, float]:
+def compute_murray_angles(parent: float, first: float, second: float) -> tuple[float, float]:
     """Angles in radians, both positive, by which daughters of these radii turn off to either side (Murray 1926)."""
     cosines = [(parent**4 + a**4 - b**4) / (2 * parent**2 * a**2) for a, b in ((first, second), (second, first))]
     return math.acos(min(1.0, cosines[0])), math.acos(min(1.0, cosines[1]))
 
 
-def vessels(index: int) -> list[Branch]:
+def grow_vessels(index: int) -> list[Branch]:
     """Grows the arteries and veins of phantom `index` from the disc to the rim, the thickest vessel first.
 
-    Every branching has two daughters with r0^3 = r1^3 + r2^3, whose first steps turn off by `murray_angles`. In between
+    Every branching has two daughters with r0^3 = r1^3 + r2^3, whose first steps turn off by `compute_murray_angles`. In between
     a vessel turns by a smoothed random walk (its tortuosity), towards its course and away from its neighbours. It ends
     at the rim, at the fovea, at the horizontal raphe, before a vessel of its own kind, or when too thin to branch.
     """
     rng = np.random.default_rng([SEED, index, 1])
-    eye = anatomy(index)
+    eye = draw_anatomy(index)
     mirror = np.array([eye.side, 1])  # growth happens in an eye whose fovea is to the right of its disc at (0, 0)
     (rim_x, rim_y), (fovea_x, fovea_y) = (CENTRE - eye.disc) * mirror, (eye.fovea - eye.disc) * mirror
     fovea_radius = rng.uniform(0.09, 0.14) * FIELD_RADIUS
@@ -151,13 +151,13 @@ def vessels(index: int) -> list[Branch]:
             second = min(max(radius * rng.uniform(0.3, 0.75), THINNEST), radius / 2 ** (1 / 3))
             first = (radius**3 - second**3) ** (1 / 3)
             sign = rng.choice((-1, 1))
-            turns = murray_angles(radius, first, second)
+            turns = compute_murray_angles(radius, first, second)
             plant(kind, me, first, (x, y), heading - sign * turns[0], guide)
             plant(kind, me, second, (x, y), heading + sign * turns[1], None)
     return branches
 
 
-def fundus(index: int) -> Sample:
+def draw_fundus(index: int) -> Sample:
     """Makes phantom `index` (0 or greater), a pure function of it; below 20 it is a training image, else a test image.
 
     Returns:
@@ -168,10 +168,10 @@ def fundus(index: int) -> Sample:
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(float)
     from_centre = np.hypot(x - CENTRE[0], y - CENTRE[1])
     inside = from_centre < FIELD_RADIUS
-    coverage, depth = _draw(rng, vessels(index))
+    coverage, depth = _draw(rng, grow_vessels(index))
     return Sample(
         id=f"phantom_{index:02d}",
-        image=_photograph(rng, anatomy(index), depth, x, y, from_centre),
+        image=_photograph(rng, draw_anatomy(index), depth, x, y, from_centre),
         mask=((coverage > 0.5) & inside)[..., None].astype(np.uint8),
         field_of_view=inside[..., None].astype(np.uint8),
         group=f"phantom_{index:02d}",
@@ -264,7 +264,7 @@ def _photograph(rng, eye, depth, x, y, from_centre):
     return np.clip(np.round(scene + noise * (0.25 + 0.75 * aperture)), 0, 255).astype(np.uint8)
 
 
-def entries(data_dir):
+def list_entries(data_dir):
     """Lists the 40 phantoms without drawing them, 20 train and then 20 test. data_dir is not read."""
     ids = [f"phantom_{index:02d}" for index in range(COUNT)]
     return [Entry(id, id, "train" if index < COUNT // 2 else "test", None) for index, id in enumerate(ids)]
@@ -272,4 +272,4 @@ def entries(data_dir):
 
 def read_entry(entry, split):
     """Draws the phantom of an Entry."""
-    return dataclasses.replace(fundus(int(entry.id[-2:])), split=split)
+    return dataclasses.replace(draw_fundus(int(entry.id[-2:])), split=split)

@@ -23,7 +23,7 @@ _IN_PLANE = np.pad([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], ((1, 1), (0, 0), (0, 0))
 _LEAST = -10.0
 
 
-def lung_hull(image):
+def find_lung_hull(image):
     """Finds the convex hull of both lungs, as one region.
 
     Dark regions are cut out at many thresholds of brightness and of brightness less its surroundings, one on each side
@@ -221,7 +221,7 @@ def _lower(side, index, smooth):
     return True
 
 
-def normalise(image):
+def normalise_by_lungs(image):
     """Normalises brightness by the lungs:
     linearly, their hull's 5th percentile to LOW and the 95th to HIGH of the range (P2 § 2.1).
 
@@ -234,7 +234,7 @@ def normalise(image):
     """
     if image.shape[2] > 1:
         image = np.rint(image.mean(axis=-1, keepdims=True)).astype(image.dtype)
-    hull = lung_hull(image)
+    hull = find_lung_hull(image)
     low, high = np.percentile(image if hull is None else image[hull], PERCENTILES)
     if high == low:
         return image, hull is not None
@@ -261,11 +261,11 @@ def draw_hull(image, hull):
     return picture
 
 
-def hull_sheet(images, columns=4):
+def draw_hull_sheet(images, columns=4):
     """Images of one size with their hulls drawn, row by row:
     list of [height, width, 1] -> [rows * height, columns * width, 3] uint8.
     """
-    pictures = [draw_hull(image, lung_hull(image)) for image in images]
+    pictures = [draw_hull(image, find_lung_hull(image)) for image in images]
     pictures += [np.zeros_like(pictures[0])] * (-len(pictures) % columns)
     rows = [np.concatenate(pictures[i : i + columns], axis=1) for i in range(0, len(pictures), columns)]
     return np.concatenate(rows)

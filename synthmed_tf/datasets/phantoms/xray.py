@@ -1,6 +1,6 @@
 """Chest X-ray phantoms: frontal films drawn from a simple anatomy, with gender and age. No download.
 
-What gender and age do to a chest is in `anatomy`. The traits of the groups overlap, and exposure and pose differ from
+What gender and age do to a chest is in `draw_anatomy`. The traits of the groups overlap, and exposure and pose differ from
 film to film; brightness alone tells no groups apart. Lengths: the frame reaches from -1 to 1, x to the right (the
 patient's left), y downwards. Shapes, greys and their spread are fitted by eye to the Shenzhen set (Jaeger et al. 2014).
 """
@@ -50,26 +50,26 @@ class Anatomy(NamedTuple):
     dome: float  # height of the diaphragm's domes
 
 
-def patient_of(film):
+def find_patient(film):
     """Number of the patient whose film this is; films are 0 to COUNT - 1. Patient p is of GROUPS[p % 6]."""
     visit, place = divmod(film, ROUND)
     return (3 * visit + min(place // len(GROUPS), 2)) * len(GROUPS) + place % len(GROUPS)
 
 
-def person(patient):
+def draw_person(patient):
     """(gender, age in years) of a patient."""
     gender, first, last = GROUPS[patient % len(GROUPS)]
     return gender, int(np.random.default_rng([SEED, patient, 0]).integers(first, last + 1))
 
 
-def anatomy(patient):
+def draw_anatomy(patient):
     """Draws a patient. Women's rib cages are narrower and shorter, their ribs thinner, their hearts relatively wider,
     their breasts thicker.
 
     With age the heart and the aorta widen, the chest gets shorter (kyphosis), ribs lose calcium and fall more steeply,
     and lung markings grow.
     """
-    gender, age = person(patient)
+    gender, age = draw_person(patient)
     rng = np.random.default_rng([SEED, patient, 1])
     male, old = gender == "male", (age - 43) / 25  # -1 at 18, 1 at 68
     return Anatomy(
@@ -95,7 +95,7 @@ def anatomy(patient):
     )
 
 
-def entries(data_dir, labels=None):
+def list_entries(data_dir, labels=None):
     """Lists the films without drawing them. data_dir is not read.
 
     Args:
@@ -110,14 +110,14 @@ def entries(data_dir, labels=None):
     bins = study_groups.parse_bins(labels or "young_mature")
     found = []
     for film in range(COUNT):
-        patient = patient_of(film)
+        patient = find_patient(film)
         found.append(
             Entry(
                 id=f"phantom_xray_{film:03d}",
                 group=f"patient_{patient:03d}",
                 split="train" if film < TRAINING else "test",
                 image=None,
-                label=study_groups.label(*person(patient), bins),
+                label=study_groups.label_person(*draw_person(patient), bins),
             )
         )
     return found
@@ -125,10 +125,10 @@ def entries(data_dir, labels=None):
 
 def read_entry(entry, split):
     """Draws the film of an Entry. Returns: Sample with image [256, 256, 1] uint16."""
-    return Sample(id=entry.id, image=radiograph(int(entry.id[-3:])), label=entry.label, group=entry.group, split=split)
+    return Sample(id=entry.id, image=draw_xray(int(entry.id[-3:])), label=entry.label, group=entry.group, split=split)
 
 
-def radiograph(film):
+def draw_xray(film):
     """Draws a film, a pure function of its number.
 
     Returns:
@@ -136,7 +136,7 @@ def radiograph(film):
     """
     from scipy import ndimage
 
-    body = anatomy(patient_of(film))
+    body = draw_anatomy(find_patient(film))
     rng = np.random.default_rng([SEED, film, 2])
     x, y = _posed_grid(rng)
     density = _chest(rng, body, x, y)

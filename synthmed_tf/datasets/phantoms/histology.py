@@ -55,7 +55,7 @@ MITOSIS = Kind((2.8, 3.8), 3.50, (1.8, 3.0), 0.15, (1.20, 1.50), 0.20, 0.0, 0.0,
 FIBROBLAST = Kind((2.2, 3.2), 4.00, (1.8, 3.20), 0.04, (0.65, 1.00), 0.20, 0.0, 0.0, (0.30, 0.50))
 
 
-def entries(data_dir):
+def list_entries(data_dir):
     """Lists the tiles without drawing them, normal and tumour in turn. data_dir is not read.
 
     Returns:
@@ -78,12 +78,10 @@ def entries(data_dir):
 
 def read_entry(entry, split):
     """Draws the tile of an Entry. Returns: Sample with image [96, 96, 3] uint8."""
-    return Sample(
-        id=entry.id, image=stained_tile(int(entry.id[-3:])), label=entry.label, group=entry.group, split=split
-    )
+    return Sample(id=entry.id, image=draw_tile(int(entry.id[-3:])), label=entry.label, group=entry.group, split=split)
 
 
-def stain(slide):
+def draw_stain(slide):
     """Draws the stain of a slide: how strong, how blue or red, on which glass, in which focus."""
     rng = np.random.default_rng([SEED, slide, 0])
     haematoxylin = HAEMATOXYLIN * rng.uniform(1.5, 2.1) * rng.uniform([0.9, 0.95, 0.7], [1.15, 1.05, 1.7])
@@ -93,7 +91,7 @@ def stain(slide):
     )
 
 
-def stained_tile(tile):
+def draw_tile(tile):
     """Draws a tile, a pure function of its number: even numbers are normal, odd ones tumour.
 
     Returns:
@@ -101,7 +99,7 @@ def stained_tile(tile):
     """
     from scipy import ndimage
 
-    slide = stain(tile // TILES_PER_SLIDE)
+    slide = draw_stain(tile // TILES_PER_SLIDE)
     rng = np.random.default_rng([SEED, tile, 1])
     haematoxylin, eosin = _section(rng, CLASSES[tile % 2])
     thickness = rng.normal(1, 0.08)
