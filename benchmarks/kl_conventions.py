@@ -43,9 +43,7 @@ def rows(synthetic, training, test):
     """
     for where, view_of in (("frame", lambda sample: None), ("field of view", field_of_view)):
         s, t, u = (
-            kl.intensity_histograms([sample.image for sample in samples], [view_of(sample) for sample in samples])[
-                "grey"
-            ]
+            kl.count_intensities([sample.image for sample in samples], [view_of(sample) for sample in samples])["grey"]
             for samples in (synthetic, training, test)
         )
         for bins in BINS:

@@ -33,8 +33,8 @@ def main(data_dir, out_dir, steps=4000):
             [sample.field_of_view for sample in chosen],
         )
 
-    threshold = f1.best_threshold(*parts(training))
-    scores = f1.scores(*parts(test), threshold)
+    threshold = f1.choose_threshold(*parts(training))
+    scores = f1.score(*parts(test), threshold)
     result = {"steps": int(steps), "training_seconds": round(seconds), "threshold": threshold, "scores": scores}
     write_json(Path(out_dir) / "result.json", result)
     print(json.dumps(result, indent=1))

@@ -70,7 +70,7 @@ def made_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
     )
     train, test = real[:8], real[8:]
     histograms = {
-        key: {c: h.tolist() for c, h in kl.intensity_histograms([s.image for s in samples]).items()}
+        key: {c: h.tolist() for c, h in kl.count_intensities([s.image for s in samples]).items()}
         for key, samples in (("real", train), ("synthetic", synthetic))
     }
     human = {m: {c: None if m.startswith("auc") else 0.788 for c in f1.CONVENTIONS} for m in f1.METRICS}
@@ -90,19 +90,19 @@ def made_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
             "kl_intensity": {
                 "synthetic_vs_real": {c: kl.kl_divergence(histograms["real"][c], histograms["synthetic"][c]) for c in histograms["real"]},
                 "synthetic_vs_held_out": {"grey": 0.021, "red": 0.4}, "real_vs_held_out": {"grey": 0.064, "red": 0.3},
-                "real_vs_real": kl.real_vs_half([s.image for s in train]),
-                "synthetic_vs_half": kl.real_vs_half([s.image for s in train], others=[s.image for s in synthetic]),
+                "real_vs_real": kl.compare_halves([s.image for s in train]),
+                "synthetic_vs_half": kl.compare_halves([s.image for s in train], others=[s.image for s in synthetic]),
             },
             "histograms": histograms,
             "smoothing": kl.SMOOTHING,
         },
         "fidelity": {
-            "photographs": fidelity.compare(*(features.photograph_features([s.image for s in some]) for some in (train, synthetic, test))),
-            "masks": fidelity.compare(*(features.mask_features([s.mask for s in some]) for some in (train, synthetic, test))),
+            "photographs": fidelity.compare(*(features.describe_photographs([s.image for s in some]) for some in (train, synthetic, test))),
+            "masks": fidelity.compare(*(features.describe_masks([s.mask for s in some]) for some in (train, synthetic, test))),
         },
-        "morphology": shapes.distances(*([shapes.statistics(s.mask) for s in some] for some in (train, synthetic, test))),
-        "copies": privacy_audit.nearest_training_masks(train, synthetic, test),
-        "privacy": privacy_audit.images(train, synthetic, test),
+        "morphology": shapes.compare(*([shapes.describe(s.mask) for s in some] for some in (train, synthetic, test))),
+        "copies": privacy_audit.audit_masks(train, synthetic, test),
+        "privacy": privacy_audit.audit_images(train, synthetic, test),
         "wall_seconds": 754.2,
         "real_images_shown": True,
     }  # fmt: skip
@@ -339,7 +339,7 @@ def test_a_baseline_stands_beside_the_set_and_leaves_no_picture_behind(made, tmp
     manifest = write_records(tmp_path / "single", "single", photographs, source="stage 1", extra=extra)
     sets = [list(Records(real, split)) for split in ("train", "test")]
     benchmarks = ("distribution", "fidelity", "morphology", "copies")
-    measured = baseline.measure(photographs, real=sets[0], held_out=sets[1], benchmarks=benchmarks, seed=0)
+    measured = baseline.compare_with_real(photographs, real=sets[0], held_out=sets[1], benchmarks=benchmarks, seed=0)
     assert measured.keys() == {"distribution", "fidelity"}
     report = copy.deepcopy(report) | {"baseline": {"synthetic": manifest, **measured}}
     for shown in (True, False):
@@ -602,7 +602,7 @@ def classified(tmp_path, classes=("normal", "tumour"), repeats=2):
             "seconds": {},
         },
         "distribution": {
-            "kl_intensity": {"synthetic_vs_real": {"grey": 0.1}, "real_vs_real": kl.real_vs_half(images)},
+            "kl_intensity": {"synthetic_vs_real": {"grey": 0.1}, "real_vs_real": kl.compare_halves(images)},
             "histograms": {key: {"grey": [1] * 256} for key in ("real", "synthetic")}, "smoothing": kl.SMOOTHING,
         },
     }  # fmt: skip

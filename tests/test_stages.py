@@ -140,9 +140,9 @@ def test_what_stage_1_is_measured_by_tells_real_masks_from_broken_and_from_repea
     originality = {name: each["originality"] for name, (each, _) in found.items()}
     assert max(originality["copied"], originality["repeated"]) < 1e-5
     assert 0.9 < originality["real"] < 1.1 < originality["empty"]
-    small = likeness.mask_thumbnails(masks)
-    alike = [likeness.likeness(small[i : i + 1], np.delete(small[:12], i, 0))[0].max() for i in range(12)]
-    nearest = likeness.likeness(small[12:], small[:12])[0].max(1)
+    small = likeness.make_mask_thumbnails(masks)
+    alike = [likeness.compare(small[i : i + 1], np.delete(small[:12], i, 0))[0].max() for i in range(12)]
+    nearest = likeness.compare(small[12:], small[:12])[0].max(1)
     expected = (1 - np.median(nearest)) / (1 - np.median(alike))
     assert originality["real"] == pytest.approx(expected, rel=0.03)  # 64 samples of these 12, not each as often
 

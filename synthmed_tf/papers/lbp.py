@@ -27,7 +27,7 @@ GRIDS = {
 }
 
 
-def lbp_features(images, radii=RADII):
+def count_patterns(images, radii=RADII):
     """Histograms of local binary patterns (P2 § 3.2): rotation-invariant, uniform (Ojala et al. 2002), on all cores.
 
     Colours are turned to grey first, as in P2. Pixels nearer to the edge than the radius are left out.
@@ -96,7 +96,7 @@ def train(model, features, classes, groups, seed):
 
     Args:
       model: "knn", "svm" or "random_forest".
-      features: [images, features] from `lbp_features` with RADII.
+      features: [images, features] from `count_patterns` with RADII.
       classes, groups, seed: as for `folds`; the seed is that of the forest too.
 
     Returns:
@@ -141,7 +141,7 @@ def predict(fitted, features):
 
 
 def columns(features, radii=RADII):
-    """Of the columns of `lbp_features` with RADII those of some radii."""
+    """Of the columns of `count_patterns` with RADII those of some radii."""
     ends = np.cumsum([NEIGHBOURS * radius + 2 for radius in RADII])
     parts = dict(zip(RADII, np.split(features, ends[:-1], axis=1), strict=True))
     return np.concatenate([parts[radius] for radius in radii], 1)

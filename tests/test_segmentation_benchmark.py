@@ -122,26 +122,26 @@ def test_shapes_are_measured_in_the_fields_of_view_where_all_have_them():
         np.mean([statistics(sample.mask, view)["area_fraction"] for sample, view in zip(synthetic, views)])
         for views in ([sample.field_of_view for sample in synthetic], [None] * 6)
     )
-    found = similarity.mask_shapes(training, synthetic, test)["area_fraction"]
+    found = similarity.compare_shapes(training, synthetic, test)["area_fraction"]
     assert found["synthetic"]["mean"] == pytest.approx(inside) and found["floor"] is not None
     blind = [Sample(sample.id, sample.image, sample.mask) for sample in test]
-    found = similarity.mask_shapes(training, synthetic, blind)["area_fraction"]
+    found = similarity.compare_shapes(training, synthetic, blind)["area_fraction"]
     assert found["synthetic"]["mean"] == pytest.approx(whole) != inside
-    assert similarity.mask_shapes(training, synthetic, [])["area_fraction"]["floor"] is None
+    assert similarity.compare_shapes(training, synthetic, [])["area_fraction"]["floor"] is None
 
 
 def test_held_out_images_tell_light_that_is_only_of_the_training_images():
     def grey(*levels):
         return [Sample(f"{level}", np.full([4, 4, 1], level, np.uint8)) for level in levels]
 
-    found = similarity.intensity(grey(10, 20), grey(20, 20, 30, 30), grey(20, 30))["kl_intensity"]
+    found = similarity.compare_intensities(grey(10, 20), grey(20, 20, 30, 30), grey(20, 30))["kl_intensity"]
     assert found["synthetic_vs_held_out"]["grey"] == pytest.approx(0, abs=1e-9)
     p, q = np.full(256, 1e-6), np.full(256, 1e-6)
     p[[20, 30]] += 0.5
     q[[10, 20]] += 0.5
     assert found["real_vs_held_out"]["grey"] == pytest.approx(np.sum(p * np.log(p / q)) / p.sum())
     assert found["synthetic_vs_real"]["grey"] > 1
-    alone = similarity.intensity(grey(10), grey(20))["kl_intensity"]
+    alone = similarity.compare_intensities(grey(10), grey(20))["kl_intensity"]
     assert alone["synthetic_vs_held_out"] == alone["real_vs_held_out"] == {}
 
 
@@ -152,7 +152,7 @@ def test_inception_sees_photographs_inside_their_field_of_view(monkeypatch, tmp_
     )
     monkeypatch.setattr(fidelity, "MOST", 5)
     (tmp_path / "notop.h5").write_bytes(b"weights")
-    found = similarity.fidelity_and_diversity(training, synthetic, test, 3, inception_weights=tmp_path / "notop.h5")
+    found = similarity.compare_features(training, synthetic, test, 3, inception_weights=tmp_path / "notop.h5")
     assert list(found) == ["photographs", "masks", "photographs, Inception"]
     figures = found["photographs, Inception"]
     seen = [
@@ -163,25 +163,25 @@ def test_inception_sees_photographs_inside_their_field_of_view(monkeypatch, tmp_
     features = figures["protocol"]["features"]
     assert features["weights"] == "notop.h5" and features["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
     del found["photographs, Inception"]
-    assert found == similarity.fidelity_and_diversity(training, synthetic, test, 3)
+    assert found == similarity.compare_features(training, synthetic, test, 3)
 
 
 def test_a_set_is_measured_by_what_it_has():
     training, synthetic, test = made("r", 5), made("s", 6), made("t", 4)
     against = {"real": training, "held_out": test, "seed": 3}
     everything = ("segmentation", "distribution", "fidelity", "morphology", "copies", "privacy")
-    found = baseline.measure(synthetic, benchmarks=everything, **against)
+    found = baseline.compare_with_real(synthetic, benchmarks=everything, **against)
     assert list(found) == ["distribution", "fidelity", "privacy", "morphology", "copies"]
-    assert found["privacy"] == privacy_audit.images(training, synthetic, test, 3)
-    assert found["distribution"] == similarity.intensity(training, synthetic, test, 3)
-    assert found["fidelity"] == similarity.fidelity_and_diversity(training, synthetic, test, 3)
-    assert found["morphology"] == similarity.mask_shapes(training, synthetic, test)
-    assert baseline.measure(synthetic, benchmarks=["copies"], **against) == {"copies": found["copies"]}
+    assert found["privacy"] == privacy_audit.audit_images(training, synthetic, test, 3)
+    assert found["distribution"] == similarity.compare_intensities(training, synthetic, test, 3)
+    assert found["fidelity"] == similarity.compare_features(training, synthetic, test, 3)
+    assert found["morphology"] == similarity.compare_shapes(training, synthetic, test)
+    assert baseline.compare_with_real(synthetic, benchmarks=["copies"], **against) == {"copies": found["copies"]}
 
     def blind(samples):
         return [Sample(sample.id, sample.image, None, sample.field_of_view) for sample in samples]
 
-    bare = baseline.measure(blind(synthetic), benchmarks=everything, **against)
+    bare = baseline.compare_with_real(blind(synthetic), benchmarks=everything, **against)
     assert (
         list(bare) == ["distribution", "fidelity", "privacy"]
         and bare["privacy"] == found["privacy"]
@@ -189,7 +189,7 @@ def test_a_set_is_measured_by_what_it_has():
     )
     assert bare["fidelity"] == {"photographs": found["fidelity"]["photographs"]}
     against |= {"held_out": blind(test)}  # beside a set without masks, one that has them
-    assert baseline.measure(synthetic, benchmarks=["fidelity"], **against) == {"fidelity": bare["fidelity"]}
+    assert baseline.compare_with_real(synthetic, benchmarks=["fidelity"], **against) == {"fidelity": bare["fidelity"]}
 
 
 def test_a_set_without_fields_of_view_gets_them_where_the_real_set_has_them():
@@ -208,7 +208,7 @@ def test_a_set_without_fields_of_view_gets_them_where_the_real_set_has_them():
     assert len(seen) == 8 and [sample.id for sample in seen[2:4]] == ["2", "3"]
     assert np.mean(seen[0].field_of_view != view) < 0.02
     divergence = [
-        similarity.intensity(real, some)["kl_intensity"]["synthetic_vs_real"]["grey"] for some in (seen, bare)
+        similarity.compare_intensities(real, some)["kl_intensity"]["synthetic_vs_real"]["grey"] for some in (seen, bare)
     ]
     assert divergence[0] < 0.05 < 0.2 < divergence[1]
     assert [*baseline.WithViews(real, real)] == [*real] and [*baseline.WithViews(bare, bare)] == [*bare]

@@ -11,12 +11,11 @@ from test_scripts import refused, succeeded
 from synthmed_tf.datasets import prepare, sources
 from synthmed_tf.evaluation import baseline, classification_benchmark
 from synthmed_tf.metrics import local_binary_patterns
+from synthmed_tf.networks.vgg16 import vgg16
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
-from synthmed_tf.networks.vgg16_network import vgg16 as build_vgg16
-from synthmed_tf.papers import lbp, vgg16
 from synthmed_tf.sample import InputError, Sample
-from synthmed_tf.training import loop
+from synthmed_tf.papers import lbp, vgg16
 
 CLASSIC = ("knn", "svm", "random_forest")
 CLASS = {"smooth": "smooth", "rough": "rough"}
@@ -27,7 +26,7 @@ def small_grids(monkeypatch):
     """The radii, and one parameter of each model."""
     monkeypatch.setattr(lbp, "RADIUS_SETS", ((2,), (2, 3, 4)))
     monkeypatch.setattr(
-        lbp, "GRIDS", {"knn": {"n_neighbors": [1, 9]}, "svm": {"C": [1]}, "random_forest": {"n_estimators": [10]}}
+        classical, "GRIDS", {"knn": {"n_neighbors": [1, 9]}, "svm": {"C": [1]}, "random_forest": {"n_estimators": [10]}}
     )
 
 
@@ -104,7 +103,7 @@ def test_a_finished_benchmark_is_not_run_again(tmp_path, monkeypatch):
     sets = made(12, 0), made(12, 1), made(8, 2, split="test")
     first = run(tmp_path, *sets, models=["knn"], repeats=1)
     monkeypatch.setattr(lbp, "train", None)
-    monkeypatch.setattr(lbp, "lbp_features", None)
+    monkeypatch.setattr(lbp, "count_patterns", None)
     assert run(tmp_path, *sets, models=["knn"], repeats=1) == first
     with pytest.raises(TypeError):  # another set is another training
         run(tmp_path, sets[0], made(12, 7), sets[2], models=["knn"], repeats=1)
@@ -223,14 +222,14 @@ def sets(samples):
 
 
 def test_vgg16_is_that_of_keras_with_a_small_head():
-    model = build_vgg16((32, 48, 3), 2, [100.0] * 3, [50.0] * 3)
+    model = vgg16((32, 48, 3), 2, [100.0] * 3, [50.0] * 3)
     assert model.count_params() == 14_714_688 + 2 * 512 + 2  # Keras's without the top, and the head
-    grey = build_vgg16((32, 32, 1), 3, [100.0], [50.0])
+    grey = vgg16((32, 32, 1), 3, [100.0], [50.0])
     assert grey.output_shape == (None, 3) and grey.count_params() == 14_714_688 - 2 * 9 * 64 + 3 * 512 + 3
     kernel = grey.get_layer("vgg16").get_layer("block3_conv2").kernel.numpy()
     assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 256)), rel=0.02)  # He et al. 2015
     with pytest.raises(InputError, match="32 pixels a side or more, these have 16 x 64"):
-        build_vgg16((16, 64, 3), 2, [0.0] * 3, [1.0] * 3)
+        vgg16((16, 64, 3), 2, [0.0] * 3, [1.0] * 3)
 
 
 def test_pretrained_weights_are_taken_and_others_refused(tmp_path):
@@ -239,14 +238,14 @@ def test_pretrained_weights_are_taken_and_others_refused(tmp_path):
 
     theirs = VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
     theirs.save_weights(tmp_path / "notop.h5")
-    model = build_vgg16((32, 32, 1), 2, [0.0], [1.0], tmp_path / "notop.h5")
+    model = vgg16((32, 32, 1), 2, [0.0], [1.0], tmp_path / "notop.h5")
     image = np.random.default_rng(0).uniform(0, 255, [1, 32, 32, 1]).astype(np.float32)
     features = theirs(preprocess_input(np.repeat(image, 3, 3))).numpy().mean((1, 2))
     head = model.get_layer("logits")
     np.testing.assert_allclose(model(image), features @ head.kernel.numpy(), rtol=1e-4, atol=1e-5)
     (tmp_path / "holiday.h5").write_bytes(b"beach")
     with pytest.raises(InputError, match="holiday.h5: not the weights of VGG16") as caught:
-        build_vgg16((32, 32, 3), 2, [0.0] * 3, [1.0] * 3, tmp_path / "holiday.h5")
+        vgg16((32, 32, 3), 2, [0.0] * 3, [1.0] * 3, tmp_path / "holiday.h5")
     assert "\n" not in str(caught.value)
 
 
@@ -423,7 +422,7 @@ def test_what_is_measured_follows_from_what_the_set_has(asked, has, runs, not_ru
     both = types.SimpleNamespace(
         features=dict.fromkeys(has.split()), class_names=["a", "b"] if "label" in has else None
     )
-    found, unavailable = baseline.applicable(asked, both, both)
+    found, unavailable = baseline.choose_benchmarks(asked, both, both)
     assert found == runs and unavailable.keys() == not_run
 
 

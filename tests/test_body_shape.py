@@ -25,17 +25,17 @@ def test_the_hull_is_described_in_shares_of_the_frame(monkeypatch):
 def test_as_many_real_ones_as_said_are_usual_and_lungs_elsewhere_are_not():
     rng = np.random.default_rng(0)
     real = rng.normal(0.5, 0.05, [1000, 5])
-    assert lungs.distorted(real, real).mean() == pytest.approx(1 - lungs.USUAL, abs=2e-3)
+    assert lungs.find_distorted(real, real).mean() == pytest.approx(1 - lungs.USUAL, abs=2e-3)
     others = np.stack([real.mean(0), real.mean(0) + [0, 0.3, 0, 0, 0], np.full(5, np.nan)])
-    assert lungs.distorted(real, others).tolist() == [False, True, True]
-    assert lungs.distorted(np.full([50, 5], np.nan), others) is None
+    assert lungs.find_distorted(real, others).tolist() == [False, True, True]
+    assert lungs.find_distorted(np.full([50, 5], np.nan), others) is None
 
 
 def test_distorted_bodies_are_seen(films):
     real = [lungs.describe(image) for image in films[:40]]
     broken = [np.roll(image, image.shape[0] // 4, 0) for image in films[40:]] + [image[::-1] for image in films[40:]]
-    assert lungs.distorted(real, [lungs.describe(image) for image in films[40:]]).mean() < 0.3
-    assert lungs.distorted(real, [lungs.describe(image) for image in broken]).mean() > 0.8
+    assert lungs.find_distorted(real, [lungs.describe(image) for image in films[40:]]).mean() < 0.3
+    assert lungs.find_distorted(real, [lungs.describe(image) for image in broken]).mean() > 0.8
     training, synthetic = (
         [Sample(str(i), image=image) for i, image in enumerate(some)] for some in (films[:40], broken)
     )

@@ -10,7 +10,7 @@ def test_histograms_count_every_channel_inside_the_field_of_view():
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (9, 7, 3), np.uint8) for _ in range(3)]
     views = [(rng.random((9, 7, 1)) < 0.5).astype(np.uint8), None, np.ones((9, 7, 1), np.uint8)]
-    found = kl.intensity_histograms(images, views)
+    found = kl.count_intensities(images, views)
     assert list(found) == ["grey", "red", "green", "blue"]
     kept = np.concatenate([images[0][views[0][:, :, 0] == 1], images[1].reshape(-1, 3), images[2].reshape(-1, 3)])
     for index, channel in enumerate(("red", "green", "blue")):
@@ -20,14 +20,14 @@ def test_histograms_count_every_channel_inside_the_field_of_view():
 
 def test_grey_is_pillows_grey():
     image = np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)
-    ours = np.repeat(np.arange(256), kl.intensity_histograms([image])["grey"])
+    ours = np.repeat(np.arange(256), kl.count_intensities([image])["grey"])
     theirs = np.sort(np.asarray(Image.fromarray(image).convert("L")).ravel().astype(int))
     assert np.abs(ours - theirs).max() <= 1  # Pillow rounds in fixed point
 
 
 def test_sixteen_bits_are_binned_by_their_upper_byte():
     image = np.uint16([[0, 255, 256, 65535]])[:, :, None]
-    found = kl.intensity_histograms([image])
+    found = kl.count_intensities([image])
     assert list(found) == ["grey"] and found["grey"][[0, 1, 255]].tolist() == [2, 1, 1]
 
 
@@ -61,9 +61,9 @@ def test_real_vs_real_is_a_seeded_floor_below_another_set():
     rng = np.random.default_rng(3)
     images = [np.clip(rng.normal(100, 20, (32, 32, 3)), 0, 255).astype(np.uint8) for _ in range(11)]
     brighter = [np.clip(image + 60.0, 0, 255).astype(np.uint8) for image in images]
-    floor = kl.real_vs_half(images, seed=4, repeats=6)
-    assert floor == kl.real_vs_half(images, seed=4, repeats=6) != kl.real_vs_half(images, seed=5, repeats=6)
-    real, other = kl.intensity_histograms(images), kl.intensity_histograms(brighter)
+    floor = kl.compare_halves(images, seed=4, repeats=6)
+    assert floor == kl.compare_halves(images, seed=4, repeats=6) != kl.compare_halves(images, seed=5, repeats=6)
+    real, other = kl.count_intensities(images), kl.count_intensities(brighter)
     for channel, values in floor.items():
         assert len(values["runs"]) == 6
         assert values["mean"] == pytest.approx(np.mean(values["runs"]))
@@ -82,18 +82,18 @@ def test_as_many_images_of_the_same_kind_are_as_far_as_the_other_half():
         ]
 
     real, others = eyes(20), eyes(400)
-    floor, matched = (kl.real_vs_half(real, others=o, repeats=40)["grey"]["mean"] for o in (None, others))
-    everything = kl.kl_divergence(*(kl.intensity_histograms(each)["grey"] for each in (real, others)))
+    floor, matched = (kl.compare_halves(real, others=o, repeats=40)["grey"]["mean"] for o in (None, others))
+    everything = kl.kl_divergence(*(kl.count_intensities(each)["grey"] for each in (real, others)))
     assert matched == pytest.approx(floor, rel=0.25) and everything < 0.6 * floor
-    few, alike = (kl.real_vs_half(real, others=o, size=3, repeats=40)["grey"] for o in (others[:3], None))
+    few, alike = (kl.compare_halves(real, others=o, size=3, repeats=40)["grey"] for o in (others[:3], None))
     assert alike["mean"] == pytest.approx(few["mean"], rel=0.25) and alike["mean"] > 1.5 * floor
-    assert kl.real_vs_half(real, size=3, repeats=1)["grey"]["sd"] is None
+    assert kl.compare_halves(real, size=3, repeats=1)["grey"]["sd"] is None
     colour = [np.repeat(each, 3, -1) for each in others]
-    assert kl.real_vs_half(real, others=colour).keys() == {"grey"}
+    assert kl.compare_halves(real, others=colour).keys() == {"grey"}
 
 
 def test_real_vs_real_of_one_image_is_undefined():
-    floor = kl.real_vs_half([np.zeros((4, 4, 1), np.uint8)])
+    floor = kl.compare_halves([np.zeros((4, 4, 1), np.uint8)])
     assert floor == {"grey": {"mean": None, "sd": None, "runs": []}}
 
 
@@ -103,4 +103,4 @@ def test_real_vs_real_of_one_image_is_undefined():
 )
 def test_images_that_do_not_fit_are_refused(images):
     with pytest.raises(ValueError):
-        kl.intensity_histograms(images)
+        kl.count_intensities(images)
