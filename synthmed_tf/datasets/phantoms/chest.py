@@ -86,7 +86,7 @@ def _draw_outline(rng, body, x, y):
 
 
 def _draw_mediastinum(rng, body, x, y, away, left, breath):
-    """Where heart, aorta, pulmonary artery and superior vena cava take the air's place: [256, 256] float32 in [0, 1]."""
+    """Where heart and great vessels take the air's place: [256, 256] float32 in [0, 1]."""
     reach = body.cardiothoracic * body.thorax  # half the heart's width
     heart_y = breath - 0.13
     lean = x - np.float32(0.24 * reach) - np.float32(body.heart_tilt) * (y - heart_y)

@@ -56,7 +56,7 @@ def compute_murray_angles(parent: float, first: float, second: float) -> tuple[f
 
 
 class _Vessel(NamedTuple):
-    """A vessel that is to grow. The one with the least `order` grows first: the thickest, then the one planted first."""
+    """A vessel that is to grow. The one with the least `order` grows first: the thickest, then the first planted."""
 
     order: tuple[float, int]
     kind: str
@@ -168,7 +168,7 @@ class _Tree:
         return math.atan2(y - fovea_y / 2, x - fovea_x / 2)  # towards the rim
 
     def feel_neighbours(self, x, y, heading, vessel):
-        """(turn in radians that points laid near (x, y) ask for, whether one of the vessel's own kind is just ahead)."""
+        """(turn in radians by which points laid near (x, y) push, whether one of the vessel's kind is just ahead)."""
         dx, dy = self.laid[0, : self.count] - x, self.laid[1, : self.count] - y
         near = np.flatnonzero((dx * dx + dy * dy < REACH**2) & (self.laid[4, : self.count] != len(self.branches)))
         dx, dy, radii, veins, owners = dx[near], dy[near], *self.laid[2:, near]

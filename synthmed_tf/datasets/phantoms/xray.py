@@ -1,8 +1,9 @@
 """Chest X-ray phantoms: frontal X-rays drawn from a simple anatomy, with gender and age. No download.
 
-What gender and age do to a chest is in `draw_anatomy`. The traits of the groups overlap, and exposure and pose differ from
-X-ray to X-ray; brightness alone tells no groups apart. Lengths: the frame reaches from -1 to 1, x to the right (the
-patient's left), y downwards. Shapes, greys and their spread are fitted by eye to the Shenzhen set (Jaeger et al. 2014).
+What gender and age do to a chest is in `draw_anatomy`. The traits of the groups overlap, and exposure and pose differ
+from X-ray to X-ray; brightness alone tells no groups apart. Lengths: the frame reaches from -1 to 1, x to the right
+(the patient's left), y downwards. Shapes, greys and their spread are fitted by eye to the Shenzhen set (Jaeger et al.
+2014).
 """
 
 import math
@@ -18,7 +19,9 @@ from synthmed_tf.sample import Sample
 VERSION = 1  # part of the fingerprint of prepared sets: raise it whenever a pixel of any X-ray changes
 COUNT = 600  # X-rays: 408 to train on, 68 a group, and 192 to test on, 32 a group
 TRAINING = 408
-SEED = 20190217  # all randomness is a function of (SEED, patient, 0 or 1) and (SEED, number, 2): 0 age, 1 anatomy, 2 X-ray
+SEED = (
+    20190217  # all randomness is a function of (SEED, patient, 0 or 1) and (SEED, number, 2): 0 age, 1 anatomy, 2 X-ray
+)
 GROUPS = [(gender, *ages) for gender in study_groups.GENDERS for ages in study_groups.BINS["young_mature"]]
 ROUND = 4 * len(GROUPS)  # X-rays of three patients a group, the third of whom has two
 
