@@ -12,7 +12,7 @@ import tensorflow as tf
 from scipy import ndimage, stats
 
 from synthmed_tf import augment, flags, losses
-from synthmed_tf.datasets.phantoms import fundus
+from synthmed_tf.datasets.phantoms import fundus, vessels
 from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.images.pixels import to_uint8
 from synthmed_tf.metrics import likeness, shapes
@@ -1212,7 +1212,7 @@ def test_fitted_colours_are_those_of_eyes_turned_one_way_with_less_spread():
     eyes = [crop_sample(fundus.draw_fundus(index), (64, 64)) for index in range(5)]
     pairs = stage2.real_pairs(eyes)
     mean, factor = stage2.fit_colours(pairs, True)
-    is_right = [fundus.draw_anatomy(index).disc[0] > fundus.CENTRE[0] for index in range(5)]
+    is_right = [vessels.draw_anatomy(index).disc[0] > vessels.CENTRE[0] for index in range(5)]
     assert any(is_right) and not all(is_right)
     left = np.stack([pair[:, ::-1] if right else pair for right, pair in zip(is_right, pairs, strict=True)])
     colours = stage2.colours_of(left[..., :3], left[..., -1:], True).numpy()

@@ -1,6 +1,7 @@
 """Image files -> arrays."""
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -17,7 +18,7 @@ def read_image(path, stream=None, is_mask=False):
     """Reads an image file.
 
     Palettes become grey or colours, 1-bit becomes 0 and 255, transparency is dropped, the camera's EXIF rotation is
-    applied. Intensities are never scaled, but for those of DICOM files (.dcm, .dicom), see `dicom.read_dicom`.
+    applied. Intensities are never scaled, but for those of DICOM files (.dcm, .dicom), see `read_dicom`.
 
     Args:
       path: file name; appears in messages.
@@ -33,6 +34,36 @@ def read_image(path, stream=None, is_mask=False):
     """
     if str(path).lower().endswith(DICOM_SUFFIXES):
         return read_dicom(path, stream)
+    decoded = _decode(path, stream, is_mask)
+    if decoded.pages > 1:
+        raise InputError(f"{path}: holds {decoded.pages} pages, allowed is one; save each as a file of its own")
+    if decoded.is_deep_colour:
+        raise InputError(
+            f"{path}: 16-bit colour or transparency, allowed are 8-bit colour and 8- or 16-bit grey; convert it"
+        )
+    values = np.asarray(decoded.image)
+    if decoded.is_signed_byte or values.dtype != np.uint8:
+        if decoded.is_signed_byte or values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 65535:
+            numbers = "int8" if decoded.is_signed_byte else f"{values.dtype} from {values.min()} to {values.max()}"
+            raise InputError(f"{path}: pixels are {numbers}, allowed are 8- and 16-bit whole numbers; convert it")
+        values = values.astype(np.uint16)
+    if decoded.is_inverted:
+        values = 65535 - values
+    return values.reshape(values.shape[0], values.shape[1], -1)
+
+
+class _Decoded(NamedTuple):
+    """What Pillow makes of a file."""
+
+    image: Image.Image  # grey or colour
+    pages: int
+    is_deep_colour: bool  # more than 8 bits in several channels, of which Pillow keeps 8
+    is_signed_byte: bool  # Pillow takes -1 for 255
+    is_inverted: bool  # 16 bits with white as 0: Pillow inverts 8 bits alone
+
+
+def _decode(path, stream, is_mask):
+    """The _Decoded of an image file. Arguments and errors are those of `read_image`."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
@@ -46,8 +77,8 @@ def read_image(path, stream=None, is_mask=False):
                     is_deep_colour |= ";16" in str(image.tile[0][3])
                 is_signed_byte = not is_deep and 2 in tags.get(339, ())
                 image.load()
-                is_inverted = image.mode == "I;16" and tags.get(262) == 0  # Pillow inverts 8 bits alone
-                image = _in_grey_or_colour(ImageOps.exif_transpose(image), is_mask)
+                is_inverted = image.mode == "I;16" and tags.get(262) == 0
+                image = _make_grey_or_colour(ImageOps.exif_transpose(image), is_mask)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise UnreadableImage(
                 f"{path}: declares more than {Image.MAX_IMAGE_PIXELS} pixels, the most that is read: a damaged or "
@@ -59,24 +90,10 @@ def read_image(path, stream=None, is_mask=False):
                 f"{path}: cannot be read as an image ({reason}); allowed are readable {', '.join(IMAGE_SUFFIXES)} "
                 "files; replace it, or leave such files out by --skip_bad_files"
             ) from error
-    if pages > 1:
-        raise InputError(f"{path}: holds {pages} pages, allowed is one; save each as a file of its own")
-    if is_deep_colour:
-        raise InputError(
-            f"{path}: 16-bit colour or transparency, allowed are 8-bit colour and 8- or 16-bit grey; convert it"
-        )
-    values = np.asarray(image)
-    if is_signed_byte or values.dtype != np.uint8:
-        if is_signed_byte or values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 65535:
-            found = "int8" if is_signed_byte else f"{values.dtype} from {values.min()} to {values.max()}"
-            raise InputError(f"{path}: pixels are {found}, allowed are 8- and 16-bit whole numbers; convert it")
-        values = values.astype(np.uint16)
-    if is_inverted:
-        values = 65535 - values
-    return values.reshape(values.shape[0], values.shape[1], -1)
+    return _Decoded(image, pages, is_deep_colour, is_signed_byte, is_inverted)
 
 
-def _in_grey_or_colour(image, is_mask):
+def _make_grey_or_colour(image, is_mask):
     """A Pillow image of any mode without palette and transparency, see `read_image`."""
     if image.mode == "La":
         image = image.convert("LA")
