@@ -82,7 +82,8 @@ def main(settings):
     from synthmed_tf import synthesis
     from synthmed_tf.datasets.prepare import LEFT_OUT, Plan, check_split, crop_sample, prepare, training_split
     from synthmed_tf.evaluation import classification, comparison, distribution, segmentation
-    from synthmed_tf.reporting import html, table
+    from synthmed_tf.reporting.headline import headline
+    from synthmed_tf.reporting.page import write_page
     from synthmed_tf.training import classifier, loop, segmenter
 
     began = time.monotonic()
@@ -166,9 +167,8 @@ def main(settings):
                 report["segmentation"] = {"unavailable": NOTHING_TO_TEST_ON.format(real.manifest["name"])}
         report["wall_seconds"] = round(time.monotonic() - began, 1)
         records.write_json(report_dir / "report.json", report)
-        path = html.write(report_dir, prepared, folder, baseline_folder)
-        print(table.text(report))
-        print(f"\nreport: {path}")
+        page = write_page(report_dir, prepared, folder, baseline_folder)
+        print(headline(report, page))
 
 
 if __name__ == "__main__":
