@@ -14,8 +14,12 @@ from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
-from synthmed_tf import grain, images, records
-from synthmed_tf.metrics import copies, fidelity, privacy, segmentation
+from synthmed_tf import grain
+from synthmed_tf.images.field_of_view import estimate_field_of_view
+from synthmed_tf.metrics import f1, features, kid_fid, likeness, mask_distance
+from synthmed_tf.records.manifest import read_manifest
+from synthmed_tf.records.read import Records
+from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample, spaced
 from synthmed_tf.training import loop, segmenter, stage2
 
@@ -62,7 +66,7 @@ def from_noise(networks, settings, count, start=0, with_field_of_view=False, lab
             is_mirrored = tf.random.stateless_uniform([], keys[index - first] + 1) < 0.5
             if networks.target == "mask" and settings["warp"] and is_mirrored:
                 picture = np.ascontiguousarray(picture[:, ::-1])
-            view = images.estimate_field_of_view(picture) if with_field_of_view else None
+            view = estimate_field_of_view(picture) if with_field_of_view else None
             parts = {networks.target: picture, "field_of_view": view, "label": class_name}
             yield Sample(id=f"synthetic-{index:06d}", **parts, seed=seed)
 
@@ -138,14 +142,14 @@ def noisy(streams, real, seed):
             folded = tf.random.experimental.stateless_fold_in(key, index)
             yield dataclasses.replace(sample, image=grain.with_noise(sample.image, levels[name], folded))
 
-    def features(sets):
+    def described(sets):
         samples = [sample for each in sets.values() for sample in each]
-        return fidelity.photograph_features([each.image for each in samples], [each.field_of_view for each in samples])
+        return features.photograph_features([each.image for each in samples], [each.field_of_view for each in samples])
 
-    originals = features(some)
+    originals = described(some)
 
     def distance(sets):
-        return fidelity.kid(*(fidelity.standardise(each, originals) for each in (originals, features(sets))))
+        return kid_fid.kid(*(features.standardise(each, originals) for each in (originals, described(sets))))
 
     helps = len(originals) > 1 and distance({name: add(name, each) for name, each in first.items()}) < distance(first)
     everything = {name: itertools.chain(first[name], stream) for name, stream in streams.items()}
@@ -244,8 +248,8 @@ def no_copies(candidates, real, count, tally):
 
     A candidate is rejected where it lies nearer to a training mask than the two nearest training masks of different
     patients lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves) with the
-    distance of metrics/copies.py, which suits masks. So is one that is more like a training mask than the two most
-    similar of different patients are, by the likeness of metrics/privacy.py, which a shift or a tilt does not hide; and
+    distance of metrics/mask_distance.py, which suits masks. So is one that is more like a training mask than the two most
+    similar of different patients are, by the likeness of metrics/likeness.py, which a shift or a tilt does not hide; and
     one of which a half is more like a half of a training mask than the two most similar halves of different patients
     are, as a generator learns from halves of several eyes (augment.crossed). Of MOST_TRIES candidates for each one
     wanted, those that were not needed are left for later ones. If all are rejected, the one least like the training
@@ -262,7 +266,7 @@ def no_copies(candidates, real, count, tally):
       Samples, with their ids numbered anew from 0. Sample i does not depend on count.
     """
     training = spaced(real, MOST_COMPARED)
-    distances = copies.distances([sample.mask for sample in training], [sample.mask for sample in training])
+    distances = mask_distance.distances([sample.mask for sample in training], [sample.mask for sample in training])
     # One that is there twice, as of two photographs of one eye, says nothing of how alike two eyes are
     kept = [index for index, row in enumerate(distances) if row[:index].min(initial=1.0) > REPEATED]
     training, distances = [training[index] for index in kept], distances[np.ix_(kept, kept)]
@@ -274,22 +278,22 @@ def no_copies(candidates, real, count, tally):
     threshold = distances.min(initial=1.0, where=pairs_of_two) if pairs_of_two.any() else 0.0
     learned, limits = [], []
     for parts in (1, 2):
-        learned.append(privacy.mask_thumbnails(_in_parts(training, parts)))
+        learned.append(likeness.mask_thumbnails(_in_parts(training, parts)))
         of_part = np.repeat(patients, parts)
         apart = np.not_equal.outer(of_part, of_part)
-        limits.append(float(privacy.likest(learned[-1], learned[-1], square, apart)[0].max()) if apart.any() else 1.0)
+        limits.append(float(likeness.likest(learned[-1], learned[-1], square, apart)[0].max()) if apart.any() else 1.0)
     tally |= {"threshold": float(threshold), "most_alike": limits[0], "halves_most_alike": limits[1]}
     tally |= dict.fromkeys(("candidates", "rejected", "too_near"), 0)
     done, best = 0, None
     while done < count:
         chunk = list(itertools.islice(candidates, CHUNK))
         masks = [sample.mask for sample in chunk]
-        to_training = copies.distances(masks, training).min(1)
+        to_training = mask_distance.distances(masks, training).min(1)
         excess = []  # of likeness over the limit
         for parts, references, limit in zip((1, 2), learned, limits, strict=True):
-            small = privacy.mask_thumbnails(_in_parts(masks, parts))
-            likeness = privacy.likest(small, references, square)[0].reshape(len(masks), -1).max(1)
-            excess.append(np.minimum(likeness, 1) - limit)  # rounding exceeds 1
+            small = likeness.mask_thumbnails(_in_parts(masks, parts))
+            alike = likeness.likest(small, references, square)[0].reshape(len(masks), -1).max(1)
+            excess.append(np.minimum(alike, 1) - limit)  # rounding exceeds 1
         excess = np.max(excess, 0)
         for index, sample in enumerate(chunk):
             if done == count:
@@ -308,7 +312,7 @@ def no_copies(candidates, real, count, tally):
 
 
 def _in_parts(masks, parts):
-    return masks if parts == 1 else [half for mask in masks for half in privacy.halves(mask)]
+    return masks if parts == 1 else [half for mask in masks for half in likeness.halves(mask)]
 
 
 def pairs(networks, mask_samples, settings, with_field_of_view):
@@ -330,7 +334,7 @@ def pairs(networks, mask_samples, settings, with_field_of_view):
         if not with_field_of_view:
             yield dataclasses.replace(sample, image=photograph)
             continue
-        view = images.estimate_field_of_view(photograph)
+        view = estimate_field_of_view(photograph)
         yield dataclasses.replace(sample, image=photograph, mask=sample.mask * view, field_of_view=view)
 
 
@@ -340,12 +344,12 @@ def annotated(folder, photographs, teachers, seed):
 
     Args:
       folder: pathlib.Path of stage 2; gets segmenter/, the training of the U-Net, and pairs/.
-      photographs: records.Records without masks.
-      teachers: records.Records with images and masks.
+      photographs: Records without masks.
+      teachers: Records with images and masks.
       seed: of the U-Net's training.
 
     Returns:
-      records.Records of the pairs: private, as the photographs are.
+      Records of the pairs: private, as the photographs are.
     """
     model, result = segmenter.train(folder / "segmenter", [teachers], ANNOTATION_STEPS, seed, name="segmenter")
     made_by = {
@@ -354,7 +358,7 @@ def annotated(folder, photographs, teachers, seed):
     }
     if not is_current(folder / "pairs", len(photographs), **made_by):
         truth = [s.mask for s in teachers], [s.field_of_view for s in teachers]
-        threshold = segmentation.best_threshold([*segmenter.predict(model, teachers)], *truth)
+        threshold = f1.best_threshold([*segmenter.predict(model, teachers)], *truth)
         probabilities = zip(photographs, segmenter.predict(model, photographs), strict=True)
         pairs = (
             dataclasses.replace(sample, mask=without_rim(values >= threshold, sample.field_of_view), label=None)
@@ -364,8 +368,8 @@ def annotated(folder, photographs, teachers, seed):
         source = (
             f"photographs of {photographs.manifest['name']}, masks by a U-Net trained on {teachers.manifest['name']}"
         )
-        records.write(folder / "pairs", name, pairs, source=source, extra=made_by | {"threshold": threshold})
-    return records.Records(folder / "pairs")
+        write_records(folder / "pairs", name, pairs, source=source, extra=made_by | {"threshold": threshold})
+    return Records(folder / "pairs")
 
 
 def without_rim(mask, field_of_view):
@@ -435,7 +439,7 @@ def is_current(folder, count, **checkpoints):
     """Whether `folder` holds `count` samples whose manifest has these entries (SHA-256 of checkpoints)."""
     if not (folder / "manifest.json").exists():
         return False
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     return sum(manifest["counts"].values()) == count and all(
         manifest.get(key) == value for key, value in checkpoints.items()
     )

@@ -6,9 +6,10 @@ import re
 
 import numpy as np
 
-from synthmed_tf import records
-from synthmed_tf.evaluation import privacy
-from synthmed_tf.metrics import distribution, fidelity, morphology, segmentation
+from synthmed_tf.evaluation import privacy_audit
+from synthmed_tf.metrics import f1, features, fidelity, kl, shapes
+from synthmed_tf.records.read import Records
+from synthmed_tf.records.write import write_records
 from synthmed_tf.reporting import page
 from synthmed_tf.sample import Sample
 
@@ -38,17 +39,15 @@ def spread(values):
 def make_arms(shift=0.0, repeats=3):
     return {
         arm: {
-            metric: {c: spread([f1 + shift + 0.01 * k + 0.002 * run for run in range(repeats)]) for k, c in enumerate(segmentation.CONVENTIONS)}
-            for metric in segmentation.METRICS
+            metric: {c: spread([value + shift + 0.01 * k + 0.002 * run for run in range(repeats)]) for k, c in enumerate(f1.CONVENTIONS)}
+            for metric in f1.METRICS
         }
-        for arm, f1 in ARMS.items()
+        for arm, value in ARMS.items()
     }  # fmt: skip
 
 
 def make_segmentation(size):
-    human = {
-        m: {c: None if m.startswith("auc") else 0.788 for c in segmentation.CONVENTIONS} for m in segmentation.METRICS
-    }
+    human = {m: {c: None if m.startswith("auc") else 0.788 for c in f1.CONVENTIONS} for m in f1.METRICS}
     return {
         "image_size": list(size), "steps": 400, "repeats": 3, "unet": {"levels": 3, "width": 16, "parameters": 482_000},
         "test_images": 8, "synthetic_pairs": 12, "real_pairs": 8, "arms": make_arms(), "ratio": 0.9625, "ratio_interval": [0.9, 1.01],
@@ -67,13 +66,13 @@ def make_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
         synthetic[0] = Sample(**{**vars(synthetic[0]), "id": HOSTILE, "mask": real[0].mask})
     command = f"train_stage2.py --data={HOSTILE if hostile else name}"
     extra = {"command": command, "checkpoint_sha256": "abc123" * 10, "flags": {"steps": 2000}}
-    real_manifest = records.write(tmp_path / "real", name, real, source="made for a test")
-    synthetic_manifest = records.write(
+    real_manifest = write_records(tmp_path / "real", name, real, source="made for a test")
+    synthetic_manifest = write_records(
         tmp_path / "synthetic", f"synthmed_{name}", synthetic, source="made", extra=extra
     )
     train, test = real[:8], real[8:]
     histograms = {
-        key: {c: h.tolist() for c, h in distribution.intensity_histograms([s.image for s in samples]).items()}
+        key: {c: h.tolist() for c, h in kl.intensity_histograms([s.image for s in samples]).items()}
         for key, samples in (("real", train), ("synthetic", synthetic))
     }
     report = {
@@ -84,21 +83,21 @@ def make_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
         "segmentation": make_segmentation(size),
         "distribution": {
             "kl_intensity": {
-                "synthetic_vs_real": {c: distribution.kl_divergence(histograms["real"][c], histograms["synthetic"][c]) for c in histograms["real"]},
+                "synthetic_vs_real": {c: kl.kl_divergence(histograms["real"][c], histograms["synthetic"][c]) for c in histograms["real"]},
                 "synthetic_vs_held_out": {"grey": 0.021, "red": 0.4}, "real_vs_held_out": {"grey": 0.064, "red": 0.3},
-                "real_vs_real": distribution.real_vs_half([s.image for s in train]),
-                "synthetic_vs_half": distribution.real_vs_half([s.image for s in train], others=[s.image for s in synthetic]),
+                "real_vs_real": kl.real_vs_half([s.image for s in train]),
+                "synthetic_vs_half": kl.real_vs_half([s.image for s in train], others=[s.image for s in synthetic]),
             },
             "histograms": histograms,
-            "smoothing": distribution.SMOOTHING,
+            "smoothing": kl.SMOOTHING,
         },
         "fidelity": {
-            "photographs": fidelity.compare(*(fidelity.photograph_features([s.image for s in part]) for part in (train, synthetic, test))),
-            "masks": fidelity.compare(*(fidelity.mask_features([s.mask for s in part]) for part in (train, synthetic, test))),
+            "photographs": fidelity.compare(*(features.photograph_features([s.image for s in part]) for part in (train, synthetic, test))),
+            "masks": fidelity.compare(*(features.mask_features([s.mask for s in part]) for part in (train, synthetic, test))),
         },
-        "morphology": morphology.distances(*([morphology.statistics(s.mask) for s in part] for part in (train, synthetic, test))),
-        "copies": privacy.nearest_training_masks(train, synthetic, test),
-        "privacy": privacy.images(train, synthetic, test),
+        "morphology": shapes.distances(*([shapes.statistics(s.mask) for s in part] for part in (train, synthetic, test))),
+        "copies": privacy_audit.nearest_training_masks(train, synthetic, test),
+        "privacy": privacy_audit.images(train, synthetic, test),
         "wall_seconds": 754.2,
         "real_images_shown": True,
     }  # fmt: skip
@@ -146,10 +145,10 @@ def make_classified(tmp_path, classes=("normal", "tumour"), repeats=2):
 
     rejected = {name: {"candidates": 100, "rejected": 40 + k, "too_far": 0} for k, name in enumerate(classes)}
     extra = {"filter": {"candidates": 200, "rejected": 90, "too_far": 10, "classes": rejected}}
-    manifest = records.write(tmp_path / "real", "tiles", samples(8, "r", ("train", "test")), source="made")
-    synthetic = records.write(tmp_path / "out" / "synthetic", "set", samples(12, "s"), source="made", extra=extra)
-    images = [sample.image for sample in records.Records(tmp_path / "real", "train")]
-    halves = distribution.real_vs_half(images)
+    manifest = write_records(tmp_path / "real", "tiles", samples(8, "r", ("train", "test")), source="made")
+    synthetic = write_records(tmp_path / "out" / "synthetic", "set", samples(12, "s"), source="made", extra=extra)
+    images = [sample.image for sample in Records(tmp_path / "real", "train")]
+    halves = kl.real_vs_half(images)
     (tmp_path / "report").mkdir()
     report = {
         "schema_version": 1, "command": "evaluate.py", "real": manifest, "synthetic": synthetic, "real_images_shown": True,
@@ -159,7 +158,7 @@ def make_classified(tmp_path, classes=("normal", "tumour"), repeats=2):
                 "synthetic_vs_real": {"grey": 0.1}, "real_vs_real": halves, "synthetic_vs_half": halves,
                 "synthetic_vs_held_out": {}, "real_vs_held_out": {},
             },
-            "histograms": {key: {"grey": [1] * 256} for key in ("real", "synthetic")}, "smoothing": distribution.SMOOTHING,
+            "histograms": {key: {"grey": [1] * 256} for key in ("real", "synthetic")}, "smoothing": kl.SMOOTHING,
         },
     }  # fmt: skip
     return report, tmp_path / "report", tmp_path / "real", tmp_path / "out" / "synthetic"

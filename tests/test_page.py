@@ -5,9 +5,11 @@ from html.parser import HTMLParser
 import pytest
 from made_reports import HOSTILE, make_arms, make_classified, make_report, make_samples, read_pictures, write
 
-from synthmed_tf import records
-from synthmed_tf.evaluation import comparison, privacy
-from synthmed_tf.metrics import fidelity, segmentation
+from synthmed_tf.evaluation import baseline as measuring
+from synthmed_tf.evaluation import privacy_audit
+from synthmed_tf.metrics import f1, kid_fid
+from synthmed_tf.records.read import Records
+from synthmed_tf.records.write import write_records
 from synthmed_tf.reporting import page, published, rows, spelling
 from synthmed_tf.sample import InputError, Sample
 
@@ -92,7 +94,7 @@ def test_the_page_says_what_the_numbers_say_and_needs_no_other_file(made, page_o
     assert "0.013 -0.020 to 0.030" in text  # what both gains
     ratio = 0.792 / 0.822  # macro F1, whole image: its convention adds 0.02
     assert f"in all likelihood: 0.988) {ratio:.3f}" in text and "0.8877" in text and "0.8988" in text
-    for name in segmentation.CONVENTIONS:
+    for name in f1.CONVENTIONS:
         assert rows.CONVENTION_NAMES[name] in text
     assert "482,000" in text and "0.41 to 0.46" in text and "minutes a training 1.0" in text
     assert "abc123" in text and "train_stage2.py --data=drive" in text and "evaluate.py --synthetic_dir=out/" in text
@@ -149,17 +151,19 @@ def test_parts_that_are_missing_are_said_in_words(made):
     for name in ("distribution", "copies", "privacy", "fidelity", "morphology"):
         assert f"Run evaluate.py with --benchmarks={name} to measure it." in text
     report["copies"] = copy.deepcopy(made[0]["copies"])
-    report["copies"]["likeness"] = report["copies"]["halves"] = report["privacy"] = {"unavailable": privacy.ALONE}
+    report["copies"]["likeness"] = report["copies"]["halves"] = report["privacy"] = {"unavailable": privacy_audit.ALONE}
     report["synthetic"] = None  # another program made the set
     _, text = write(report, *where)
-    assert f"Likeness was not measured. {privacy.ALONE}" in text and f"Not measured. {privacy.ALONE}" in text
+    assert (
+        f"Likeness was not measured. {privacy_audit.ALONE}" in text and f"Not measured. {privacy_audit.ALONE}" in text
+    )
     assert "unknown: another program made them" in text and "none: another program made this set" in text
 
 
 def test_fid_of_few_images_comes_with_a_warning(made):
     few = copy.deepcopy(made[0]["fidelity"]["photographs"])
     few["fid"] = {key: {"mean": 12.34, "sd": None} for key in ("synthetic_vs_real", "real_vs_real", "all_synthetic_vs_real")}  # fmt: skip
-    many = few | {"protocol": few["protocol"] | {"subset_size": fidelity.ENOUGH_FOR_FID}}
+    many = few | {"protocol": few["protocol"] | {"subset_size": kid_fid.ENOUGH_FOR_FID}}
     for measured, is_warned in ((few, True), (many, False)):
         html = page.render(made[0] | {"fidelity": {"photographs, Inception": measured}}, {})
         assert "12.3" in html and ("images is too large" in html) == is_warned and "Heusel" in html
@@ -169,10 +173,10 @@ def test_a_baseline_stands_beside_the_set_and_leaves_no_picture_behind(made, tmp
     report, folder, real, synthetic = made
     photographs = [Sample(s.id, s.image, None, s.field_of_view, seed=0) for s in make_samples(12, "b", 2)]
     extra = {"commands": ["train_stage1.py --target=image"]}
-    manifest = records.write(tmp_path / "single", "single", photographs, source="stage 1", extra=extra)
-    sets = [list(records.Records(real, split)) for split in ("train", "test")]
+    manifest = write_records(tmp_path / "single", "single", photographs, source="stage 1", extra=extra)
+    sets = [list(Records(real, split)) for split in ("train", "test")]
     benchmarks = ("distribution", "fidelity", "morphology", "copies")
-    measured = comparison.measure(photographs, real=sets[0], held_out=sets[1], benchmarks=benchmarks, seed=0)
+    measured = measuring.measure(photographs, real=sets[0], held_out=sets[1], benchmarks=benchmarks, seed=0)
     assert measured.keys() == {"distribution", "fidelity"}
     report = copy.deepcopy(report) | {"baseline": {"synthetic": manifest, **measured}}
     for shown in (True, False):

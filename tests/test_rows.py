@@ -1,15 +1,15 @@
 from made_reports import make_classification, make_segmentation
 
-from synthmed_tf.metrics import segmentation as scoring
+from synthmed_tf.metrics import f1
 from synthmed_tf.reporting import published, rows
 
 
 def test_scores_have_a_group_for_each_convention_and_a_column_for_each_arm():
     segmentation = make_segmentation((64, 64))
     groups = rows.list_scores(segmentation, segmentation["native"]["arms"], segmentation["native"]["second_observer"])
-    assert [convention for convention, _ in groups] == [rows.CONVENTION_NAMES[name] for name in scoring.CONVENTIONS]
+    assert [convention for convention, _ in groups] == [rows.CONVENTION_NAMES[name] for name in f1.CONVENTIONS]
     lines = dict(groups[0][1])
-    assert len(lines) == len(scoring.METRICS)
+    assert len(lines) == len(f1.METRICS)
     assert lines["F1"] == ["0.772 ± 0.002", "0.732 ± 0.002", "0.742 ± 0.002", "0.782 ± 0.002", "0.788"]
     assert lines["AUC-ROC"][-1] == "none" and len(rows.list_scores(segmentation, segmentation["arms"])[0][1][0][1]) == 4
 

@@ -5,7 +5,7 @@ from synthmed_tf.reporting.spelling import is_number
 from synthmed_tf.reporting.values import is_measured
 
 CHANNELS = ("grey", "red", "green", "blue")
-DISTANCES = ("kid", "fid")  # of metrics.fidelity, where the others are shares: less is better
+DISTANCES = ("kid", "fid")  # of metrics.kid_fid, where the others are shares: less is better
 
 
 def compare_with_baseline(report):

@@ -169,7 +169,11 @@ SUMMARIES = {
 def _wrap(text, most):
     """A text as at most `most` lines; what does not fit is cut, and what cannot be printed becomes "?"."""
     text = "".join(character if character.isprintable() else "?" for character in text)
-    lead = text[: len(text) - len(text.lstrip())]
     return textwrap.wrap(
-        text, WIDTH, initial_indent="", subsequent_indent=INDENT if lead else "  ", max_lines=most, placeholder=" ..."
+        text,
+        WIDTH,
+        subsequent_indent=INDENT if text.startswith(" ") else "  ",
+        break_on_hyphens=False,  # --flags stay whole
+        max_lines=most,
+        placeholder=" ...",
     )

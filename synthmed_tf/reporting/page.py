@@ -9,9 +9,9 @@ import json
 import os
 from pathlib import Path
 
-from synthmed_tf.metrics.copies import SYMMETRIES
-from synthmed_tf.metrics.fidelity import ENOUGH_FOR_FID
-from synthmed_tf.metrics.morphology import STATISTICS
+from synthmed_tf.metrics.kid_fid import ENOUGH_FOR_FID
+from synthmed_tf.metrics.shapes import STATISTICS
+from synthmed_tf.metrics.symmetries import SYMMETRIES
 from synthmed_tf.reporting import beside_baseline, pictures, published, rows, spelling, values
 from synthmed_tf.sample import InputError
 

@@ -5,8 +5,8 @@ import io
 
 from PIL import Image
 
-from synthmed_tf.metrics import copies as mask_copies
-from synthmed_tf.records import Records
+from synthmed_tf.metrics.symmetries import transform
+from synthmed_tf.records.read import Records
 from synthmed_tf.reporting import figures, values
 from synthmed_tf.reporting.spelling import spell_number
 from synthmed_tf.sample import InputError
@@ -114,7 +114,7 @@ def _pair(rows, real, synthetic, field, captions):
     return [
         (
             getattr(generated[row["synthetic_id"]], field),
-            mask_copies.transform(getattr(training[row["training_id"]], field), row["symmetry"]),
+            transform(getattr(training[row["training_id"]], field), row["symmetry"]),
             caption,
         )
         for row, caption in zip(rows, captions, strict=True)

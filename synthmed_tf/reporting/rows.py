@@ -1,7 +1,7 @@
 """The rows of the page's larger tables, as text: report.json -> cells."""
 
-from synthmed_tf.metrics.classification import relative_drop
-from synthmed_tf.metrics.segmentation import METRICS
+from synthmed_tf.metrics.accuracy import relative_drop
+from synthmed_tf.metrics.f1 import METRICS
 from synthmed_tf.reporting import published
 from synthmed_tf.reporting.spelling import spell_mean, spell_number, spell_percent, spell_span
 from synthmed_tf.reporting.values import MODELS, list_arms, order_models

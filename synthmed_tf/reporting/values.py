@@ -1,6 +1,6 @@
 """The numbers that the page and the headline state beside those that stand in report.json as they are."""
 
-from synthmed_tf.metrics.privacy import VIEWS
+from synthmed_tf.metrics.likeness import VIEWS
 from synthmed_tf.reporting.spelling import is_number
 
 ARMS = {"real": "real", "synthetic_50": "50 synthetic", "synthetic": "synthetic", "real_and_synthetic": "both"}

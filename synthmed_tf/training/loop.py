@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from synthmed_tf import records
+from synthmed_tf.records.atomic import replace_text, write_json
 from synthmed_tf.sample import InputError
 
 SAVE_EVERY = 250  # steps between checkpoints
@@ -127,7 +127,7 @@ def claim(folder, settings, overwrite=False):
                     f"{folder} holds a run with other settings: {'; '.join(changed)}. Give those again, another "
                     f"--out_dir, or --overwrite"
                 )
-        records.write_json(kept, new)
+        write_json(kept, new)
         yield
 
 
@@ -281,7 +281,7 @@ def fit(
                 with _saved(folder / "checkpoints" / f"ckpt-{index + 1}", manager):
                     manager.save(checkpoint_number=index + 1)
                 _forget_samplers(folder, close, which)
-                records.write_json(clock, round(time.monotonic() - began, 1))
+                write_json(clock, round(time.monotonic() - began, 1))
             if interruption.signal:
                 bar.close()
                 print(f"stopped at step {index + 1} and saved; the same command goes on from there", file=sys.stderr)
@@ -486,7 +486,7 @@ class _Log:
         self.folder = folder
         self.text = "".join(json.dumps(line) + "\n" for line in _logged(folder) if line["step"] <= start)
         if self.path.exists() and self.path.read_text(encoding="utf-8", errors="replace") != self.text:
-            records.replace_text(self.path, self.text)
+            replace_text(self.path, self.text)
         try:
             self.events = tf.summary.create_file_writer(str(folder / "events"))
         except tf.errors.OpError as error:  # for one: the disk is full
@@ -512,7 +512,7 @@ class _Log:
             tf.summary.image("samples", image[None])
 
     def flush(self):
-        records.replace_text(self.path, self.text)
+        replace_text(self.path, self.text)
         self.events.flush()
 
 
