@@ -77,12 +77,13 @@ def main(flags):
     from synthmed_tf import runs
     from synthmed_tf.evaluation import baseline, classification_benchmark, segmentation_benchmark, similarity
     from synthmed_tf.records.atomic import write_json
-    from synthmed_tf.reporting import html, table
+    from synthmed_tf.reporting.headline import headline
+    from synthmed_tf.reporting.page import write_page
     from synthmed_tf.training import hardware
 
     began = time.monotonic()
     sets = evaluated.open_sets(flags, found)
-    benchmarks, unavailable = baseline.applicable(flags.benchmarks, sets.real, sets.synthetic)
+    benchmarks, unavailable = baseline.choose_benchmarks(flags.benchmarks, sets.real, sets.synthetic)
     if "classification" in benchmarks:
         classification_benchmark.check_classes(sets.real, sets.synthetic)
     _, flags.precision = hardware.set_up(flags.precision)
@@ -125,9 +126,8 @@ def main(flags):
         report["wall_seconds"] = round(time.monotonic() - began, 1)
         write_json(folder / "report.json", report)
         baseline_folder = sets.baseline and sets.baseline.folder
-        path = html.write(folder, sets.real.folder, sets.synthetic.folder, baseline_folder)
-        print(table.text(report))
-        print(f"\nreport: {path}")
+        page = write_page(folder, sets.real.folder, sets.synthetic.folder, baseline_folder)
+        print(headline(report, page))
 
 
 def check_flags(flags):
