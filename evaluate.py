@@ -111,11 +111,11 @@ def main(flags):
                 folder / "classification", sets.real, sets.synthetic, sets.held_out, ages, steps=flags.vgg_steps,
                 weights=flags.vgg_weights, models=flags.models, repeats=flags.repeats, seed=flags.seed,
             )  # fmt: skip
-        report |= baseline.measure(sets.compared, **against)
+        report |= baseline.compare_with_real(sets.compared, **against)
         if "fidelity" in benchmarks and "radiographs" in sets.real.manifest:
-            report["lungs"] = similarity.distorted_bodies(sets.real, sets.synthetic, sets.held_out)
+            report["lungs"] = similarity.count_distorted_bodies(sets.real, sets.synthetic, sets.held_out)
         if sets.baseline is not None:
-            measured = baseline.measure(baseline.WithViews(sets.baseline, sets.real), **against)
+            measured = baseline.compare_with_real(baseline.WithViews(sets.baseline, sets.real), **against)
             report["baseline"] = {"synthetic": sets.baseline.manifest, **measured}
         if "segmentation" in benchmarks:
             report["segmentation"] = segmentation_benchmark.measure(

@@ -37,7 +37,7 @@ def annotated(folder, photographs, teachers, seed):
     }
     if not is_current(folder / "pairs", len(photographs), **made_by):
         truth = [s.mask for s in teachers], [s.field_of_view for s in teachers]
-        threshold = f1.best_threshold([*segmenter.predict(model, teachers)], *truth)
+        threshold = f1.choose_threshold([*segmenter.predict(model, teachers)], *truth)
         probabilities = zip(photographs, segmenter.predict(model, photographs), strict=True)
         pairs = (
             dataclasses.replace(sample, mask=without_rim(values >= threshold, sample.field_of_view), label=None)

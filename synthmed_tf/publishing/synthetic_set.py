@@ -58,7 +58,7 @@ def draw_labelled(samplers, real, *, shares, with_hash_filter, with_pixel_noise,
         if name in shares
     }
     if with_pixel_noise:
-        streams = pixel_noise.add(streams, members, next(iter(samplers.values())).seed)
+        streams = pixel_noise.add_noise(streams, members, next(iter(samplers.values())).seed)
     if with_hash_filter:
         for name in streams:
             hashes = np.stack([hash_filter.average_hash(sample.image) for sample in members[name]])

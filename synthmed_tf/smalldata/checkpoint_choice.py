@@ -101,7 +101,7 @@ def painting(real, masks, seed):
     """
     real, masks = spaced(real, PAINTED), masks[:PAINTED]
     views = [sample.field_of_view for sample in real]
-    originals = features.photograph_features([sample.image for sample in real], views)
+    originals = features.describe_photographs([sample.image for sample in real], views)
     checksum = zlib.crc32(np.packbits([sample.mask for sample in masks]))
 
     def watch(paint):
@@ -110,7 +110,7 @@ def painting(real, masks, seed):
                 return {"distance": 0.0, "masks": checksum}, ""
             painted = [paint(sample.mask, index) for index, sample in enumerate(masks)]
             estimated = [None if views[0] is None else estimate_field_of_view(image) for image in painted]
-            drawn = features.photograph_features(painted, estimated)
+            drawn = features.describe_photographs(painted, estimated)
             distance = kid_fid.kid(*(features.standardise(values, originals) for values in (originals, drawn)))
             return {"distance": distance, "masks": checksum}, ""
 
@@ -122,8 +122,8 @@ def painting(real, masks, seed):
 def _describe(pictures, views, target):
     """What a distance is measured on: features [n, d] of images, shape statistics of masks."""
     if target == "image":
-        return features.photograph_features(pictures, views)
-    return [shapes.statistics(*pair) for pair in zip(pictures, views, strict=True)]
+        return features.describe_photographs(pictures, views)
+    return [shapes.describe(*pair) for pair in zip(pictures, views, strict=True)]
 
 
 def _diversity(pictures, examples):
@@ -140,13 +140,13 @@ class _Originality:
     """Of masks beside training masks, see `measurement`."""
 
     def __init__(self, training):
-        self.thumbnails, self.square = likeness.mask_thumbnails(training), training.shape[1] == training.shape[2]
-        alike = likeness.likeness(self.thumbnails, self.thumbnails, self.square)[0]
+        self.thumbnails, self.square = likeness.make_mask_thumbnails(training), training.shape[1] == training.shape[2]
+        alike = likeness.compare(self.thumbnails, self.thumbnails, self.square)[0]
         np.fill_diagonal(alike, -1)
         self.of_training = 1 - float(np.median(alike.max(1)))
 
     def of(self, masks):
         if self.of_training < 1e-4:  # training masks that are there twice tell nothing
             return {}
-        alike = likeness.likest(likeness.mask_thumbnails(masks), self.thumbnails, self.square)[0]
+        alike = likeness.find_most_similar(likeness.make_mask_thumbnails(masks), self.thumbnails, self.square)[0]
         return {"originality": (1 - float(np.median(alike.max(1)))) / self.of_training}

@@ -37,7 +37,7 @@ def no_copies(candidates, real, count, tally):
       Samples, with their ids numbered anew from 0. Sample i does not depend on count.
     """
     training = spaced(real, MOST_COMPARED)
-    distances = mask_distance.distances([sample.mask for sample in training], [sample.mask for sample in training])
+    distances = mask_distance.measure_distances([sample.mask for sample in training], [sample.mask for sample in training])
     # One that is there twice, as of two photographs of one eye, says nothing of how alike two eyes are
     kept = [index for index, row in enumerate(distances) if row[:index].min(initial=1.0) > REPEATED]
     training, distances = [training[index] for index in kept], distances[np.ix_(kept, kept)]
@@ -49,21 +49,21 @@ def no_copies(candidates, real, count, tally):
     threshold = distances.min(initial=1.0, where=pairs_of_two) if pairs_of_two.any() else 0.0
     learned, limits = [], []
     for parts in (1, 2):
-        learned.append(likeness.mask_thumbnails(_in_parts(training, parts)))
+        learned.append(likeness.make_mask_thumbnails(_in_parts(training, parts)))
         of_part = np.repeat(patients, parts)
         apart = np.not_equal.outer(of_part, of_part)
-        limits.append(float(likeness.likest(learned[-1], learned[-1], square, apart)[0].max()) if apart.any() else 1.0)
+        limits.append(float(likeness.find_most_similar(learned[-1], learned[-1], square, apart)[0].max()) if apart.any() else 1.0)
     tally |= {"threshold": float(threshold), "most_alike": limits[0], "halves_most_alike": limits[1]}
     tally |= dict.fromkeys(("candidates", "rejected", "too_near"), 0)
     done, best = 0, None
     while done < count:
         chunk = list(itertools.islice(candidates, CHUNK))
         masks = [sample.mask for sample in chunk]
-        to_training = mask_distance.distances(masks, training).min(1)
+        to_training = mask_distance.measure_distances(masks, training).min(1)
         excess = []  # of likeness over the limit
         for parts, references, limit in zip((1, 2), learned, limits, strict=True):
-            small = likeness.mask_thumbnails(_in_parts(masks, parts))
-            alike = likeness.likest(small, references, square)[0].reshape(len(masks), -1).max(1)
+            small = likeness.make_mask_thumbnails(_in_parts(masks, parts))
+            alike = likeness.find_most_similar(small, references, square)[0].reshape(len(masks), -1).max(1)
             excess.append(np.minimum(alike, 1) - limit)  # rounding exceeds 1
         excess = np.max(excess, 0)
         for index, sample in enumerate(chunk):
@@ -83,7 +83,7 @@ def no_copies(candidates, real, count, tally):
 
 
 def _in_parts(masks, parts):
-    return masks if parts == 1 else [half for mask in masks for half in likeness.halves(mask)]
+    return masks if parts == 1 else [half for mask in masks for half in likeness.cut_halves(mask)]
 
 
 def text(tally):

@@ -16,7 +16,7 @@ BRIGHTNESSES = 8  # steps from black to white that noise is measured at
 RARE = 64  # wavelet coefficients, too few to tell noise by
 
 
-def noisy(streams, real, seed):
+def add_noise(streams, real, seed):
     """Photographs with the pixel noise that real ones have more of,
     where KID says that it makes the set more like the real one.
 
@@ -48,12 +48,12 @@ def noisy(streams, real, seed):
 
     def features(sets):
         samples = [sample for each in sets.values() for sample in each]
-        return features.photograph_features([each.image for each in samples], [each.field_of_view for each in samples])
+        return feature_space.describe_photographs([each.image for each in samples], [each.field_of_view for each in samples])
 
     originals = features(some)
 
     def distance(sets):
-        return kid_fid.kid(*(features.standardise(each, originals) for each in (originals, features(sets))))
+        return kid_fid.kid(*(feature_space.standardise(each, originals) for each in (originals, features(sets))))
 
     helps = len(originals) > 1 and distance({name: add(name, each) for name, each in first.items()}) < distance(first)
     everything = {name: itertools.chain(first[name], stream) for name, stream in streams.items()}

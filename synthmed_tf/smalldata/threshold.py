@@ -32,7 +32,7 @@ def calibrate(fields, real, fixed):
     """
     thickness = measure_thickness([sample.mask for sample in real])
     pieces = np.mean([len(label_pieces(sample.mask[..., 0])[1]) for sample in real])
-    view, statistics = common_view(real), [shapes.statistics(sample.mask, sample.field_of_view) for sample in real]
+    view, statistics = common_view(real), [shapes.describe(sample.mask, sample.field_of_view) for sample in real]
 
     def masks_by(rule):
         return np.stack([make_mask(field, **rule) for field in fields])
@@ -47,14 +47,14 @@ def calibrate(fields, real, fixed):
         wanted = round(pieces * len(masks))
         for count in {wanted, max(wanted, np.searchsorted(np.cumsum(sizes), KEPT_AREA * sizes.sum()) + 1)}:
             rule = rule | {"smallest": int(sizes[count - 1]) if 0 < count < len(sizes) else 1}
-            distance = mean_distance(statistics, [shapes.statistics(mask, view) for mask in masks_by(rule)])
+            distance = mean_distance(statistics, [shapes.describe(mask, view) for mask in masks_by(rule)])
             candidates.append((distance, ridge, rule["smallest"], rule))
     return min(candidates, key=lambda candidate: candidate[:3])[3]
 
 
 def mean_distance(real, synthetic):
     """Mean distance between the shape statistics of two sets of masks; 0 where there are none."""
-    distances = [entry["distance"] for entry in shapes.distances(real, synthetic).values()]
+    distances = [entry["distance"] for entry in shapes.compare(real, synthetic).values()]
     return float(np.mean([distance for distance in distances if distance is not None] or [0.0]))
 
 
