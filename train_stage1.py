@@ -127,7 +127,7 @@ def main(flags):
     if flags.dry_run:
         method, own, examples_class = next(iter(chosen.values()))
         few = examples_class(real.pictured, [], flags.target, own.batch_size, flags.seed, class_names)
-        methods.print_plan(flags, real, method, own, few)
+        methods.print_plan(flags, METHOD, real, method, own, few)
         return
     folder, (_, own, _) = Path(flags.out_dir) / "stage1", next(iter(chosen.values()))
     recorded = settings.record(flags, own, prepared=real.folder.name)

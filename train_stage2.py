@@ -79,7 +79,7 @@ def main(flags):
     )
 
     if flags.dry_run:
-        methods.print_plan(flags, real, method, own, pairs_class(real.pictured, own.batch_size, flags.seed))
+        methods.print_plan(flags, METHOD, real, method, own, pairs_class(real.pictured, own.batch_size, flags.seed))
         return
     folder, photographs = out / "stage2", None
     kept = {name: first[name] for name in ("image_size", "holdout")}

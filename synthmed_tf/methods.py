@@ -8,8 +8,8 @@ from synthmed_tf.papers import pggan as paper_pggan
 from synthmed_tf.papers import pix2pix, vess2ret
 from synthmed_tf.sample import InputError
 from synthmed_tf.smalldata import dcgan, flow, painter, pggan
-from synthmed_tf.smalldata.examples import MaskFields, WarpedImages
-from synthmed_tf.smalldata.pairs import WarpedPairs
+from synthmed_tf.smalldata.warped_examples import MaskFields, WarpedImages
+from synthmed_tf.smalldata.warped_pairs import WarpedPairs
 from synthmed_tf.training import estimate
 from synthmed_tf.training.examples import Examples
 from synthmed_tf.training.length import fit_batch
@@ -108,11 +108,12 @@ def text(preset, target, model, has_views):
     return f"network: {NETWORKS[model]}; added for small sets: {added} (--preset={without}: without)"
 
 
-def print_plan(flags, real, method, own, few):
+def print_plan(flags, names, real, method, own, few):
     """Prints what --dry_run shows: data, network, training and run, with the time and memory of some steps, tried.
 
     Args:
-      real: records.Records of the training split, or the Plan of it.
+      flags: of the script; `names` of those that override settings.
+      real: Records of the training split, or the Plan of it.
       method, own: from `of_stage1` or `of_stage2`.
       few: Examples or Pairs of a few samples, which the steps are tried on.
     """
@@ -128,10 +129,9 @@ def print_plan(flags, real, method, own, few):
         ("time", time),
         ("memory", f"{gigabytes:.1f} GB"),
     ]
-    fields = {field.name for field in dataclasses.fields(own)}
     settings.print_plan(
         data=data,
         network=[(name, f"{count:,} parameters") for name, count in parameters.items()],
         training=training,
-        run=sorted((name, value) for name, value in vars(flags).items() if name not in fields | {"given"}),
+        run=sorted((name, value) for name, value in vars(flags).items() if name not in {*names, "given"}),
     )

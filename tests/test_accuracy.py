@@ -120,9 +120,7 @@ def test_patterns_know_neither_depth_nor_a_grey_picture_in_colours():
     np.testing.assert_array_equal(lbp.count_patterns(np.repeat(images, 3, 3)), found)
     colours = np.random.default_rng(1).integers(0, 255, [1, 20, 20, 3], dtype=np.uint8)
     grey = np.rint(colours @ [0.299, 0.587, 0.114]).astype(np.uint8)[..., None]
-    np.testing.assert_array_equal(
-        lbp.count_patterns(colours), lbp.count_patterns(grey)
-    )
+    np.testing.assert_array_equal(lbp.count_patterns(colours), lbp.count_patterns(grey))
 
 
 def test_images_too_small_for_the_radius():

@@ -1522,9 +1522,9 @@ sys.path.insert(0, {tests!r})
 import test_stages as t
 from pathlib import Path
 from synthmed_tf.training import loop
-stacks = {{"stage1": np.random.default_rng(1).uniform(-1, 1, [4, 6, 4, 2]), "stage2": np.random.default_rng(1).uniform(-1, 1, [4, 8, 8, 5])}}
-stacks["flow"] = stacks["stage1"]
-for strategy, folder in ((tf.distribute.get_strategy(), "one"), (tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), "two")):
+stacks = {{"stage1": np.random.default_rng(1).uniform(-1, 1, [4, 6, 4, 2]), "stage2":
+np.random.default_rng(1).uniform(-1, 1, [4, 8, 8, 5])}} stacks["flow"] = stacks["stage1"] for strategy, folder in
+((tf.distribute.get_strategy(), "one"), (tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), "two")):
     for stage in ("stage1", "flow", "stage2"):
         stack = stacks[stage].astype(np.float32)
         stack[..., -1] = stack[..., -1] > -0.5

@@ -19,12 +19,12 @@ def no_copies(candidates, real, count, tally):
 
     A candidate is rejected where it lies nearer to a training mask than the two nearest training masks of different
     patients lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves) with the
-    distance of metrics/mask_distance.py, which suits masks. So is one that is more like a training mask than the two most
-    similar of different patients are, by the likeness of metrics/likeness.py, which a shift or a tilt does not hide; and
-    one of which a half is more like a half of a training mask than the two most similar halves of different patients
-    are, as a generator learns from halves of several eyes (augment.crossed). Of MOST_TRIES candidates for each one
-    wanted, those that were not needed are left for later ones. If all are rejected, the one least like the training
-    masks is passed on all the same, so that a generator that makes nothing else ends, and is told of.
+    distance of metrics/mask_distance.py, which suits masks. So is one that is more like a training mask than the two
+    most similar of different patients are, by the likeness of metrics/likeness.py, which a shift or a tilt does not
+    hide; and one of which a half is more like a half of a training mask than the two most similar halves of different
+    patients are, as a generator learns from halves of several eyes (augment.crossed). Of MOST_TRIES candidates for
+    each one wanted, those that were not needed are left for later ones. If all are rejected, the one least like the
+    training masks is passed on all the same, so that a generator that makes nothing else ends, and is told of.
 
     Args:
       candidates: iterator of Samples with a mask; see `from_noise`.
@@ -37,7 +37,9 @@ def no_copies(candidates, real, count, tally):
       Samples, with their ids numbered anew from 0. Sample i does not depend on count.
     """
     training = spaced(real, MOST_COMPARED)
-    distances = mask_distance.measure_distances([sample.mask for sample in training], [sample.mask for sample in training])
+    distances = mask_distance.measure_distances(
+        [sample.mask for sample in training], [sample.mask for sample in training]
+    )
     # One that is there twice, as of two photographs of one eye, says nothing of how alike two eyes are
     kept = [index for index, row in enumerate(distances) if row[:index].min(initial=1.0) > REPEATED]
     training, distances = [training[index] for index in kept], distances[np.ix_(kept, kept)]
@@ -52,7 +54,9 @@ def no_copies(candidates, real, count, tally):
         learned.append(likeness.make_mask_thumbnails(_in_parts(training, parts)))
         of_part = np.repeat(patients, parts)
         apart = np.not_equal.outer(of_part, of_part)
-        limits.append(float(likeness.find_most_similar(learned[-1], learned[-1], square, apart)[0].max()) if apart.any() else 1.0)
+        limits.append(
+            float(likeness.find_most_similar(learned[-1], learned[-1], square, apart)[0].max()) if apart.any() else 1.0
+        )
     tally |= {"threshold": float(threshold), "most_alike": limits[0], "halves_most_alike": limits[1]}
     tally |= dict.fromkeys(("candidates", "rejected", "too_near"), 0)
     done, best = 0, None

@@ -1,7 +1,7 @@
 """DCGAN for a few dozen masks or some hundred images: the default of stage 1.
 
 Added to P1's DCGAN (papers/dcgan.py), each with its effect in docs/SMALL_DATA.md:
-* masks as fields of two recombined and warped eyes (examples.py), a generator of resize convolutions and a
+* masks as fields of two recombined and warped eyes (warped_examples.py), a generator of resize convolutions and a
   discriminator
   without batch norm, which sees how much a batch varies (networks/resize_dcgan.py);
 * R1, a light penalty on the discriminator's gradient at real samples, in one step of R1_EVERY;

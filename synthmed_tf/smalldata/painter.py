@@ -1,8 +1,8 @@
 """The painter: pix2pix for a few dozen pairs, the default of stage 2.
 
 Added to papers/pix2pix.py, each with its effect in docs/SMALL_DATA.md: a lighter network (networks/painter.py), warped
-pairs (pairs.py), illumination (illumination.py) and planes of noise as inputs, feature matching, a discriminator that
-waits while it wins, averaged weights, grain (grain.py).
+pairs (warped_pairs.py), illumination (illumination.py) and planes of noise as inputs, feature matching, a
+discriminator that waits while it wins, averaged weights, grain (grain.py).
 """
 
 import dataclasses
@@ -176,7 +176,7 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
     """Trains the painter, or goes on where it stopped. Arguments, result and errors are those of papers.pix2pix.train.
 
     Args:
-      pairs: pairs.WarpedPairs.
+      pairs: warped_pairs.WarpedPairs.
     """
     strategy = strategy or tf.distribute.get_strategy()
     tf.keras.utils.set_random_seed(seed)

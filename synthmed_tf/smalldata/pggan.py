@@ -1,4 +1,4 @@
-"""PGGAN for some hundred tiles or X-rays: papers/pggan.py, narrower, and shown warped images (examples.py)."""
+"""PGGAN for some hundred tiles or X-rays: papers/pggan.py, narrower, and shown warped images (warped_examples.py)."""
 
 import dataclasses
 

@@ -48,7 +48,9 @@ def add_noise(streams, real, seed):
 
     def features(sets):
         samples = [sample for each in sets.values() for sample in each]
-        return feature_space.describe_photographs([each.image for each in samples], [each.field_of_view for each in samples])
+        return feature_space.describe_photographs(
+            [each.image for each in samples], [each.field_of_view for each in samples]
+        )
 
     originals = features(some)
 

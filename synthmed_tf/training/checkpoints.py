@@ -22,8 +22,8 @@ def restore_sampler(folder, sampler, which="best", close=CLOSE):
       folder: of the run.
       sampler: the model that `fit` was given.
       which: "best": the newest of those whose distance hardly differs from the least, where only those count whose
-        samples are original (or the most original), and what was measured at the end of a run that then went on does not;
-        "last"; or a number of steps.
+        samples are original (or the most original), and what was measured at the end of a run that then went on does
+        not; "last"; or a number of steps.
       close: share of the least distance that is no difference.
 
     Returns:

@@ -42,9 +42,9 @@ def fit(
     close=checkpoints.CLOSE,
     which="best",
 ):
-    """Trains until `steps` steps are done, from wherever the newest checkpoint in the folder stands, or until samples that
-    were original copy the training set: the longer such a network trains, the more they do. The latter
-    only if `which` is "best".
+    """Trains until `steps` steps are done, from wherever the newest checkpoint in the folder stands, or until samples
+    that were original copy the training set: the longer such a network trains, the more they do. The latter only if
+    `which` is "best".
 
     Killed at any moment and called again, it ends with the same bits, because `step` and `batch` are functions of the
     step number alone and everything else that changes is in the checkpoint.
@@ -62,8 +62,8 @@ def fit(
       grid: function () -> [height, width, channels] uint8 picture of samples, or None.
       measure: function () -> (dict of floats for the log, warning for the progress line or ""), as often as pictures
         are made; "distance" among the floats is what the best weights have little of, "originality", where it is
-        there, below checkpoints.ORIGINAL says that samples copy the training set, and distances with different "masks" are not
-        compared. None: nothing is measured.
+        there, below checkpoints.ORIGINAL says that samples copy the training set, and distances with different "masks"
+        are not compared. None: nothing is measured.
       sampler: model whose weights are kept at each measurement that has a distance, see `checkpoints.restore_sampler`.
       before: function step number -> None, called before each step and outside of the strategy. What it changes must be
         in the checkpoint or be a function of the step number.
