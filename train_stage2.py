@@ -168,8 +168,8 @@ def open_real(flags, first):
     channels = [split.manifest["channels"] for split in (teachers, real)]
     if channels[0] != channels[1]:
         raise InputError(
-            f"{flags.data}: images of {channels[1]} channels, those of {first['data']}, which the masks are learned from, "
-            f"have {channels[0]}; give a set of as many"
+            f"{flags.data}: images of {channels[1]} channels, those of {first['data']}, which the masks are learned "
+            f"from, have {channels[0]}; give a set of as many"
         )
     return teachers, real
 

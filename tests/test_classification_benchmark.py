@@ -6,16 +6,15 @@ import types
 
 import numpy as np
 import pytest
+from synthmed_tf.networks.vgg16 import vgg16
 from test_scripts import refused, succeeded
 
 from synthmed_tf.datasets import prepare, sources
 from synthmed_tf.evaluation import baseline, classification_benchmark
-from synthmed_tf.metrics import local_binary_patterns
-from synthmed_tf.networks.vgg16 import vgg16
+from synthmed_tf.papers import lbp, vgg16
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
-from synthmed_tf.papers import lbp, vgg16
 
 CLASSIC = ("knn", "svm", "random_forest")
 CLASS = {"smooth": "smooth", "rough": "rough"}

@@ -10,9 +10,9 @@ from skimage.morphology import skeletonize
 
 from synthmed_tf.datasets.phantoms import fundus, vessels
 from synthmed_tf.images import resize
+from synthmed_tf.images.decode import read_image
 from synthmed_tf.images.field_of_view import estimate_field_of_view
 from synthmed_tf.images.pixels import to_uint8, to_uint16
-from synthmed_tf.images.decode import read_image
 from synthmed_tf.images.resize import Box, crop_resize, crop_resize_mask, fit_box, uncrop
 from synthmed_tf.sample import InputError, UnreadableImage
 from synthmed_tf.smalldata.fields import (

@@ -23,10 +23,10 @@ from synthmed_tf import augment, flags, grain, synthesis
 from synthmed_tf.datasets import prepare
 from synthmed_tf.images.pixels import to_uint16
 from synthmed_tf.networks import dcgan, flow, resize_dcgan
+from synthmed_tf.papers import hash_filter
 from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
-from synthmed_tf.papers import hash_filter
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import checkpoints, loop, stage1
 

@@ -12,9 +12,9 @@ from joblib import Parallel, delayed
 from synthmed_tf.datasets.decode import read_entry
 from synthmed_tf.datasets.sources import BUILT_IN
 from synthmed_tf.datasets.split import list_some, split_entries
+from synthmed_tf.images.decode import DICOM_SUFFIXES
 from synthmed_tf.images.dicom import says_burned_in
 from synthmed_tf.images.lungs import normalise_by_lungs
-from synthmed_tf.images.decode import DICOM_SUFFIXES
 from synthmed_tf.sample import InputError, UnreadableImage
 
 
@@ -57,7 +57,7 @@ def load_samples(
 
     Returns:
       Iterator[Sample]. Ids are unique. X-rays are grey, their brightness normalised by the lungs at native size
-      (P2 § 2.1 resizes first; percentiles hardly depend on the size); a warning at the end counts those whose lungs are
+      (P2 § 2.1 resizes first; percentiles hardly depend on it); a warning at the end counts those whose lungs are
       not found, and another one DICOM files that say that there is writing in them. Official test images without
       masks, and all of idrid and messidor, have mask None.
 

@@ -109,7 +109,8 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
     result = loop.fit(
         folder, step, examples.batch, state, settings.steps, images_per_step=settings.batch_size, grid=sampler.grid,
-        measure=watch(examples, sampler), sampler=generator, name=name, strategy=strategy, close=examples.close, which=checkpoint,
+        measure=watch(examples, sampler), sampler=generator, name=name, strategy=strategy, close=examples.close,
+        which=checkpoint,
     )  # fmt: skip
     sampled = checkpoints.restore_sampler(folder, generator, checkpoint, examples.close)
     return sampler, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))

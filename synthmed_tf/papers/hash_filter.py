@@ -1,4 +1,4 @@
-"""The filter of P2 § 3.2: generated photographs whose average hash is unlike that of every real one are regenerated."""
+"""The filter of P2 § 3.2: images whose average hash is unlike that of every real one are regenerated."""
 
 import imagehash
 import numpy as np
@@ -82,6 +82,6 @@ def text(tally):
     """One line: what `like_real` did."""
     by_class = ", ".join(f"{name} {counts['rate']:.0%}" for name, counts in tally["classes"].items())
     return (
-        f"{tally['rejected']} of {tally['candidates']} images rejected by their average hash: farther from every real one "
-        f"than real ones are from each other; not like real ones: {tally['rate']:.0%} ({by_class})"
+        f"{tally['rejected']} of {tally['candidates']} images rejected by their average hash: farther from every real "
+        f"one than real ones are from each other; not like real ones: {tally['rate']:.0%} ({by_class})"
     )

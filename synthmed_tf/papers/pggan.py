@@ -59,8 +59,9 @@ def with_steps(settings, image_size, is_given):
     grown = (growth.levels - 1) * growth.steps + growth.fading + 1
     if settings.steps < grown:
         raise InputError(
-            f"--steps={settings.steps}: a pggan of {growth.levels} levels of {growth.steps} steps has its full size after {grown}; give "
-            f"as many or more, or shorter levels (--level_images={growth.steps * settings.batch_size} now)"
+            f"--steps={settings.steps}: a pggan of {growth.levels} levels of {growth.steps} steps has its full size "
+            f"after {grown}; give as many or more, or shorter levels "
+            f"(--level_images={growth.steps * settings.batch_size} now)"
         )
     return settings
 

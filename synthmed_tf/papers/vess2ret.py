@@ -38,7 +38,8 @@ def with_steps(settings, count):
     steps = settings.steps or -(-settings.epochs * count * 2 // settings.batch_size)
     if steps < PAPER_STEPS:
         print(
-            f"{steps:,} steps; vess2ret's paper took {PAPER_STEPS:,}, 100 epochs of 600 updates of each network: --steps={PAPER_STEPS}"
+            f"{steps:,} steps; vess2ret's paper took {PAPER_STEPS:,}, 100 epochs of 600 updates of each network: "
+            f"--steps={PAPER_STEPS}"
         )
     return dataclasses.replace(settings, steps=steps)
 

@@ -1,4 +1,4 @@
-"""The VGG16 classifier of P2 § 3.2: trains on images and their classes, keeps the weights of the best validation loss."""
+"""The VGG16 classifier of P2 § 3.2: trains on images and classes, keeps the weights of the best validation loss."""
 
 import numpy as np
 import tensorflow as tf

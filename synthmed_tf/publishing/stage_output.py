@@ -59,7 +59,8 @@ def write_masks(flags, recorded, real, sampler, results, steps):
         )
     step = entries["sampled_step"]
     print(
-        f"{count} masks in {folder}, samples of the training in {folder.parent}, by the weights of step {step}. Next: train_stage2.py"
+        f"{count} masks in {folder}, samples of the training in {folder.parent}, by the weights of step {step}. Next: "
+        "train_stage2.py"
     )
 
 
@@ -102,7 +103,8 @@ def write_images(flags, recorded, real, samplers, results, is_labelled):
     png_files.write(folder / "png", Records(folder))
     weights = f"by the weights of step {entries['sampled_step']}" if "" in results else "one model a class"
     print(
-        f"{count} images in {folder}, samples of the training in {private}, {weights}. Next: evaluate.py --synthetic_dir={out}"
+        f"{count} images in {folder}, samples of the training in {private}, {weights}. Next: evaluate.py "
+        f"--synthetic_dir={out}"
     )
 
 
@@ -134,5 +136,6 @@ def write_pairs(flags, recorded, real, painter, result, masks, photographs=None)
     write_records(folder, f"{name}_synthetic", tqdm(samples, "pairs", count), source=source, extra=entries)
     png_files.write(folder / "png", Records(folder))
     print(
-        f"{count} pairs in {folder}, also as PNG files in {folder / 'png'}. Next: evaluate.py --synthetic_dir={flags.out_dir}"
+        f"{count} pairs in {folder}, also as PNG files in {folder / 'png'}. Next: evaluate.py "
+        f"--synthetic_dir={flags.out_dir}"
     )

@@ -143,8 +143,8 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
     result = loop.fit(
         folder, step, examples.batch, state, settings.steps, images_per_step=settings.batch_size,
-        average=(generator, averaged, settings.average), grid=sampler.grid, measure=settle_and_measure, sampler=averaged,
-        name=name, strategy=strategy, close=examples.close, which=checkpoint,
+        average=(generator, averaged, settings.average), grid=sampler.grid, measure=settle_and_measure,
+        sampler=averaged, name=name, strategy=strategy, close=examples.close, which=checkpoint,
     )  # fmt: skip
     sampled = checkpoints.restore_sampler(folder, averaged, checkpoint, examples.close)
     examples.calibrate(generate, sampler.noise_shape)

@@ -86,7 +86,7 @@ class Flow:
         return self.refiner([images, tf.fill(noise.shape[:1], self.time_after(last)), *labels], training=False)
 
     def redraw(self, images, seed, left_out):
-        """Images at full size, mixed with the noise there is after a share `left_out` of the steps, drawn by the others."""
+        """Images, mixed with the noise there is after a share `left_out` of the steps, drawn by the other steps."""
         images = reduce(tf.convert_to_tensor(images, tf.float32), self.stride)
         noise = tf.random.stateless_normal(images.shape, seed)
         first = tf.constant(round(left_out * STEPS))
@@ -101,11 +101,12 @@ class Flow:
             now, after = times[index], times[index + 1]
             clean = self.averaged([images, tf.fill(tf.shape(noise)[:1], now), *labels], training=False)
             old = (images - (1 - now) * clean) / now
-            new = tf.map_fn(lambda key: self._noise(key, index), keys, fn_output_signature=tf.float32)  # noqa: B023 (called at once)
+            draw = functools.partial(self._noise, index)
+            new = tf.map_fn(draw, keys, fn_output_signature=tf.float32)
             images = (1 - after) * clean + after * (np.sqrt(1 - fresh**2) * old + fresh * new)
         return images
 
-    def _noise(self, key, index):
+    def _noise(self, index, key):
         return tf.random.stateless_normal(self.shape, tf.random.experimental.stateless_fold_in(key, index))
 
 
@@ -178,9 +179,9 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
 
     result = loop.fit(
         folder, step, examples.batch, {"generator": model.network, "generator_optimizer": optimizer}, settings.steps,
-        images_per_step=settings.batch_size, average=(model.network, model.averaged, settings.average), grid=sampler.grid,
-        measure=calibrate_and_measure, sampler=model.averaged, name=name, strategy=strategy, close=examples.close,
-        which=checkpoint,
+        images_per_step=settings.batch_size, average=(model.network, model.averaged, settings.average),
+        grid=sampler.grid, measure=calibrate_and_measure, sampler=model.averaged, name=name, strategy=strategy,
+        close=examples.close, which=checkpoint,
     )  # fmt: skip
     sampled = checkpoints.restore_sampler(folder, model.averaged, checkpoint, examples.close)
     if examples.target == "image":
@@ -208,7 +209,7 @@ def decoded(decoder, fields):
 
 
 def shifted(times, shift):
-    """Times in [0, 1], 1 being noise, moved towards noise by a factor of their odds (Esser et al. 2024, equation 23)."""
+    """Times in [0, 1], 1 being noise, moved towards noise by a factor of their odds (Esser et al. 2024, eq. 23)."""
     return shift * times / (1 + (shift - 1) * times)
 
 

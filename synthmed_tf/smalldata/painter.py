@@ -197,8 +197,9 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
     result = loop.fit(
         folder, step, pairs.batch, state, settings.steps, images_per_step=settings.batch_size,
-        average=(generator, averaged, settings.average), grid=lambda: pairs.grid(painter), measure=add_grain_and_measure,
-        sampler=averaged, name=name, strategy=strategy, close=pairs.close, which=checkpoint,
+        average=(generator, averaged, settings.average), grid=lambda: pairs.grid(painter),
+        measure=add_grain_and_measure, sampler=averaged, name=name, strategy=strategy, close=pairs.close,
+        which=checkpoint,
     )  # fmt: skip
     sampled = checkpoints.restore_sampler(folder, averaged, checkpoint, pairs.close)
     add_grain(painter, pairs.real)

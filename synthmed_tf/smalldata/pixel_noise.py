@@ -8,6 +8,7 @@ import pywt
 import tensorflow as tf
 from scipy import ndimage
 
+from synthmed_tf.metrics import features as feature_space
 from synthmed_tf.metrics import kid_fid
 from synthmed_tf.sample import spaced
 
