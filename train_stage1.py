@@ -60,7 +60,7 @@ def main(settings):
 
     from synthmed_tf import records, runs, synthesis
     from synthmed_tf.datasets.prepare import training_split
-    from synthmed_tf.smalldata.copy_filter import no_copies
+    from synthmed_tf.smalldata.copy_filter import reject_copies
     from synthmed_tf.training import hardware, stage1
     from synthmed_tf.training.checkpoints import checkpoint_sha256
 
@@ -131,7 +131,7 @@ def main(settings):
             models = {name: models.get(name, models.get("")) for name in real.class_names}
             samples = synthesis.labelled(models, real, settings, count, tally, rejected, with_view)
         elif target == "mask":
-            samples = no_copies(synthesis.from_noise(models[""], settings, None), real, count, tally)
+            samples = reject_copies(synthesis.from_noise(models[""], settings, None), real, count, tally)
         else:
             samples = synthesis.from_noise(models[""], settings, count, with_field_of_view=with_view)
         extra = (

@@ -43,7 +43,7 @@ def main(settings):
 
     from synthmed_tf import records, runs, synthesis
     from synthmed_tf.datasets.prepare import Plan, training_split
-    from synthmed_tf.papers.annotation import annotated
+    from synthmed_tf.papers.annotation import annotate
     from synthmed_tf.training import hardware, stage2
     from synthmed_tf.training.checkpoints import checkpoint_sha256
 
@@ -106,7 +106,7 @@ def main(settings):
         print(f"stage 2: {len(real)} pairs of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {folder}")
         manifest = real.manifest
         if not same:
-            real = annotated(folder, real, teachers, settings["seed"])
+            real = annotate(folder, real, teachers, settings["seed"])
         networks, result = stage2.train(folder, real, settings, steps, strategy, masks)
         synthetic = out / "synthetic"
         digest = checkpoint_sha256(result["sampler"])

@@ -7,7 +7,6 @@ texture synthesis: Galerne et al. 2011).
 """
 
 import numpy as np
-import pywt
 import tensorflow as tf
 from scipy import ndimage
 
@@ -18,6 +17,9 @@ MARGIN = 2  # pixels around what a mask marks
 RIM = 4  # pixels along the edge of the field of view
 BRIGHTNESSES = 8  # steps from black to white that noise is measured at
 RARE = 64  # wavelet coefficients, too few to tell noise by
+# Daubechies 1988, table 1: the low pass of four taps
+LOW_PASS = (-0.12940952255126037, 0.2241438680420134, 0.8365163037378079, 0.48296291314453416)
+HIGH_PASS = tuple(tap * (-1) ** (index + 1) for index, tap in enumerate(reversed(LOW_PASS)))
 # Variance of rounding to 8 bits; where there is less, a photograph is black or saturated
 ROUNDING = (2 / 255) ** 2 / 12
 
@@ -123,13 +125,25 @@ def noise_levels(photographs):
     """
     brightness, detail = [], []
     for photograph in photographs:
-        coarse, (_, _, finest) = pywt.dwt2(photograph.mean(-1) / np.iinfo(photograph.dtype).max, "db2")
+        grey = photograph.mean(-1) / np.iinfo(photograph.dtype).max
+        coarse, finest = (filter_and_halve(filter_and_halve(grey, taps).T, taps).T for taps in (LOW_PASS, HIGH_PASS))
         brightness.append(coarse.ravel() / 2)
         detail.append(np.abs(finest).ravel())
     bins = np.clip(np.concatenate(brightness) * BRIGHTNESSES, 0, BRIGHTNESSES - 1).astype(int)
     detail = np.concatenate(detail)
     known = [index for index, count in enumerate(np.bincount(bins)) if count >= RARE]
     return np.interp(range(BRIGHTNESSES), known, [np.median(detail[bins == index]) / 0.6745 for index in known])
+
+
+def filter_and_halve(values, taps):
+    """Every other row of values [rows, columns] filtered by a wavelet's four taps; mirrored beyond the edges.
+
+    Returns:
+      [(rows + 3) // 2, columns].
+    """
+    count = (len(values) + 3) // 2
+    padded = np.pad(values, [(2, 3), (0, 0)], "symmetric")
+    return sum(tap * padded[3 - index : 3 - index + 2 * count : 2][:count] for index, tap in enumerate(taps))
 
 
 def with_noise(photograph, levels, key):

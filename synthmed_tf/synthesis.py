@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from synthmed_tf import grain, images
 from synthmed_tf.metrics import fidelity
-from synthmed_tf.papers.hash_filter import average_hash, eight_bits, like_real
+from synthmed_tf.papers.hash_filter import average_hash, keep_similar, to_eight_bits
 from synthmed_tf.sample import InputError, Sample, spaced
 from synthmed_tf.training import stage2
-from synthmed_tf.training.log import picture_grid
+from synthmed_tf.training.log import draw_grid
 
 NOISE_MEASURED = 64  # real and synthetic photographs of a class
 CHUNK = 16  # masks made at once, aligned to the index, so that sample i has the same bits whoever makes it
@@ -64,7 +64,7 @@ def labelled(models, real, settings, count, tally, rejected, with_field_of_view=
 
     Sample i does not depend on count: its class follows from `class_order`, and each class has a stream of candidates
     of its own. With settings["grain"] they get the noise that real ones of the class have and they lack, see `noisy`;
-    with settings["hash_filter"] those that `like_real` rejects are made anew.
+    with settings["hash_filter"] those that `keep_similar` rejects are made anew.
 
     Args:
       models: {class name: stage1.Stage1}, in the order of the classes; a conditional model stands there for each.
@@ -72,7 +72,7 @@ def labelled(models, real, settings, count, tally, rejected, with_field_of_view=
       settings: of the training; seed, label_distribution, grain, hash_filter.
       count: how many.
       tally: dict that gets "candidates", "rejected", "too_far" and "rate", over all and in "classes" for each class;
-        see `like_real`.
+        see `keep_similar`.
       rejected: list that gets up to REJECTED_SHOWN rejected Samples.
       with_field_of_view: see `from_noise`.
 
@@ -92,7 +92,7 @@ def labelled(models, real, settings, count, tally, rejected, with_field_of_view=
     if settings["hash_filter"]:
         for name in streams:
             hashes = np.stack([average_hash(sample.image) for sample in of_class[name]])
-            streams[name] = like_real(streams[name], hashes, [tally, tally["classes"][name]], rejected)
+            streams[name] = keep_similar(streams[name], hashes, [tally, tally["classes"][name]], rejected)
     is_balanced = settings["label_distribution"] == "balanced"
     shares = {name: 1 if is_balanced else len(samples) for name, samples in of_class.items()}
     for index, name in enumerate(itertools.islice(class_order(shares), count)):
@@ -227,7 +227,7 @@ def write_grid(path, samples):
     """Writes the images of Samples side by side as one 8-bit picture; without any, there is no such file."""
     path.unlink(missing_ok=True)
     if samples:
-        sheet = picture_grid(np.stack([eight_bits(sample.image) for sample in samples]))
+        sheet = draw_grid(np.stack([to_eight_bits(sample.image) for sample in samples]))
         Image.fromarray(np.squeeze(sheet)).save(path)
 
 

@@ -10,7 +10,7 @@ from synthmed_tf.evaluation import comparison, distribution, morphology, privacy
 from synthmed_tf.metrics import fidelity
 from synthmed_tf.metrics.morphology import statistics
 from synthmed_tf.networks import inception
-from synthmed_tf.networks.unet import unet
+from synthmed_tf.networks.unet import build_unet
 from synthmed_tf.papers import segmenter
 from synthmed_tf.sample import Sample
 
@@ -109,7 +109,7 @@ def test_unets_are_as_deep_and_wide_as_asked_for_and_others_are_not_taken_for_th
     sets = made("r", 2), made("s", 2), made("t", 1)
     for levels, width, trained in ((1, 2, 3), (2, 2, 6), (1, 3, 9), (1, 2, 9)):
         report = segmentation.benchmark(tmp_path, *sets, (16, 16), steps=1, repeats=1, levels=levels, width=width)
-        parameters = unet(3, levels, width).count_params()
+        parameters = build_unet(3, levels, width).count_params()
         assert report["unet"] == {"levels": levels, "width": width, "parameters": parameters}
         assert len(list(tmp_path.iterdir())) == trained
 

@@ -11,7 +11,7 @@ from test_scripts import refused, succeeded
 from synthmed_tf import datasets, records
 from synthmed_tf.datasets import prepare
 from synthmed_tf.evaluation import classification, comparison
-from synthmed_tf.networks.vgg16_network import vgg16 as build_vgg16
+from synthmed_tf.networks.vgg16_network import build_vgg16
 from synthmed_tf.papers import lbp, vgg16
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import loop

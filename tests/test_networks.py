@@ -65,7 +65,10 @@ def small_generator(request):
 
 
 def test_dcgan_at_64_pixels_is_radfords_figure_1():
-    generator, discriminator = dcgan.generator((64, 64), channels=3), dcgan.discriminator((64, 64), channels=3)
+    generator, discriminator = (
+        dcgan.build_generator((64, 64), channels=3),
+        dcgan.build_discriminator((64, 64), channels=3),
+    )
     assert _layers(generator, tf.keras.layers.Reshape)[0].output_shape == (None, 4, 4, 1024)
     assert [_shape(layer) for layer in _layers(generator, CONVOLUTIONS)] == [(5, 2, c) for c in (512, 256, 128, 3)]
     assert [_shape(layer) for layer in _layers(discriminator, CONVOLUTIONS)] == [
@@ -82,7 +85,9 @@ def test_dcgan_at_64_pixels_is_radfords_figure_1():
 
 
 def test_a_dcgan_of_a_quarter_of_the_width_has_a_quarter_of_the_channels():
-    generator, discriminator = (network((64, 64), 3, width=0.25) for network in (dcgan.generator, dcgan.discriminator))
+    generator, discriminator = (
+        network((64, 64), 3, width=0.25) for network in (dcgan.build_generator, dcgan.build_discriminator)
+    )
     assert _layers(generator, tf.keras.layers.Reshape)[0].output_shape == (None, 4, 4, 256)
     assert [layer.filters for layer in _layers(generator, CONVOLUTIONS)] == [128, 64, 32, 3]
     assert [layer.filters for layer in _layers(discriminator, CONVOLUTIONS)] == [32, 64, 128, 256]
@@ -100,13 +105,13 @@ def test_a_dcgan_of_a_quarter_of_the_width_has_a_quarter_of_the_channels():
     ],
 )
 def test_dcgan_depth_follows_from_the_size(size, depth, base):
-    assert dcgan.depth(size) == depth
+    assert dcgan.compute_depth(size) == depth
     assert tuple(side // 2**depth for side in size) == base
 
 
 def test_dcgan_of_any_size_makes_images_in_range_that_do_not_depend_on_their_neighbours():
     tf.keras.utils.set_random_seed(1)
-    generator, discriminator = dcgan.generator((64, 80)), dcgan.discriminator((64, 80))
+    generator, discriminator = dcgan.build_generator((64, 80)), dcgan.build_discriminator((64, 80))
     z = tf.random.stateless_normal([3, 100], [1, 2])
     images = generator(z, training=False)
     assert images.shape == (3, 64, 80, 1) and images.dtype == tf.float32
@@ -117,14 +122,16 @@ def test_dcgan_of_any_size_makes_images_in_range_that_do_not_depend_on_their_nei
 
 def test_dcgan_has_at_most_1024_channels_and_starts_at_sd_002():
     tf.keras.utils.set_random_seed(1)
-    model = dcgan.discriminator((128, 128))
+    model = dcgan.build_discriminator((128, 128))
     assert [layer.filters for layer in _layers(model, CONVOLUTIONS)] == [128, 256, 512, 1024, 1024]
     for layer in _layers(model, CONVOLUTIONS):
         np.testing.assert_allclose(np.std(layer.kernel), 0.02, rtol=0.05)
 
 
 @pytest.mark.parametrize("size", [(60, 64), (64, 48), (100, 100), (0, 0)])
-@pytest.mark.parametrize("network", [dcgan.generator, dcgan.discriminator, pix2pix.generator, pix2pix.discriminator])
+@pytest.mark.parametrize(
+    "network", [dcgan.build_generator, dcgan.build_discriminator, pix2pix.build_generator, pix2pix.build_discriminator]
+)
 def test_impossible_sizes_are_refused(network, size):
     with pytest.raises(ValueError, match="multiples of 16, 64 or more"):
         network(size)
@@ -136,20 +143,22 @@ def test_impossible_sizes_are_refused(network, size):
 @pytest.mark.parametrize("size", [(64, 64), (80, 64), (128, 128)])
 def test_resize_dcgan_is_dcgan_without_transposed_convolutions_and_without_norms_in_its_discriminator(size):
     tf.keras.utils.set_random_seed(1)
-    generator = resize_dcgan.generator(size, 2, latent=5, width=0.25)
-    discriminator = resize_dcgan.discriminator(size, 2, width=0.25)
+    generator = resize_dcgan.build_generator(size, 2, latent=5, width=0.25)
+    discriminator = resize_dcgan.build_discriminator(size, 2, width=0.25)
     z = tf.random.stateless_normal([3, 5], [1, 2])
     fields = generator(z, training=False)
     assert fields.shape == (3, *size, 2) and fields.dtype == tf.float32 and np.abs(fields).max() < 1
     np.testing.assert_allclose(generator(z[1:2], training=False)[0], fields[1], atol=1e-5)
     assert not _layers(generator, tf.keras.layers.Conv2DTranspose) and not _layers(discriminator, NORMS)
     widths = [layer.filters for layer in _layers(generator, resize_dcgan.UpsampleConv2D)]
-    radford = [layer.filters for layer in _layers(dcgan.generator(size, width=0.25), tf.keras.layers.Conv2DTranspose)]
+    radford = [
+        layer.filters for layer in _layers(dcgan.build_generator(size, width=0.25), tf.keras.layers.Conv2DTranspose)
+    ]
     assert widths == [*radford[:-1], radford[-2] // 2]
     assert len(_layers(discriminator, layers.MinibatchStandardDeviation)) == 1
     kernels = [layer.kernel.shape for layer in _layers(discriminator, tf.keras.layers.Conv2D)]
     assert kernels[1:] == [
-        layer.kernel.shape for layer in _layers(dcgan.discriminator(size, width=0.25), tf.keras.layers.Conv2D)[1:]
+        layer.kernel.shape for layer in _layers(dcgan.build_discriminator(size, width=0.25), tf.keras.layers.Conv2D)[1:]
     ]
 
 
@@ -157,7 +166,10 @@ def test_resize_dcgan_is_dcgan_without_transposed_convolutions_and_without_norms
 def test_every_weight_of_resize_dcgan_learns(size):
     tf.keras.utils.set_random_seed(1)
     inputs = tf.random.stateless_normal([2, 5], [1, 2]), _noise(2, *size, 2)
-    models = resize_dcgan.generator(size, 2, latent=5, width=0.1), resize_dcgan.discriminator(size, 2, width=0.1)
+    models = (
+        resize_dcgan.build_generator(size, 2, latent=5, width=0.1),
+        resize_dcgan.build_discriminator(size, 2, width=0.1),
+    )
     for model, given in zip(models, inputs, strict=True):
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(model(given, training=True) ** 2)
@@ -171,7 +183,7 @@ def test_every_weight_of_resize_dcgan_learns(size):
 def _denoiser(size):
     """The network with all kernels that are 0 at first drawn at random, and inputs for three samples."""
     tf.keras.utils.set_random_seed(1)
-    model = flow.denoiser(size)
+    model = flow.build_denoiser(size)
     inputs = [_noise(3, *size, 2), tf.constant([0.1, 0.5, 0.9])]
     assert not np.any(model(inputs))
     zeros = [weight for weight in model.trainable_variables if "kernel" in weight.name and not np.any(weight)]
@@ -196,7 +208,7 @@ def test_denoiser_is_0_at_first_and_that_of_each_sample_and_its_time_alone(size)
     ("size", "block"), [((176, 256), 2), ((192, 192), 4), ((256, 512), 4), ((208, 256), 2), ((32, 1024), 2)]
 )
 def test_blocks_keep_three_halvings_possible(size, block):
-    assert flow.block_size(size) == block and all(side % (block * 8) == 0 for side in size)
+    assert flow.choose_block_size(size) == block and all(side % (block * 8) == 0 for side in size)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
@@ -245,7 +257,7 @@ def test_root_mean_square_normalization_is_zhangs_equation_4(dtype, tolerance):
 @pytest.mark.parametrize("network", GENERATORS)
 def test_generator_is_the_papers_table_at_its_native_size(network):
     size, down, up, norms = GENERATORS[network]
-    model = network.generator((size, size), in_channels=1, out_channels=3)
+    model = network.build_generator((size, size), in_channels=1, out_channels=3)
     convolutions = _layers(model, CONVOLUTIONS)
     assert [_shape(layer) for layer in convolutions] == down + up
     assert [isinstance(layer, tf.keras.layers.Conv2DTranspose) for layer in convolutions] == [False] * len(down) + [
@@ -274,7 +286,7 @@ def test_generator_is_the_papers_table_at_its_native_size(network):
 def test_discriminator_is_the_papers_table_at_its_native_size(network):
     expected, norms, shape = DISCRIMINATORS[network]
     size = GENERATORS[network][0]
-    model = network.discriminator((size, size), in_channels=1, out_channels=3)
+    model = network.build_discriminator((size, size), in_channels=1, out_channels=3)
     assert [_shape(layer) for layer in _layers(model, CONVOLUTIONS)] == expected
     assert len(_layers(model, NORMS)) == norms
     assert model.output_shape == (None, *shape, 1)
@@ -293,7 +305,7 @@ def test_patches_that_the_discriminator_sees(network, size, patch, monkeypatch):
     # A norm of the picture's own statistics sees every pixel; the patch is what is left without it.
     for norm in (layers.BatchStatisticsNormalization, tf.keras.layers.GroupNormalization):
         monkeypatch.setattr(norm, "call", lambda self, inputs: inputs)
-    model = network.discriminator(size)
+    model = network.build_discriminator(size)
     seen = 1
     for kernel, stride, _ in (_shape(layer) for layer in reversed(_layers(model, CONVOLUTIONS))):
         seen = (seen - 1) * stride + kernel
@@ -311,7 +323,7 @@ def test_patches_that_the_discriminator_sees(network, size, patch, monkeypatch):
 
 
 def test_features_of_the_discriminator_are_what_its_activations_give():
-    model = painter.discriminator((64, 80))
+    model = painter.build_discriminator((64, 80))
     pair = _noise(2, 64, 80, 4)
     logits, features = painter.with_features(model)(pair)
     np.testing.assert_array_equal(logits, model(pair))
@@ -322,8 +334,8 @@ def test_features_of_the_discriminator_are_what_its_activations_give():
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("size", [(80, 112), (144, 64)])
 def test_generator_and_discriminator_of_any_size(network, size):
-    generator = network.generator(size, in_channels=2, out_channels=1)
-    discriminator = network.discriminator(size, in_channels=2, out_channels=1)
+    generator = network.build_generator(size, in_channels=2, out_channels=1)
+    discriminator = network.build_discriminator(size, in_channels=2, out_channels=1)
     masks = _noise(1, *size, 2)
     images = generator([masks, tf.constant([[1, 2]])], training=True)
     assert images.shape == (1, *size, 1)
@@ -360,7 +372,7 @@ def test_nothing_changes_when_a_generator_is_called(small_generator):
 
 
 def test_small_data_generator_has_no_transposed_convolution_and_is_light():
-    model = painter.generator((128, 128))
+    model = painter.build_generator((128, 128))
     assert not _layers(model, tf.keras.layers.Conv2DTranspose)
     assert model.count_params() < 4e6
 
@@ -369,7 +381,7 @@ def test_seed_fixes_the_weights_and_no_two_layers_start_alike():
     models = []
     for _ in range(2):
         tf.keras.utils.set_random_seed(7)
-        models.append(pix2pix.discriminator((64, 64)))
+        models.append(pix2pix.build_discriminator((64, 64)))
     for first, second in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_array_equal(first, second)
     starts = [layer.kernel.numpy().ravel()[:8].tobytes() for layer in _layers(models[0], CONVOLUTIONS)]
@@ -379,10 +391,14 @@ def test_seed_fixes_the_weights_and_no_two_layers_start_alike():
 def test_mixed_precision_keeps_norms_and_outputs_in_float32():
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        models = [dcgan.generator((64, 64)), dcgan.discriminator((64, 64)), unet.unet(width=4)]
-        models += [network.generator((64, 64)) for network in (vess2ret, painter)]
-        models += [network.discriminator((64, 64)) for network in (pix2pix, painter)]
-        models += [resize_dcgan.generator((64, 64)), resize_dcgan.discriminator((64, 64)), flow.denoiser((32, 32))]
+        models = [dcgan.build_generator((64, 64)), dcgan.build_discriminator((64, 64)), unet.build_unet(width=4)]
+        models += [network.build_generator((64, 64)) for network in (vess2ret, painter)]
+        models += [network.build_discriminator((64, 64)) for network in (pix2pix, painter)]
+        models += [
+            resize_dcgan.build_generator((64, 64)),
+            resize_dcgan.build_discriminator((64, 64)),
+            flow.build_denoiser((32, 32)),
+        ]
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     for model in models:
@@ -397,16 +413,16 @@ def test_mixed_precision_keeps_norms_and_outputs_in_float32():
 
 
 def test_unet_has_484145_parameters():
-    assert unet.unet().count_params() == 484_145
+    assert unet.build_unet().count_params() == 484_145
     blocks = [(3, 16), (16, 32), (32, 64), (64, 128), (128, 64), (64, 32), (32, 16)]
     convolutions = sum(9 * a * b + 9 * b * b + 8 * b for a, b in blocks)
     upward = sum(4 * a * b + b for a, b in blocks[4:])
-    assert unet.unet().count_params() == convolutions + upward + 16 + 1
+    assert unet.build_unet().count_params() == convolutions + upward + 16 + 1
 
 
 @pytest.mark.parametrize(("levels", "width"), [(1, 4), (2, 8), (4, 4)])
 def test_unet_takes_any_size(levels, width):
-    model = unet.unet(in_channels=1, levels=levels, width=width)
+    model = unet.build_unet(in_channels=1, levels=levels, width=width)
     for size in [(64, 64), (37, 53), (1, 9)]:
         assert model(_noise(1, *size, 1)).shape == (1, *size, 1)
     assert max(layer.filters for layer in _layers(model, CONVOLUTIONS)) == width * 2**levels
@@ -414,7 +430,7 @@ def test_unet_takes_any_size(levels, width):
 
 def test_unet_sees_the_same_whatever_lies_far_away():
     tf.keras.utils.set_random_seed(1)
-    model = unet.unet(in_channels=1, levels=1, width=4)
+    model = unet.build_unet(in_channels=1, levels=1, width=4)
     image = _noise(1, 48, 40, 1)
     np.testing.assert_allclose(model(image)[:, 16:28, 16:28], model(image[:, :44, :36])[:, 16:28, 16:28], atol=1e-5)
 
@@ -494,14 +510,14 @@ def test_inception_is_that_of_keras_in_float32_with_given_weights(tmp_path):
     expected = theirs(tf.keras.applications.inception_v3.preprocess_input(image.copy()))
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        network = inception.inception((299, 299, 3), tmp_path / "notop.h5")
+        network = inception.build_inception((299, 299, 3), tmp_path / "notop.h5")
         assert tf.keras.mixed_precision.global_policy().name == "mixed_bfloat16"
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     np.testing.assert_allclose(network(image / 255, training=False), expected, rtol=1e-3, atol=1e-5)
     grey = rng.uniform(0, 1, [1, 64, 48, 1]).astype(np.float32)
     resized = resize(grey[0, ..., 0], (299, 299), order=3)  # scikit-image's bicubic spline is another, near one
-    network = inception.inception((64, 48, 1), tmp_path / "notop.h5")
+    network = inception.build_inception((64, 48, 1), tmp_path / "notop.h5")
     seen = network.layers[-2].output
     seen = tf.keras.Model(network.input, seen)(grey)[0].numpy()
     assert seen.shape == (299, 299, 3) and (seen == seen[..., :1]).all()
@@ -509,14 +525,14 @@ def test_inception_is_that_of_keras_in_float32_with_given_weights(tmp_path):
     assert np.abs(seen[..., 0] - (2 * resized - 1)).mean() < 0.1
     (tmp_path / "holiday.h5").write_bytes(b"beach")
     with pytest.raises(InputError, match="holiday.h5: not the weights of InceptionV3") as caught:
-        inception.inception((64, 48, 1), tmp_path / "holiday.h5")
+        inception.build_inception((64, 48, 1), tmp_path / "holiday.h5")
     assert "\n" not in str(caught.value)
 
 
 def test_networks_can_be_copied():
     pair, masks, seed = _noise(1, 64, 64, 4), _noise(1, 64, 64, 1), tf.constant([[1, 2]])
-    models = [(pix2pix.discriminator((64, 64)), pair), (vess2ret.generator((64, 64)), [masks, seed])]
-    for model, inputs in [*models, (unet.unet(width=4), _noise(1, 16, 16, 3))]:
+    models = [(pix2pix.build_discriminator((64, 64)), pair), (vess2ret.build_generator((64, 64)), [masks, seed])]
+    for model, inputs in [*models, (unet.build_unet(width=4), _noise(1, 16, 16, 3))]:
         copy = tf.keras.models.clone_model(model)
         copy.set_weights(model.get_weights())
         np.testing.assert_allclose(copy(inputs, training=True), model(inputs, training=True), atol=1e-5)
@@ -531,15 +547,15 @@ NOT_ON_GPUS = {  # operations that TensorFlow 2.15 refuses there under determini
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: flow.denoiser((64, 64), 2),
-        lambda: resize_dcgan.generator((64, 64), width=0.25),
-        lambda: resize_dcgan.discriminator((64, 64), width=0.25),
-        lambda: dcgan.generator((64, 64), width=0.25),
-        lambda: dcgan.discriminator((64, 64), width=0.25),
-        lambda: unet.unet(),
-        lambda: vgg16_network.vgg16((32, 32, 1), 2, [0.0], [1.0]),
-        *(lambda network=network: network.generator((64, 64)) for network in NETWORKS),
-        *(lambda network=network: network.discriminator((64, 64)) for network in NETWORKS),
+        lambda: flow.build_denoiser((64, 64), 2),
+        lambda: resize_dcgan.build_generator((64, 64), width=0.25),
+        lambda: resize_dcgan.build_discriminator((64, 64), width=0.25),
+        lambda: dcgan.build_generator((64, 64), width=0.25),
+        lambda: dcgan.build_discriminator((64, 64), width=0.25),
+        lambda: unet.build_unet(),
+        lambda: vgg16_network.build_vgg16((32, 32, 1), 2, [0.0], [1.0]),
+        *(lambda network=network: network.build_generator((64, 64)) for network in NETWORKS),
+        *(lambda network=network: network.build_discriminator((64, 64)) for network in NETWORKS),
     ],
 )
 def test_gradients_can_be_computed_deterministically_on_gpus(make):

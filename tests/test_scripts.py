@@ -30,7 +30,7 @@ from test_datasets_photographs import make_idrid
 from synthmed_tf import datasets, flags, records, synthesis
 from synthmed_tf.datasets.prepare import prepare
 from synthmed_tf.networks import flow
-from synthmed_tf.networks.unet import unet
+from synthmed_tf.networks.unet import build_unet
 from synthmed_tf.papers import annotation, segmenter
 from synthmed_tf.training import calibration, loop, stage1, stage2
 
@@ -338,7 +338,7 @@ def test_a_baseline_that_does_not_fit_is_refused(trained, tmp_path):
 
 
 def test_photographs_without_masks_get_theirs_from_a_segmenter(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(annotation, "ANNOTATION_STEPS", 2)
+    monkeypatch.setattr(annotation, "STEPS", 2)
     make_idrid(tmp_path / "private" / "idrid")
     for stage in ("stage2", "synthetic"):
         shutil.rmtree(trained.out / stage)
@@ -378,7 +378,7 @@ def test_photographs_without_masks_get_theirs_from_a_segmenter(trained, tmp_path
 
 
 def test_photographs_in_a_folder_with_a_table_of_several_labels(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(annotation, "ANNOTATION_STEPS", 2)
+    monkeypatch.setattr(annotation, "STEPS", 2)
     for stage in ("stage2", "synthetic"):
         shutil.rmtree(trained.out / stage)
     graded = tmp_path / "graded"
@@ -812,7 +812,7 @@ def test_unlabelled_test_images_are_said_and_holdout_mends_it(original, tmp_path
 
     def untrained(folder, samples, steps, seed, *_):
         tf.keras.utils.set_random_seed(seed)
-        return unet(3, 1, 4), {"seconds": 1.0}
+        return build_unet(3, 1, 4), {"seconds": 1.0}
 
     monkeypatch.setattr(segmenter, "train", untrained)
     succeeded("evaluate", *words, "--holdout=2")

@@ -1011,7 +1011,7 @@ def test_vess2rets_g_learns_with_dropout_against_a_d_that_stays():
     (w, b), (a, c) = before, (value.copy() for value in networks.generator.get_weights())
     pairs = RNG.uniform(-1, 1, [2, 8, 8, 5]).astype(np.float32)
     mask, photograph = (pairs[..., 3:4] > 0) * np.float32(1), pairs[..., :3]
-    _, key = loop.keys(STAGE2["seed"], tf.constant(3, tf.int64))
+    _, key = loop.draw_keys(STAGE2["seed"], tf.constant(3, tf.int64))
     fake = networks.generator([mask, key[None]], training=True).numpy()
     kept = fake != 0  # dropped values are 0, others twice as large
     assert 0.4 < kept.mean() < 0.6
@@ -1032,7 +1032,7 @@ def test_vess2rets_networks_learn_in_turn_and_an_epoch_shows_g_each_pair_once_an
     pairs = np.arange(8, dtype=np.float32)[:, None, None, None] * np.ones([8, 2, 2, 6], np.float32)
     settings = STAGE2 | {"in_turn": 3, "batch_size": 2}
     steps, batch = stage2.training_of(vess2ret_networks(), [sgd(), sgd()], settings, pairs, 20)
-    of_d = [loop.step_at(steps, index) is steps[0][1] for index in range(20)]
+    of_d = [loop.choose_step(steps, index) is steps[0][1] for index in range(20)]
     assert of_d == [index // 3 % 2 == 0 for index in range(20)]
     shown = {True: [], False: []}
     for index, is_d in enumerate(of_d):

@@ -80,9 +80,9 @@ def fidelity_and_diversity(training, synthetic, test, seed=0, photographs=None, 
     if all(samples[0].mask is not None for samples in (training, synthetic, test) if len(samples)):
         sets["masks"] = training, test
     if inception_weights:
-        from synthmed_tf.networks.inception import inception
+        from synthmed_tf.networks.inception import build_inception
 
-        network = inception(synthetic[0].image.shape, inception_weights)
+        network = build_inception(synthetic[0].image.shape, inception_weights)
         described = {
             "name": "Inception",
             "description": INCEPTION_DESCRIPTION,

@@ -8,7 +8,7 @@ SIZE = 299  # pixels a side that its weights were learned at
 FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"  # as Keras publishes the weights
 
 
-def inception(shape, weights):
+def build_inception(shape, weights):
     """Image -> the 2,048 features before the last layer, in float32 whatever the precision of the run.
 
     The weights are those of Keras. Heusel et al. 2017 took another Inception, of 2015, and enlarged images otherwise:

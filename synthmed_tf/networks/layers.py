@@ -121,7 +121,7 @@ class Upscale(tf.keras.layers.Layer):
         return upscale(inputs)
 
 
-def upsampled_convolution(inputs, kernel):
+def upsample_and_convolve(inputs, kernel):
     """Nearest upsampling by 2, then a convolution with `kernel` [3, 3, out, in], as one transposed convolution."""
     kernel = kernel[::-1, ::-1]
     fused = tf.add_n([tf.pad(kernel, [[i, 1 - i], [j, 1 - j], [0, 0], [0, 0]]) for i in range(2) for j in range(2)])
@@ -130,7 +130,7 @@ def upsampled_convolution(inputs, kernel):
     return tf.ensure_shape(outputs, [None, *(side and 2 * side for side in inputs.shape[1:3]), filters])
 
 
-def joined_with_class(z, classes):
+def join_class(z, classes):
     """Where a generator begins: (the inputs of its model, z with the class beside it).
 
     The class is given as a one-hot vector and becomes a learned vector of as many numbers as z, which begins
@@ -143,16 +143,16 @@ def joined_with_class(z, classes):
     if not classes:
         return z, z
     label = tf.keras.Input([classes], name="label")
-    return [z, label], tf.keras.layers.Concatenate()([z, class_vector(label, z.shape[-1], CLASS_LENGTH)])
+    return [z, label], tf.keras.layers.Concatenate()([z, embed_class(label, z.shape[-1], CLASS_LENGTH)])
 
 
-def class_vector(label, size, deviation):
+def embed_class(label, size, deviation):
     """One-hot [batch, classes] -> the class's learned vector [batch, size], drawn from N(0, deviation)."""
     initializer = tf.keras.initializers.RandomNormal(0.0, deviation)
     return tf.keras.layers.Dense(size, use_bias=False, kernel_initializer=initializer)(label)
 
 
-def judged(image, features, classes, initializer=None):
+def judge(image, features, classes, initializer=None):
     """Where a discriminator ends: (the inputs of its model, logit [batch, 1] float32, real > 0).
 
     The logit is linear in the features; with classes the scalar product of the features and a learned vector of the
@@ -166,6 +166,6 @@ def judged(image, features, classes, initializer=None):
     if not classes:
         return image, logit
     label = tf.keras.Input([classes], name="label")
-    vector = class_vector(label, features.shape[-1], features.shape[-1] ** -0.5)
+    vector = embed_class(label, features.shape[-1], features.shape[-1] ** -0.5)
     projection = tf.keras.layers.Dot(axes=1, dtype="float32")([features, vector])
     return [image, label], logit + projection

@@ -9,7 +9,7 @@ from synthmed_tf.sample import InputError
 SMALLEST = 32  # pixels a side: five poolings
 
 
-def vgg16(shape, classes, mean, deviation, weights=None):
+def build_vgg16(shape, classes, mean, deviation, weights=None):
     """Image -> one logit a class. 14.7 million parameters.
 
     P2 does not say how its network begins and ends. Here the mean of the features over the image goes to one dense

@@ -71,7 +71,7 @@ def train(folder, networks, fields, settings, steps):
         if number not in known:
             known[number] = redrawn(number)
         random = np.random.default_rng([seed, 2, index])
-        return (np.stack([segmenter.random_crop(stack, crop, random) for stack in known[number]]),)
+        return (np.stack([segmenter.crop_at_random(stack, crop, random) for stack in known[number]]),)
 
     state, step = {"decoder": model, "optimizer": optimizer}, segmenter.make_step(model, optimizer)
-    return model, loop.fit(folder, step, batch, state, steps, images_per_step=BATCH_SIZE, name="decoder")
+    return model, loop.fit(folder, step, batch, state, steps, name="decoder")

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from synthmed_tf import flags, images
-from synthmed_tf.training.log import picture_grid
+from synthmed_tf.training.log import draw_grid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Growth:
     def save_picture(self, folder, newest):
         """Writes folder/growth.png: the rows of the levels, one below the other, and last the newest one. P2 figure 2."""
         rows = [np.asarray(Image.open(folder / "growth" / f"{level}.png")) for level in range(self.levels - 1)]
-        sheet = picture_grid(np.stack([row.reshape(newest.shape) for row in [*rows, newest]]), columns=1)
+        sheet = draw_grid(np.stack([row.reshape(newest.shape) for row in [*rows, newest]]), columns=1)
         Image.fromarray(np.squeeze(sheet)).save(folder / "growth.png")
 
 

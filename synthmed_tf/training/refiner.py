@@ -12,6 +12,7 @@ import tensorflow as tf
 from synthmed_tf import losses
 from synthmed_tf.networks import flow, painter
 from synthmed_tf.training import loop, stage2
+from synthmed_tf.training.average import RunningAverage
 
 STEPS = 1000  # no more than the flow has
 LEARNING_RATE, DISCRIMINATOR_RATE = 4e-4, 2e-4  # these and the rest as stage 2's in small_data
@@ -38,9 +39,9 @@ def train(folder, networks, time, batch, shown, settings, steps):
     *size, channels = networks.noise_shape
     classes = 0 if networks.typical is None else networks.typical.shape[1]
     tf.keras.utils.set_random_seed(settings["seed"])
-    refiner, averaged = (flow.denoiser(size, channels, classes) for _ in range(2))
+    refiner, averaged = (flow.build_denoiser(size, channels, classes) for _ in range(2))
     refiner.set_weights(networks.sampler.get_weights())
-    discriminator = painter.discriminator(size, classes, channels)
+    discriminator = painter.build_discriminator(size, classes, channels)
     models = {"refiner": refiner, "discriminator": discriminator}
     optimizers = {}
     for (name, model), rate in zip(models.items(), (LEARNING_RATE, DISCRIMINATOR_RATE), strict=True):
@@ -49,7 +50,7 @@ def train(folder, networks, time, batch, shown, settings, steps):
 
     @tf.function
     def step(number, stack, *labels):
-        key_noise, key_warp = loop.keys(settings["seed"], number)
+        key_noise, key_warp = loop.draw_keys(settings["seed"], number)
         real = shown(stack, key_warp)
         noise = tf.random.stateless_normal(tf.shape(real), key_noise)
         planes = [tf.broadcast_to(each[:, None, None], [*tf.unstack(tf.shape(real))[:3], classes]) for each in labels]
@@ -72,7 +73,5 @@ def train(folder, networks, time, batch, shown, settings, steps):
         return {"discriminator": d_loss, "adversarial": adversarial, "l1": l1}
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    average = refiner, averaged, AVERAGE
-    return averaged, loop.fit(
-        folder, step, batch, state, steps, images_per_step=settings["batch_size"], average=average, name="refiner"
-    )
+    average = RunningAverage(refiner, averaged, AVERAGE)
+    return averaged, loop.fit(folder, step, batch, state, steps, name="refiner", average=average)

@@ -21,8 +21,9 @@ from synthmed_tf import augment, images, losses, records
 from synthmed_tf.networks import dcgan, flow, pggan, resize_dcgan
 from synthmed_tf.sample import spaced
 from synthmed_tf.training import calibration, checkpoints, decoder, loop, refiner
+from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.growth import growth_of
-from synthmed_tf.training.log import picture_grid
+from synthmed_tf.training.log import draw_grid
 
 # Steps between two R1 penalties, each weighted as much more (lazy regularisation: Karras et al. 2020 § 3.1)
 R1_EVERY = 8
@@ -222,15 +223,15 @@ def build(settings, photograph_channels=3, classes=0):
     channels = {"mask": 2 if settings["field_scale"] else 1, "image": photograph_channels}[settings["target"]]
     noise_shape = (settings["latent"],)
     if settings["model"] == "flow":
-        generator, discriminator = functools.partial(flow.denoiser, size, channels, classes), None
+        generator, discriminator = functools.partial(flow.build_denoiser, size, channels, classes), None
         noise_shape = (*size, channels)
     else:
         make_generator, make_discriminator = {
-            "dcgan": (dcgan.generator, dcgan.discriminator),
+            "dcgan": (dcgan.build_generator, dcgan.build_discriminator),
             "pggan": (pggan.Generator, pggan.Discriminator),
         }[settings["model"]]
         if settings["model"] == "dcgan" and settings["resize"]:
-            make_generator, make_discriminator = resize_dcgan.generator, resize_dcgan.discriminator
+            make_generator, make_discriminator = resize_dcgan.build_generator, resize_dcgan.build_discriminator
         generator = functools.partial(make_generator, size, channels, settings["latent"], classes, settings["width"])
         discriminator = make_discriminator(size, channels, classes, settings["width"])
     averaged = generator() if settings["average"] else None
@@ -327,31 +328,28 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
     def grid(count=16):
         labels = np.eye(len(class_names))[np.arange(count) % len(class_names)] if class_names else None
         fields = networks.draw(fixed[:count], labels)
-        return picture_grid(
+        return draw_grid(
             networks.masks(fields) * np.uint8(255) if networks.target == "mask" else images.to_uint8(fields)
         )
 
-    average = (networks.generator, networks.averaged, settings["average"]) if networks.averaged else None
+    average = None
+    if networks.averaged:  # a PGGAN's is as long from the first step on: Karras et al. 2018, published code
+        average = RunningAverage(networks.generator, networks.averaged, settings["average"], not growth)
     close = CLOSE if settings["target"] == "mask" else checkpoints.CLOSE
+    sampling = checkpoints.Sampling(networks.sampler, grid, measure, settings["checkpoint"], close)
     result = loop.fit(
         folder,
         step,
         batch,
         state,
         steps,
-        images_per_step=batch_size,
-        average=average,
-        short_at_first=not growth,  # Karras et al. 2018, published code: the same from the first step on
-        grid=grid,
-        measure=measure,
-        sampler=networks.sampler,
-        before=before if growth else None,
         name=name,
+        average=average,
+        sampling=sampling,
+        before=before if growth else None,
         strategy=strategy,
-        close=close,
-        which=settings["checkpoint"],
     )
-    chosen = checkpoints.restore_sampler(folder, networks.sampler, settings["checkpoint"], close)
+    chosen = checkpoints.restore_sampler(folder, sampling)
     result["sampled_step"], result["sampler"] = chosen
     if growth:
         networks.stage = growth.at(result["sampled_step"] - 1)
@@ -491,7 +489,7 @@ def make_gan_step(networks, optimizers, settings, replicas=1, level=None, alpha=
 
     @tf.function
     def step(number, stack, *labels):
-        key_z, key_warp = loop.keys(settings["seed"], number)
+        key_z, key_warp = loop.draw_keys(settings["seed"], number)
         real = shown(stack, key_warp, networks, settings)
         z = tf.random.stateless_normal([tf.shape(real)[0], *networks.noise_shape], key_z)
         at = {}
@@ -499,7 +497,7 @@ def make_gan_step(networks, optimizers, settings, replicas=1, level=None, alpha=
             at = {"level": level, "alpha": alpha and alpha(number)}
             real = pggan.downscale(real, 2 ** (generator.last_level - level))
             if alpha:
-                real = pggan.faded(pggan.upscale(pggan.downscale(real)), real, at["alpha"])
+                real = pggan.fade(pggan.upscale(pggan.downscale(real)), real, at["alpha"])
 
         def critic(pictures):
             return discriminator(together(pictures, *labels), training=True, **at)
@@ -555,7 +553,7 @@ def make_flow_step(networks, optimizers, settings, replicas=1):
 
     @tf.function
     def step(number, stack, *labels):
-        key_noise, key_warp = loop.keys(settings["seed"], number)
+        key_noise, key_warp = loop.draw_keys(settings["seed"], number)
         real = shown(stack, key_warp, networks, settings)
         batch = tf.shape(real)[0]
         noise = tf.random.stateless_normal(tf.shape(real), key_noise)

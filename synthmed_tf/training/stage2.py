@@ -13,7 +13,8 @@ from synthmed_tf.metrics import fidelity
 from synthmed_tf.networks import painter, pix2pix, vess2ret
 from synthmed_tf.sample import spaced
 from synthmed_tf.training import checkpoints, loop
-from synthmed_tf.training.log import picture_grid
+from synthmed_tf.training.average import RunningAverage
+from synthmed_tf.training.log import draw_grid
 
 GRID = 8  # pairs in a picture of samples
 MEASURED = 32  # synthetic and real photographs
@@ -75,12 +76,12 @@ def build(settings, channels):
     network = {"small_data": painter, "vess2ret": vess2ret, "pix2pix": pix2pix}[settings["preset"]]
     planes = 1 + 2 * channels * settings["light"] + len(NOISE_SCALES) * settings["noise"]
     return Stage2(
-        network.generator(size, planes, channels),
-        network.discriminator(size, in_channels=1, out_channels=channels),
+        network.build_generator(size, planes, channels),
+        network.build_discriminator(size, in_channels=1, out_channels=channels),
         network.TRAINING_AT_TEST_TIME,
         settings["noise"],
         background=network.BACKGROUND,
-        averaged=network.generator(size, planes, channels) if settings["average"] else None,
+        averaged=network.build_generator(size, planes, channels) if settings["average"] else None,
     )
 
 
@@ -121,7 +122,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         masks, photographs = np.sign(some[..., -3:-2]), some[..., -1:] * (some[..., :-3] + 1) - 1
         fakes = np.concatenate([painted(networks, mask[None] > 0, [seed, i]) for i, mask in enumerate(masks)])
         shown = np.concatenate([np.repeat(masks, photographs.shape[-1], -1), fakes, photographs])
-        return picture_grid(images.to_uint8(shown), GRID)
+        return draw_grid(images.to_uint8(shown), GRID)
 
     state = {
         "generator": networks.generator,
@@ -129,25 +130,23 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         "generator_optimizer": optimizers[0],
         "discriminator_optimizer": optimizers[1],
     }
-    average = (networks.generator, networks.averaged, settings["average"]) if networks.averaged else None
+    average = RunningAverage(networks.generator, networks.averaged, settings["average"]) if networks.averaged else None
+    measure = measurement(networks, real, masks[:MEASURED], settings) if len(masks) else None
+    choice = settings["checkpoint"] if len(masks) else "best"
+    sampling = checkpoints.Sampling(networks.sampler, grid, measure, choice, CLOSE)
     result = loop.fit(
         folder,
         step,
         batch,
         state,
         steps,
-        images_per_step=settings["batch_size"],
-        average=average,
-        grid=grid,
-        measure=measurement(networks, real, masks[:MEASURED], settings) if len(masks) else None,
-        sampler=networks.sampler,
         name="stage 2",
+        average=average,
+        sampling=sampling,
         strategy=strategy,
-        close=CLOSE,
-        which=settings["checkpoint"] if len(masks) else "best",
     )
     if len(masks):
-        chosen = checkpoints.restore_sampler(folder, networks.sampler, settings["checkpoint"], CLOSE)
+        chosen = checkpoints.restore_sampler(folder, sampling)
         result["sampled_step"], result["sampler"] = chosen
     if settings["grain"]:
         networks.grain = missing_grain(networks, real, seed)
@@ -436,7 +435,7 @@ def make_step(networks, optimizers, settings, replicas=1):
 
     @tf.function
     def step(number, stack):
-        key_augment, key_dropout = loop.keys(seed, number)
+        key_augment, key_dropout = loop.draw_keys(seed, number)
         photograph, masks = augment.jitter_and_mirror(stack[..., :-2], stack[..., -2:], key_augment, jitter)
         mask, inside = tf.where(masks[..., :1] > 0, 1.0, -1.0), masks[..., 1:]
         condition = mask
@@ -500,7 +499,7 @@ def make_vess2ret_steps(networks, optimizers, settings, replicas=1):
 
     @tf.function
     def discriminator_step(number, others, real):
-        _, key = loop.keys(seed, number)
+        _, key = loop.draw_keys(seed, number)
         mask, _ = mask_and_photograph(others)
         fake = generator([mask, key[None]], training=False)
         with tf.GradientTape() as tape:
@@ -514,7 +513,7 @@ def make_vess2ret_steps(networks, optimizers, settings, replicas=1):
 
     @tf.function
     def generator_step(number, stack):
-        _, key = loop.keys(seed, number)
+        _, key = loop.draw_keys(seed, number)
         mask, photograph = mask_and_photograph(stack)
         with tf.GradientTape() as tape:
             fake = generator([mask, key[None]], training=True)
