@@ -21,7 +21,7 @@ MAX_CHANNELS = 1024  # Radford et al. 2016, figure 1
 
 
 def compute_depth(image_size):
-    """Number of stride-2 layers: the largest k for which 2^k divides both sides and leaves at least 4 pixels of each.
+    """The number of stride-2 layers: the largest k for which 2^k divides both sides and leaves 4 pixels or more of each.
 
     Raises:
       ValueError: a side is below 64 or no multiple of 16.
@@ -32,7 +32,7 @@ def compute_depth(image_size):
 
 
 def compute_channels(image_size, width):
-    """Channels of the generator from the base up, without the image: `width` times 1024, 512, 256, 128 at 64 pixels."""
+    """The generator's channels from the base up, without the image: `width` times 1024, 512, 256, 128 at 64 pixels."""
     # Radford et al. 2016, fig. 1: 4x4x(64 2^k)
     return [round(width * min(64 * 2**k, MAX_CHANNELS)) for k in range(compute_depth(image_size), 0, -1)]
 
@@ -68,8 +68,9 @@ def build_generator(image_size, channels=1, latent=100, classes=0, width=1.0, na
 
 
 def build_discriminator(image_size, channels=1, classes=0, width=1.0, name="discriminator"):
-    """Image -> logit, the generator's mirror:
-    LeakyReLU 0.2, no batch norm on the first layer (Radford et al. 2016, section 3).
+    """Image -> logit: the generator's mirror, LeakyReLU 0.2, no batch norm on the first layer.
+
+    Radford et al. 2016, section 3.
 
     Args:
       image_size, channels, classes, width: as for `build_generator`.

@@ -1,9 +1,8 @@
-"""Denoising network of a rectified flow: stage 1 for a few dozen images, where no GAN became as varied and as sharp.
+"""Denoising network of a rectified flow: a U-Net that knows the time, as in Ho et al. 2020 (appendix B).
 
-A U-Net that is told the time, as in Ho et al. 2020, "Denoising Diffusion Probabilistic Models" (appendix B), with three
-things that make it fit two CPU cores: it works on blocks of pixels; it says the image and not the velocity, so that no
-noise has to pass through its narrow layers (Li & He 2025, "Back to Basics: Let Denoising Generative Models Denoise");
-and its norms are root mean squares over channels (Zhang & Sennrich 2019).
+Three things make it fit two CPU cores. It works on blocks of pixels. It gives the image and not the velocity, so that no
+noise has to pass through its narrow layers (Li & He 2025, "Back to Basics: Let Denoising Generative Models Denoise").
+Its norms are root mean squares over channels (Zhang & Sennrich 2019).
 """
 
 import tensorflow as tf
@@ -11,16 +10,16 @@ from tensorflow.keras import layers
 
 from synthmed_tf.networks.layers import Upscale, embed_class
 
-CHANNELS = (32, 64, 96, 128)  # on blocks of pixels, at half that size, ...
-ATTENDED = 16  # maps whose shorter side is at most that have self-attention
+CHANNELS = (32, 64, 96, 128)  # of maps of blocks, of maps half as large, ...
+ATTENDED = 16  # greatest shorter side of maps with self-attention
 HEADS = 4
-FREQUENCIES, HIGHEST = 16, 6.0  # of the time: exp(0) to exp(6)
+FREQUENCIES, HIGHEST = 16, 6.0  # sines and cosines of the time, of frequency exp(0) to exp(6)
 
 
 class RootMeanSquareNormalization(layers.Layer):
-    """x / sqrt(mean of x^2 over channels), times a learned gain a channel. Zhang & Sennrich 2019, equation 4.
+    """x / sqrt(mean of x^2 over channels), times a learned gain a channel, in float32.
 
-    In float32.
+    Zhang & Sennrich 2019, equation 4.
     """
 
     def build(self, input_shape):
@@ -38,8 +37,7 @@ def choose_block_size(image_size):
 
 
 def build_denoiser(image_size, channels=2, classes=0):
-    """Network (x [batch, height, width, channels], time [batch], both float32) -> the image that x is made of, as x;
-    0 at first.
+    """(x [batch, height, width, channels], time [batch], both float32) -> the image that x is made of, as x; 0 at first.
 
     Args:
       image_size: (height, width), multiples of 16 from 32 up.

@@ -1,4 +1,4 @@
-"""Layers and initialisers that the networks share.
+"""Layers and initialisers that several networks share.
 
 Every normalisation here computes its statistics in float32, whatever the precision policy. Weights are drawn from
 Keras's global generator: call tf.keras.utils.set_random_seed before building a network to fix them.
@@ -6,8 +6,9 @@ Keras's global generator: call tf.keras.utils.set_random_seed before building a 
 
 import tensorflow as tf
 
-SCALE_SD = 0.02  # of the first scales of batch norm: published code of Radford et al. 2016 and Isola et al. 2017
-# Of a generator's class vector, times that of z: by one as long DCGAN drew one picture a class
+# Standard deviation of the initial scales of batch norm: published code of Radford et al. 2016 and Isola et al. 2017
+SCALE_SD = 0.02
+# Length of a generator's class vector, times that of z; with 1 DCGAN drew one picture a class
 CLASS_LENGTH = 0.1
 LEAK = 0.2  # slope of every LeakyReLU: Radford et al. 2016, section 3; Isola et al. 2017, section 6.1
 
@@ -77,7 +78,7 @@ class SeededDropout(tf.keras.layers.Layer):
 
 
 class CropLike(tf.keras.layers.Layer):
-    """Inputs [x, reference]: x cut at the bottom and right to the height and width of the reference."""
+    """[x, reference] -> x cut at the bottom and right to the height and width of the reference."""
 
     def call(self, inputs):
         values, reference = inputs
@@ -86,10 +87,9 @@ class CropLike(tf.keras.layers.Layer):
 
 
 class MinibatchStandardDeviation(tf.keras.layers.Layer):
-    """One more channel: the standard deviation over groups of samples, averaged over the map. Karras et al. 2018,
-    section 3.
+    """Adds a channel: the standard deviation over groups of samples, averaged over the map.
 
-    A batch that `group_size` does not divide is one group.
+    Karras et al. 2018, section 3. A batch that `group_size` does not divide is one group.
     """
 
     def __init__(self, group_size=4, **kwargs):
@@ -131,10 +131,10 @@ def upsample_and_convolve(inputs, kernel):
 
 
 def join_class(z, classes):
-    """Where a generator begins: (the inputs of its model, z with the class beside it).
+    """Begins a generator: returns (the inputs of its model, z with the class beside it).
 
-    The class is given as a one-hot vector and becomes a learned vector of as many numbers as z, which begins
-    CLASS_LENGTH times as long (Mirza & Osindero 2014, section 3.2, leave the encoding open).
+    The one-hot class becomes a learned vector of as many numbers as z, which begins CLASS_LENGTH times as long. Mirza &
+    Osindero 2014, section 3.2, leave the encoding open.
 
     Args:
       z: Keras input [batch, latent].
@@ -153,9 +153,9 @@ def embed_class(label, size, deviation):
 
 
 def judge(image, features, classes, initializer=None):
-    """Where a discriminator ends: (the inputs of its model, logit [batch, 1] float32, real > 0).
+    """Ends a discriminator: returns (the inputs of its model, logit [batch, 1] float32, real > 0).
 
-    The logit is linear in the features; with classes the scalar product of the features and a learned vector of the
+    The logit is linear in the features. With classes the scalar product of the features and a learned vector of the
     class is added: the projection discriminator, f = y^T V phi(x) + psi(phi(x)) (Miyato & Koyama 2018, section 3).
 
     Args:

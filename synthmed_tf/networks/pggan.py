@@ -1,8 +1,8 @@
 """PGGAN: Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation", table 2.
 
-Generator and discriminator hold the layers of all levels: level 0 makes 4 x 4 pixels, and each further one twice as
-many a side. They are called with a level, and with alpha while that level is faded in. Sides that are no powers of two
-begin with what 4 to 7 pixels or more are left after as many halvings as both sides allow.
+Generator and discriminator hold the layers of all levels. Level 0 makes 4 x 4 pixels, and each further one twice as
+many a side. The networks are called with a level, and with alpha while that level is faded in. Sides that are no powers
+of two begin with what is left after as many halvings as both sides allow.
 
 As in the published code, pooling comes before the bias and the activation of the layer in front of it.
 """
@@ -24,8 +24,9 @@ FIRST_GAIN = 2**0.5 / 4  # of the generator's first layer: published code
 
 
 def count_features(level, width=1.0):
-    """Feature maps of a level, min(8192 / 2^(level + 1), 512) times `width`;
-    level -1 is the discriminator's last hidden layer.
+    """Feature maps of a level: min(8192 / 2^(level + 1), 512) times `width`.
+
+    Level -1 is the discriminator's last hidden layer.
     """
     return max(1, round(width * min(FEATURE_BASE / 2 ** (level + 1), MOST_FEATURES)))
 
@@ -73,8 +74,9 @@ class EqualizedDense(tf.keras.layers.Layer):
 
 
 class EqualizedConv2D(tf.keras.layers.Layer):
-    """Convolution with bias, padded with zeros, scaled as EqualizedDense is;
-    after nearest upsampling, or before average pooling.
+    """Convolution with bias, padded with zeros, scaled as EqualizedDense is.
+
+    Nearest upsampling comes before it, or average pooling after it, where `resampling` says so.
 
     Args:
       filters, size: of the kernel, size 1 or 3.
@@ -107,11 +109,9 @@ class EqualizedConv2D(tf.keras.layers.Layer):
 
 
 class Generator(tf.keras.Model):
-    """z, or [z, one-hot class], of N(0, 1) [batch, latent] -> images of a level [batch, height, width,
-    channels] float32, linear.
+    """z of N(0, 1) [batch, latent], or [z, one-hot class] -> images of a level, float32, without tanh.
 
-    z is normalised; the class becomes a learned vector, normalised to layers.CLASS_LENGTH times the length of z, beside
-    it.
+    z is normalised. Beside it stands a learned vector of the class, normalised to layers.CLASS_LENGTH times its length.
 
     Args:
       image_size: (height, width) of the last level, multiples of 8 from 16 up.
@@ -156,13 +156,12 @@ class Generator(tf.keras.Model):
 
 
 class Discriminator(tf.keras.Model):
-    """Images of a level, or [images, one-hot class], [batch, height, width, channels] -> logit [batch, 1] float32,
-    real > 0.
+    """Images of a level [batch, height, width, channels], or [images, one-hot class] -> logit [batch, 1], real > 0.
 
     The class enters as in layers.judge.
 
     Args:
-      as for Generator.
+      image_size, channels, classes, width: as for Generator.
     """
 
     def __init__(self, image_size, channels=1, classes=0, width=1.0, name="discriminator"):

@@ -1,11 +1,11 @@
-"""DCGAN for a few dozen masks: Radford et al. 2016 with three changes, without which 20 masks give few pictures.
+"""DCGAN for a few dozen masks: Radford et al. 2016 with three changes. Without them 20 masks give few different ones.
 
 * The generator enlarges by nearest upsampling and a convolution instead of a transposed convolution, which leaves
   checkerboards (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts"), and has one convolution more at full
   size.
-* The discriminator has no batch norm: with it, it knows a batch of fakes by its statistics.
-* It is told how much a batch varies (minibatch standard deviation: Karras et al. 2018, section 3), so that masks which
-  repeat themselves are found out.
+* The discriminator has no batch norm, by which it would know a batch of fakes from its statistics.
+* It sees how much a batch varies (minibatch standard deviation: Karras et al. 2018, section 3), and so masks that repeat
+  themselves.
 
 Widths, depth and kernels of the discriminator are those of networks/dcgan.py; the generator's kernels are 3 x 3, with
 the initial weights of He et al. 2015.

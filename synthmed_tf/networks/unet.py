@@ -1,6 +1,4 @@
-"""U-Net: Ronneberger et al. 2015, with padded convolutions and batch norm,
-so that any image size goes in and comes out.
-"""
+"""U-Net: Ronneberger et al. 2015, with batch norm, and with padded convolutions so that any image size fits."""
 
 import tensorflow as tf
 

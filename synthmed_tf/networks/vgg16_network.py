@@ -1,6 +1,4 @@
-"""VGG16: Simonyan & Zisserman 2015, configuration D, as in tf.keras.applications,
-with a head that small sets can train (P2 § 3.2).
-"""
+"""VGG16 (P2 § 3.2): Simonyan & Zisserman 2015, configuration D, as in tf.keras.applications, with a small head."""
 
 import tensorflow as tf
 
@@ -13,9 +11,8 @@ def build_vgg16(shape, classes, mean, deviation, weights=None):
     """Image -> one logit a class. 14.7 million parameters.
 
     P2 does not say how its network begins and ends. Here the mean of the features over the image goes to one dense
-    layer: the two layers of 4096 units of Simonyan & Zisserman have eight times as many parameters as all convolutions.
-      Random weights are
-    those of He et al. 2015: with Keras's own (Glorot & Bengio 2010) the signal fades on its way through 13
+    layer: the two of 4096 units of Simonyan & Zisserman have eight times as many parameters as all convolutions. Random
+    weights are those of He et al. 2015: with Keras's own (Glorot & Bengio 2010) the signal fades on its way through 13
     convolutions.
 
     Args:
@@ -39,7 +36,7 @@ def build_vgg16(shape, classes, mean, deviation, weights=None):
         )
     image = x = tf.keras.Input(shape, name="image")
     if weights is None:
-        x = tf.keras.layers.Normalization(mean=list(mean), variance=[max(each, 1.0) ** 2 for each in deviation])(x)
+        x = tf.keras.layers.Normalization(mean=list(mean), variance=[max(value, 1.0) ** 2 for value in deviation])(x)
         body = tf.keras.applications.VGG16(include_top=False, weights=None, input_shape=shape)
         for layer in body.layers:
             if layer.weights:
