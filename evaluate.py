@@ -14,7 +14,9 @@ import itertools
 import time
 from pathlib import Path
 
-from synthmed_tf import datasets, flags
+from synthmed_tf import flags
+from synthmed_tf.datasets.load import load_samples
+from synthmed_tf.datasets.sources import check_set, get_set_name
 from synthmed_tf.sample import InputError
 
 NOTHING_TO_TEST_ON = (
@@ -53,12 +55,14 @@ def main(settings):
     if "data_dir" not in settings["given"]:
         settings["data_dir"] = first.get("data_dir", settings["data_dir"])
 
-    from synthmed_tf import records
+    from synthmed_tf.records.atomic import write_json
+    from synthmed_tf.records.manifest import read_manifest
+    from synthmed_tf.records.read import Records
 
     is_foreign = (folder / "features.json").exists() and not (folder / "manifest.json").exists()
-    manifest = {} if is_foreign else records.read_manifest(folder)
+    manifest = {} if is_foreign else read_manifest(folder)
     learned = manifest.get("real", {})
-    is_same = settings["data"] is None or datasets.name_of(settings["data"]) == learned.get("name")
+    is_same = settings["data"] is None or get_set_name(settings["data"]) == learned.get("name")
     described = {"data": learned.get("name")} | learned | first
     # Another set has labels of its own
     for name in ("data", "holdout", "skip_bad_files", *("labels", "chest_xrays") * is_same):
@@ -67,9 +71,7 @@ def main(settings):
     settings["holdout"] = settings["holdout"] or 0
     if settings["data"] is None:
         raise InputError(f"{folder}: does not say which real set it stands for; give --data")
-    datasets.check(
-        settings["data"], settings["data_dir"], labels=settings["labels"], chest_xrays=settings["chest_xrays"]
-    )
+    check_set(settings["data"], settings["data_dir"], labels=settings["labels"], chest_xrays=settings["chest_xrays"])
     second = {}
     photographs = manifest.get("photographs") and [manifest["photographs"]["name"], settings["data_dir"]]
     if photographs and (given / "stage2" / "flags.json").exists():
@@ -77,35 +79,38 @@ def main(settings):
         photographs = [second["data"], settings["data_dir"] if "data_dir" in settings["given"] else second["data_dir"]]
     if photographs:
         column = manifest["photographs"].get("labels")
-        datasets.check(*photographs, labels=column)
+        check_set(*photographs, labels=column)
 
     from synthmed_tf import runs, synthesis
-    from synthmed_tf.datasets.prepare import LEFT_OUT, Plan, check_split, crop_sample, prepare, training_split
-    from synthmed_tf.evaluation import classification, comparison, distribution, segmentation
+    from synthmed_tf.datasets.plan import Plan
+    from synthmed_tf.datasets.prepare import crop_sample, prepare, prepare_training_split
+    from synthmed_tf.datasets.split import LEFT_OUT, check_split
+    from synthmed_tf.evaluation import classification_benchmark, segmentation_benchmark, similarity
+    from synthmed_tf.evaluation.baseline import WithViews, applicable, measure, open_baseline
     from synthmed_tf.papers import segmenter, vgg16
     from synthmed_tf.reporting import html, table
     from synthmed_tf.training import hardware
 
     began = time.monotonic()
-    synthetic = records.Records(folder)
+    synthetic = Records(folder)
     synthesis.require(synthetic, "image")
-    baseline = comparison.open_baseline(baseline_folder, synthetic) if baseline_folder else None
+    baseline = open_baseline(baseline_folder, synthetic) if baseline_folder else None
     size = synthetic[0].image.shape[:2]
     options = {name: settings[name] for name in ("labels", "chest_xrays", "holdout", "skip_bad_files")}
     place = {"out_dir": Path(settings["out_dir"]), "dry_run": settings["dry_run"]}
-    real = training_split(settings["data"], settings["data_dir"], size, **place, **options)
+    real = prepare_training_split(settings["data"], settings["data_dir"], size, **place, **options)
     prepared = real.folder
     has_masks = "mask" in synthetic.features
     synthesis.require(real, "image", *["mask"] * has_masks)
     channels = synthetic[0].image.shape[2], real.manifest["channels"]
     if channels[0] != channels[1]:
         raise InputError(f"{folder}: {channels[0]} channels, the real set {prepared} has {channels[1]}")
-    benchmarks, unavailable = comparison.applicable(settings["benchmarks"], real, synthetic)
+    benchmarks, unavailable = applicable(settings["benchmarks"], real, synthetic)
     if "classification" in benchmarks:
-        classification.check_classes(real, synthetic)
+        classification_benchmark.check_classes(real, synthetic)
     if is_same and not isinstance(real, Plan):
         check_split(learned, real.manifest, "prepared" in first and (first["prepared"], prepared.name))
-    shown = comparison.WithViews(synthetic, real)  # what is compared
+    shown = WithViews(synthetic, real)  # what is compared
     report_dir = Path(settings["report_dir"] or Path(settings["out_dir"]) / "report")
     _, settings["precision"] = hardware.set_up(settings["precision"])
     if settings["dry_run"]:
@@ -125,10 +130,10 @@ def main(settings):
             "real_images_shown": settings["real_images"],
             **unavailable,
         }
-        held_out = records.Records(prepared, "test") if "test" in real.manifest["counts"] else []
+        held_out = Records(prepared, "test") if "test" in real.manifest["counts"] else []
         against = {"real": real, "held_out": held_out, "benchmarks": benchmarks}
         if real.manifest.get("test_split", "").startswith(LEFT_OUT):  # photographs need no masks to be compared
-            samples = datasets.load(settings["data"], settings["data_dir"], **options)  # the test split comes first
+            samples = load_samples(settings["data"], settings["data_dir"], **options)  # the test split comes first
             unlabelled = itertools.takewhile(lambda sample: sample.split == "test", samples)
             against["photographs"] = real, [crop_sample(sample, size) for sample in unlabelled]
         against |= {name: settings[name] for name in ("seed", "inception_weights")}
@@ -139,34 +144,36 @@ def main(settings):
                 "labels": column,
             }
             other = prepare(*photographs, size, out_dir=Path(settings["out_dir"]), **how)
-            report["photographs"] = records.read_manifest(other)
+            report["photographs"] = read_manifest(other)
             names = "prepared" in second and (second["prepared"], other.name)
             check_split(manifest["photographs"], report["photographs"], names)
             has_test = "test" in report["photographs"]["counts"]
-            against["photographs"] = records.Records(other, "train"), records.Records(other, "test") if has_test else []
+            against["photographs"] = Records(other, "train"), Records(other, "test") if has_test else []
         if "classification" in benchmarks:  # first, as it keeps what is done
             budget = {"steps": settings["vgg_steps"], "weights": settings["vgg_weights"]}
             budget |= {name: settings[name] for name in ("models", "repeats", "seed")}
             trainings = report_dir / "classification"
-            report["classification"] = classification.measure(trainings, real, synthetic, held_out, ages, **budget)
-        report |= comparison.measure(shown, **against)
+            report["classification"] = classification_benchmark.measure(
+                trainings, real, synthetic, held_out, ages, **budget
+            )
+        report |= measure(shown, **against)
         if "fidelity" in benchmarks and "radiographs" in real.manifest:
-            report["lungs"] = distribution.distorted_bodies(real, synthetic, held_out)
+            report["lungs"] = similarity.distorted_bodies(real, synthetic, held_out)
         if baseline is not None:
-            compared = comparison.measure(comparison.WithViews(baseline, real), **against)
+            compared = measure(WithViews(baseline, real), **against)
             report["baseline"] = {"synthetic": baseline.manifest, **compared}
         if "segmentation" in benchmarks:
-            samples = datasets.load(settings["data"], settings["data_dir"], **options)
+            samples = load_samples(settings["data"], settings["data_dir"], **options)
             test = [sample for sample in samples if sample.split == "test" and sample.mask is not None]
             if test:
                 budget = {name: settings[f"unet_{name}"] for name in ("steps", "levels", "width")}
                 budget |= {name: settings[name] for name in ("repeats", "seed")}
                 trainings = report_dir / "segmentation"
-                report["segmentation"] = segmentation.benchmark(trainings, real, shown, test, size, **budget)
+                report["segmentation"] = segmentation_benchmark.benchmark(trainings, real, shown, test, size, **budget)
             else:
                 report["segmentation"] = {"unavailable": NOTHING_TO_TEST_ON.format(real.manifest["name"])}
         report["wall_seconds"] = round(time.monotonic() - began, 1)
-        records.write_json(report_dir / "report.json", report)
+        write_json(report_dir / "report.json", report)
         path = html.write(report_dir, prepared, folder, baseline_folder)
         print(table.text(report))
         print(f"\nreport: {path}")

@@ -21,7 +21,8 @@ import re
 import warnings
 from pathlib import Path
 
-from synthmed_tf import datasets, flags
+from synthmed_tf import flags
+from synthmed_tf.datasets.sources import check_set
 
 NUM_SAMPLES = 200  # of masks, and of photographs without labels
 NETWORKS = {
@@ -45,7 +46,7 @@ ADDED = {  # to the papers' networks, by target
 
 
 def main(settings):
-    datasets.check(
+    check_set(
         settings["data"],
         settings["data_dir"],
         labels=settings["labels"],
@@ -58,13 +59,15 @@ def main(settings):
 
     from tqdm import tqdm
 
-    from synthmed_tf import records, runs, synthesis
-    from synthmed_tf.datasets.prepare import training_split
+    from synthmed_tf import runs, synthesis
+    from synthmed_tf.datasets.prepare import prepare_training_split
+    from synthmed_tf.records.read import Records
+    from synthmed_tf.records.write import write_records
     from synthmed_tf.smalldata.copy_filter import reject_copies
     from synthmed_tf.training import hardware, stage1
     from synthmed_tf.training.checkpoints import checkpoint_sha256
 
-    real = training_split(
+    real = prepare_training_split(
         settings["data"], settings["data_dir"], settings["image_size"], out_dir=out, labels=settings["labels"],
         chest_xrays=settings["chest_xrays"], holdout=settings["holdout"], skip_bad_files=settings["skip_bad_files"],
         dry_run=settings["dry_run"],
@@ -146,7 +149,7 @@ def main(settings):
         )
         extra |= {"filter": tally} if target == "mask" or (labelled and settings["hash_filter"]) else {}
         name = f"{real.manifest['name']}_{'masks' if target == 'mask' else 'synthetic'}"
-        records.write(
+        write_records(
             made, name, tqdm(samples, f"{target}s", count), source=f"stage 1, {target}s", extra=extra,
             class_names=real.class_names if labelled else None,
         )  # fmt: skip
@@ -156,7 +159,7 @@ def main(settings):
             say_filtered(tally, count)
             synthesis.write_grid(folder / "rejected.png", rejected)
         if target == "image":
-            synthesis.write_png(made / "png", records.Records(made))
+            synthesis.write_png(made / "png", Records(made))
         following = "train_stage2.py" if target == "mask" else f"evaluate.py --synthetic_dir={out}"
         weights = f"by the weights of step {trained['sampled_step']}" if "" in parts else "one model a class"
         print(f"{count} {target}s in {made}, samples of the training in {folder}, {weights}. Next: {following}")

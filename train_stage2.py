@@ -15,7 +15,8 @@ Next: evaluate.py --synthetic_dir=OUT_DIR.
 
 from pathlib import Path
 
-from synthmed_tf import datasets, flags
+from synthmed_tf import flags
+from synthmed_tf.datasets.sources import check_set, has_masks
 from synthmed_tf.sample import InputError
 
 NETWORKS = {
@@ -36,14 +37,17 @@ def main(settings):
     first = flags.read_settings(out / "stage1") if is_there or settings["data"] is None else {}
     settings |= {name: first[name] for name in first.keys() & {"data", "data_dir"} - settings["given"]}
     settings["given"].add("data")  # of the commands in the manifest each says its own
-    datasets.check(settings["data"], settings["data_dir"], labels=settings["labels"])
+    check_set(settings["data"], settings["data_dir"], labels=settings["labels"])
     settings = flags.apply_preset(settings, flags.STAGE2_PRESETS)
 
     from tqdm import tqdm
 
-    from synthmed_tf import records, runs, synthesis
-    from synthmed_tf.datasets.prepare import Plan, training_split
+    from synthmed_tf import runs, synthesis
+    from synthmed_tf.datasets.plan import Plan
+    from synthmed_tf.datasets.prepare import prepare_training_split
     from synthmed_tf.papers.annotation import annotate
+    from synthmed_tf.records.read import Records
+    from synthmed_tf.records.write import write_records
     from synthmed_tf.training import hardware, stage2
     from synthmed_tf.training.checkpoints import checkpoint_sha256
 
@@ -57,11 +61,11 @@ def main(settings):
         raise InputError(
             f"{out / 'stage1' / 'masks'}: not there; run train_stage1.py again, it goes on where it stopped"
         )
-    masks = records.Records(out / "stage1" / "masks")
+    masks = Records(out / "stage1" / "masks")
     if "sampled_step" not in masks.manifest or "too_near" not in masks.manifest.get("filter", {}):
         raise InputError(f"{masks.folder}: made by an earlier version of this program; run train_stage1.py --overwrite")
     same = first["data"] == settings["data"]
-    if not same and datasets.has_masks(settings["data"], settings["data_dir"], settings["labels"]):
+    if not same and has_masks(settings["data"], settings["data_dir"], settings["labels"]):
         raise InputError(
             f"{masks.folder}: made from --data={first['data']}, now --data={settings['data']}; give the same to both stages"
         )
@@ -70,7 +74,7 @@ def main(settings):
     options = {"out_dir": out, "skip_bad_files": first["skip_bad_files"], "chest_xrays": first.get("chest_xrays")}
     options["dry_run"] = settings["dry_run"]
     place = settings["data_dir"], settings["image_size"]
-    teachers = training_split(first["data"], *place, holdout=first["holdout"], **options)
+    teachers = prepare_training_split(first["data"], *place, holdout=first["holdout"], **options)
     if teachers.folder.name != first["prepared"] and not isinstance(teachers, Plan):
         raise InputError(
             f"{teachers.folder}: the real set, or how this program prepares it, has changed since stage 1 ({first['prepared']}); "
@@ -82,7 +86,7 @@ def main(settings):
             f"{masks.folder}: {len(masks)} masks, --num_samples={count}; run train_stage1.py --num_samples={count} first"
         )
     synthesis.require(teachers, "image", "mask")
-    real = teachers if same else training_split(settings["data"], *place, labels=settings["labels"], **options)
+    real = teachers if same else prepare_training_split(settings["data"], *place, labels=settings["labels"], **options)
     synthesis.require(real, "image")
     channels = [each.manifest["channels"] for each in (teachers, real)]
     if channels[0] != channels[1]:
@@ -132,14 +136,14 @@ def main(settings):
         }
         if not same:
             extra["photographs"] = synthesis.describe_real(manifest)
-        records.write(
+        write_records(
             synthetic,
             f"{manifest['name']}_synthetic",
             samples,
             source="synthetic: stage 1, then stage 2",
             extra=extra,
         )
-        synthesis.write_png(synthetic / "png", records.Records(synthetic))
+        synthesis.write_png(synthetic / "png", Records(synthetic))
         print(
             f"{count} pairs in {synthetic}, also as PNG files in {synthetic / 'png'}. Next: evaluate.py --synthetic_dir={out}"
         )

@@ -10,27 +10,29 @@ photographs (real) at the same size, and these against the 20 test photographs.
 import sys
 from pathlib import Path
 
-from synthmed_tf import datasets, images, records
+from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import crop_sample
-from synthmed_tf.metrics import distribution
+from synthmed_tf.images.field_of_view import estimate_field_of_view
+from synthmed_tf.metrics import kl
+from synthmed_tf.records.read import Records
 
 BINS = (256, 64, 32)
 ADDED = {  # to the count of each bin
     "nothing": lambda counts: 0,
     "1": lambda counts: 1,
-    f"{distribution.SMOOTHING:g} of all": lambda counts: distribution.SMOOTHING * counts.sum(),
+    f"{kl.SMOOTHING:g} of all": lambda counts: kl.SMOOTHING * counts.sum(),
 }
 
 
 def divergence(p, q, bins, added):
     """KL(p || q) of counts [256] in so many equal bins, each with added(counts) more; inf where q has an empty one."""
     binned = [counts.reshape(bins, -1).sum(1) for counts in (p, q)]
-    return distribution.kl_divergence(*(counts + added(counts) for counts in binned), smoothing=0)
+    return kl.kl_divergence(*(counts + added(counts) for counts in binned), smoothing=0)
 
 
 def field_of_view(sample):
     """The field of view [height, width, 1] of a Sample, estimated from its photograph where it has none."""
-    return images.estimate_field_of_view(sample.image) if sample.field_of_view is None else sample.field_of_view
+    return estimate_field_of_view(sample.image) if sample.field_of_view is None else sample.field_of_view
 
 
 def rows(synthetic, training, test):
@@ -41,9 +43,9 @@ def rows(synthetic, training, test):
     """
     for where, view_of in (("frame", lambda sample: None), ("field of view", field_of_view)):
         s, t, u = (
-            distribution.intensity_histograms(
-                [sample.image for sample in samples], [view_of(sample) for sample in samples]
-            )["grey"]
+            kl.intensity_histograms([sample.image for sample in samples], [view_of(sample) for sample in samples])[
+                "grey"
+            ]
             for samples in (synthetic, training, test)
         )
         for bins in BINS:
@@ -52,10 +54,10 @@ def rows(synthetic, training, test):
 
 
 def main(synthetic_dir, data_dir):
-    synthetic = records.Records(Path(synthetic_dir))
+    synthetic = Records(Path(synthetic_dir))
     size = synthetic[0].image.shape[:2]
     real = {"train": [], "test": []}
-    for sample in datasets.load("drive", Path(data_dir)):
+    for sample in load_samples("drive", Path(data_dir)):
         real[sample.split].append(crop_sample(sample, size))
     print(
         "| pixels of the | bins | added to each | real, synthetic | synthetic, real | training, test | test, training |"

@@ -65,10 +65,10 @@ NO_RESULT = {"seconds", "command", "commands", "versions", "git_commit", "shards
 
 def digest_of_pixels(folder):
     """SHA-256 of the pixels of a synthetic set, or of masks, in the order of their records."""
-    from synthmed_tf import records
+    from synthmed_tf.records.read import Records
 
     digest = hashlib.sha256()
-    for sample in records.Records(folder):
+    for sample in Records(folder):
         for pixels in (sample.image, sample.mask, sample.field_of_view):
             digest.update(b"-" if pixels is None else pixels.tobytes())
         digest.update(str(sample.label).encode())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from synthmed_tf.images import halvings
+from synthmed_tf.images.resize import count_halvings
 from synthmed_tf.sample import InputError
 
 STAGE1_PRESETS = {
@@ -412,7 +412,7 @@ def steps_and_epochs(settings, count):
         if steps < taken:
             print(f"{steps:,} steps; the paper of {settings['preset']} took {taken:,} ({what}): --steps={taken}")
         return steps, steps * batch / count / networks
-    levels, each = halvings(settings["image_size"]) + 1, level_steps(settings, count)
+    levels, each = count_halvings(settings["image_size"]) + 1, level_steps(settings, count)
     if settings["level_epochs"] and each > -(-settings["level_epochs"] * count // batch):
         _say_least(f"{settings['level_epochs']} epochs a level", count)
     steps = settings["steps"] or -(-(settings["epochs"] or 0) * count // batch)

@@ -5,7 +5,8 @@ import fcntl
 import json
 import shutil
 
-from synthmed_tf import records
+from synthmed_tf.records.atomic import write_json
+from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.sample import InputError
 
 # What may differ when a command is run again: how far to go and where things lie, not what is computed.
@@ -70,7 +71,7 @@ def claim(folder, settings, overwrite=False):
                     f"{folder} holds a run with other settings: {'; '.join(changed)}. Give those again, another "
                     f"--out_dir, or --overwrite"
                 )
-        records.write_json(kept, new)
+        write_json(kept, new)
         yield
 
 
@@ -78,7 +79,7 @@ def is_current(folder, count, **checkpoints):
     """Whether `folder` holds `count` samples whose manifest has these entries (SHA-256 of checkpoints)."""
     if not (folder / "manifest.json").exists():
         return False
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     return sum(manifest["counts"].values()) == count and all(
         manifest.get(key) == value for key, value in checkpoints.items()
     )

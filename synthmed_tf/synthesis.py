@@ -11,8 +11,9 @@ import tensorflow as tf
 from PIL import Image
 from tqdm import tqdm
 
-from synthmed_tf import grain, images
-from synthmed_tf.metrics import fidelity
+from synthmed_tf import grain
+from synthmed_tf.images.field_of_view import estimate_field_of_view
+from synthmed_tf.metrics import features, kid_fid
 from synthmed_tf.papers.hash_filter import average_hash, keep_similar, to_eight_bits
 from synthmed_tf.sample import InputError, Sample, spaced
 from synthmed_tf.training import stage2
@@ -53,7 +54,7 @@ def from_noise(networks, settings, count, start=0, with_field_of_view=False, lab
             is_mirrored = tf.random.stateless_uniform([], keys[index - first] + 1) < 0.5
             if networks.target == "mask" and settings["warp"] and is_mirrored:
                 picture = np.ascontiguousarray(picture[:, ::-1])
-            view = images.estimate_field_of_view(picture) if with_field_of_view else None
+            view = estimate_field_of_view(picture) if with_field_of_view else None
             parts = {networks.target: picture, "field_of_view": view, "label": class_name}
             yield Sample(id=f"synthetic-{index:06d}", **parts, seed=seed)
 
@@ -129,14 +130,14 @@ def noisy(streams, real, seed):
             folded = tf.random.experimental.stateless_fold_in(key, index)
             yield dataclasses.replace(sample, image=grain.with_noise(sample.image, levels[name], folded))
 
-    def features(sets):
+    def described(sets):
         samples = [sample for each in sets.values() for sample in each]
-        return fidelity.photograph_features([each.image for each in samples], [each.field_of_view for each in samples])
+        return features.photograph_features([each.image for each in samples], [each.field_of_view for each in samples])
 
-    originals = features(some)
+    originals = described(some)
 
     def distance(sets):
-        return fidelity.kid(*(fidelity.standardise(each, originals) for each in (originals, features(sets))))
+        return kid_fid.kid(*(features.standardise(each, originals) for each in (originals, described(sets))))
 
     helps = len(originals) > 1 and distance({name: add(name, each) for name, each in first.items()}) < distance(first)
     everything = {name: itertools.chain(first[name], stream) for name, stream in streams.items()}
@@ -181,7 +182,7 @@ def pairs(networks, mask_samples, settings, with_field_of_view):
         if not with_field_of_view:
             yield dataclasses.replace(sample, image=photograph)
             continue
-        view = images.estimate_field_of_view(photograph)
+        view = estimate_field_of_view(photograph)
         yield dataclasses.replace(sample, image=photograph, mask=sample.mask * view, field_of_view=view)
 
 

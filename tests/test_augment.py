@@ -3,9 +3,9 @@ import pytest
 import tensorflow as tf
 
 from synthmed_tf import augment
-from synthmed_tf.datasets import phantom
+from synthmed_tf.datasets.phantoms import fundus
 from synthmed_tf.datasets.prepare import crop_sample
-from synthmed_tf.images import pieces_of
+from synthmed_tf.smalldata.fields import label_pieces
 
 RNG = np.random.default_rng(0)
 STILL = {"rotation": 0.0, "zoom": 1.0, "aspect": 0.0, "elastic": 0.0, "flip": (False, False)}
@@ -235,14 +235,14 @@ def test_jitter_at_the_papers_size():
 @pytest.mark.parametrize("side", [88, 208])
 def test_jittered_vessels_stay_whole_and_lie_where_their_photographs_show_them(side):
     """Masks in a frame that no crop reaches: phantoms of eyes, and dots of which most touch another at a corner."""
-    vessels = [crop_sample(phantom.fundus(index), (side, side)).mask for index in range(2)]
+    vessels = [crop_sample(fundus.draw_fundus(index), (side, side)).mask for index in range(2)]
     dots = RNG.random([2, side, side, 1]) < 0.3
     masks = np.pad(np.concatenate([vessels, dots]), [(0, 0), (24, 24), (24, 24), (0, 0)]) * np.float32(2) - 1
     enlarged = 1 + (side + 48) * 30 // 256 / (side + 48)
     for seed in range(3):
         photographs, jittered = jitter(masks, masks, seed)
         for before, after in zip(masks > 0, jittered > 0, strict=True):
-            assert pieces_of(after[..., 0])[1].size == pieces_of(before[..., 0])[1].size
+            assert label_pieces(after[..., 0])[1].size == label_pieces(before[..., 0])[1].size
             assert after.sum() == pytest.approx(before.sum() * enlarged**2, rel=0.02)
         assert set(np.unique(jittered)) == {-1, 1}
         assert np.mean((photographs > 0) == (jittered > 0)) > 0.95

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthmed_tf import datasets, records
-from synthmed_tf.datasets import phantom
+from synthmed_tf.datasets.load import load_samples
+from synthmed_tf.datasets.phantoms import fundus
 from synthmed_tf.datasets.prepare import crop_sample, prepare
 from synthmed_tf.papers import segmenter
+from synthmed_tf.records.atomic import write_json
+from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import Sample
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,16 +21,15 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Runs a script with some of its constants changed, and returns what it prints."""
-    monkeypatch.setattr(phantom, "COUNT", 12)
+    monkeypatch.setattr(fundus, "COUNT", 12)
     monkeypatch.setattr(segmenter, "BATCH_SIZE", 2)
-    load = datasets.load
-    monkeypatch.setattr(datasets, "load", lambda _, *args, **options: load("phantom", *args, **options))
 
     def run(name, *words, **constants):
         spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
         script = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(script)
         script.prepare = lambda _, *args, **options: prepare("phantom", *args, **options)
+        script.load_samples = lambda _, *args, **options: load_samples("phantom", *args, **options)
         for key, value in constants.items():
             assert hasattr(script, key)
             setattr(script, key, value)
@@ -76,8 +77,8 @@ def test_kl_conventions(run, tmp_path):
     for bins in (64, 32):  # 200 and 203 are in one of them
         assert [*found["field of view", bins, "nothing"]] == [0, 0, 0, 0]
 
-    eyes = (crop_sample(phantom.fundus(index), (64, 64)) for index in range(6))
-    records.write(tmp_path / "synthetic", "synthetic", eyes, source="test")
+    eyes = (crop_sample(fundus.draw_fundus(index), (64, 64)) for index in range(6))
+    write_records(tmp_path / "synthetic", "synthetic", eyes, source="test")
     printed = run("kl_conventions", tmp_path / "synthetic", tmp_path)
     assert printed.count("\n| frame | ") == printed.count("\n| field of view | ") == 9 and "4.759" in printed
 
@@ -96,8 +97,8 @@ def test_same_bytes(tmp_path, monkeypatch):
     def digests(value=3, label="a", mean=0.5, seconds=1.0):
         out = tmp_path / "out"
         sample = Sample("a", np.full([4, 4, 1], value, np.uint8), label=label)
-        records.write(out / "synthetic", "set", [sample], source="test")
-        records.write_json(out / "report" / "report.json", {"fidelity": {"kid": {"mean": mean}, "seconds": seconds}})
+        write_records(out / "synthetic", "set", [sample], source="test")
+        write_json(out / "report" / "report.json", {"fidelity": {"kid": {"mean": mean}, "seconds": seconds}})
         commands = ("train_stage1.py", "--target=image"), ("evaluate.py",)
         return [digest for command in commands for _, digest in script.digests_of(out, command)]
 

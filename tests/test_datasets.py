@@ -12,10 +12,13 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from synthmed_tf import datasets, records
-from synthmed_tf.datasets import files
-from synthmed_tf.images import UnreadableImage
-from synthmed_tf.sample import InputError
+from synthmed_tf.datasets import files, fingerprint
+from synthmed_tf.datasets.fingerprint import fingerprint_set
+from synthmed_tf.datasets.load import load_samples
+from synthmed_tf.datasets.sources import check_set, list_entries
+from synthmed_tf.datasets.split import split_entries
+from synthmed_tf.records.atomic import hash_file
+from synthmed_tf.sample import InputError, UnreadableImage
 
 RNG = np.random.default_rng(0)
 
@@ -50,7 +53,7 @@ def load(data, data_dir="no such folder", **options):
     """All samples by id; no warning may come."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return {sample.id: sample for sample in datasets.load(str(data), data_dir, **options)}
+        return {sample.id: sample for sample in load_samples(str(data), data_dir, **options)}
 
 
 def splits(samples):
@@ -60,7 +63,7 @@ def splits(samples):
 def refused(says, data, data_dir="no such folder", **options):
     """Asserts that the set is refused with one line that has all the words in `says`; returns the line."""
     with pytest.raises(InputError) as caught:
-        list(datasets.load(str(data), data_dir, **options))
+        list(load_samples(str(data), data_dir, **options))
     message = str(caught.value)
     assert "\n" not in message
     for words in [says] if isinstance(says, str) else says:
@@ -103,16 +106,16 @@ def test_all_names_of_splits_count_beside_masks(tmp_path):
 
 
 def test_a_table_beside_masks_tells_groups_and_split(own):
-    first = datasets.fingerprint(str(own), "")
+    first = fingerprint_set(str(own), "")
     (own / "notes.csv").write_bytes("name,Größe\na.png,3\n".encode("latin-1"))  # tells neither
-    assert datasets.fingerprint(str(own), "") == first
+    assert fingerprint_set(str(own), "") == first
     rows = [f"{stem}.png,p{index // 2}" for index, stem in enumerate("abcdefg")]
     (own / "patients.csv").write_text("\n".join(["file,Patient ID", *rows]))
-    assert [entry.group for entry in datasets.list_entries(str(own), "")] == "p0 p0 p1 p1 p2 p2 p3".split()
-    grouped = datasets.fingerprint(str(own), "")
+    assert [entry.group for entry in list_entries(str(own), "")] == "p0 p0 p1 p1 p2 p2 p3".split()
+    grouped = fingerprint_set(str(own), "")
     (own / "patients.csv").write_text("\n".join(["file,split", *(f"images/{s}.png,train" for s in "abcdef"), "g,test"]))
     assert splits(load(own)) == {"g": "test", **dict.fromkeys("abcdef", "train")}
-    assert len({first, grouped, datasets.fingerprint(str(own), "")}) == 3
+    assert len({first, grouped, fingerprint_set(str(own), "")}) == 3
     (own / "patients.csv").write_text("file,patient\na,1\n")
     refused(["b.png: has no row in", "patients.csv"], own)
     (own / "more.csv").write_text("file,group\na,1\n")
@@ -330,13 +333,13 @@ def test_skip_bad_files_counts_them_in_one_warning(own):
     (own / "masks" / "c.png").write_bytes(b"no image")
     refused("cannot be read", own)
     with pytest.warns(UserWarning) as caught:
-        samples = list(datasets.load(str(own), "", skip_bad_files=True))
+        samples = list(load_samples(str(own), "", skip_bad_files=True))
     assert sorted(sample.id for sample in samples) == ["d", "e", "f", "g"]
     assert len(caught) == 1 and "3 unreadable files" in str(caught[0].message) and "a.png" in str(caught[0].message)
     for path in (own / "images").iterdir():
         path.write_bytes(b"")
     with pytest.warns(UserWarning, match="7 unreadable"), pytest.raises(InputError, match="none of its 7"):
-        list(datasets.load(str(own), "", skip_bad_files=True))
+        list(load_samples(str(own), "", skip_bad_files=True))
 
 
 def test_copies_do_not_straddle_the_split(own):
@@ -349,7 +352,7 @@ def test_copies_do_not_straddle_the_split(own):
     for folder in ("images", "masks"):  # a repeat within the training split
         save(own / folder / "g.png", np.asarray(Image.open(own / folder / "f.png")))
     with pytest.warns(UserWarning, match="4 copies"):
-        samples = list(datasets.load(str(own), ""))
+        samples = list(load_samples(str(own), ""))
     assert [(sample.id, sample.split) for sample in samples] == [("e", "test"), ("d", "train"), ("f", "train")]
 
 
@@ -370,47 +373,46 @@ def test_holdout_of_a_folder(own):
 
 def test_loading_is_lazy(own):
     (own / "images" / "g.png").write_bytes(b"broken")
-    samples = datasets.load(str(own), "")
+    samples = load_samples(str(own), "")
     assert next(samples).id == "e"
     with pytest.raises(UnreadableImage):
         list(samples)
 
 
 def test_fingerprint_changes_with_names_and_contents_and_not_with_place_and_time(own, tmp_path):
-    first = datasets.fingerprint(str(own), "")
-    assert first == datasets.fingerprint(str(own), "elsewhere") and len(first) == 12
+    first = fingerprint_set(str(own), "")
+    assert first == fingerprint_set(str(own), "elsewhere") and len(first) == 12
     shutil.copytree(own, tmp_path / "copy", copy_function=shutil.copyfile)
-    assert datasets.fingerprint(str(tmp_path / "copy"), "") == first
+    assert fingerprint_set(str(tmp_path / "copy"), "") == first
     image = own / "images" / "a.png"
     stat, content = image.stat(), image.read_bytes()
     image.write_bytes(content[:-1] + b"?")
     os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    second = datasets.fingerprint(str(own), "")
+    second = fingerprint_set(str(own), "")
     for folder in ("images", "masks"):
         (own / folder / "b.png").rename(own / folder / "bb.png")
-    assert len({first, second, datasets.fingerprint(str(own), "")}) == 3
+    assert len({first, second, fingerprint_set(str(own), "")}) == 3
 
 
 def test_fingerprint_reads_only_what_is_new(own, monkeypatch):
     read, known = [], {}
-    sha256 = records.sha256
-    monkeypatch.setattr(records, "sha256", lambda path: read.append(path.name) or sha256(path))
-    first = datasets.fingerprint(str(own), "", known=known)
+    monkeypatch.setattr(fingerprint, "hash_file", lambda path: read.append(path.name) or hash_file(path))
+    first = fingerprint_set(str(own), "", known=known)
     everything = len(read)
-    assert everything == len(known) == len(list(own.rglob("*.png"))) and first == datasets.fingerprint(str(own), "")
+    assert everything == len(known) == len(list(own.rglob("*.png"))) and first == fingerprint_set(str(own), "")
     read.clear()
-    assert datasets.fingerprint(str(own), "", known=known) == first and read == []
+    assert fingerprint_set(str(own), "", known=known) == first and read == []
     os.utime(own / "images" / "a.png", (1, 1))
-    assert datasets.fingerprint(str(own), "", known=known) == first and read == ["a.png"]
+    assert fingerprint_set(str(own), "", known=known) == first and read == ["a.png"]
     (own / "images" / "a.png").unlink()
     (own / "images" / "a.png").symlink_to(own / "images" / "b.png")
-    assert datasets.fingerprint(str(own), "", known=known) != first
+    assert fingerprint_set(str(own), "", known=known) != first
 
 
 def test_phantom_is_always_there(tmp_path):
-    datasets.check("phantom", tmp_path)
-    assert datasets.fingerprint("phantom", tmp_path) == datasets.fingerprint("phantom", tmp_path / "other")
-    sample = next(iter(datasets.load("phantom", tmp_path)))
+    check_set("phantom", tmp_path)
+    assert fingerprint_set("phantom", tmp_path) == fingerprint_set("phantom", tmp_path / "other")
+    sample = next(iter(load_samples("phantom", tmp_path)))
     assert sample.split == "train" and sample.mask.any() and sample.field_of_view.any()
 
 
@@ -476,7 +478,7 @@ def test_drive_layouts_are_the_same_set(tmp_path):
     nested.mkdir(parents=True)
     zip_folder(nested / "datasets.zip", zips, "datasets/")
     same_samples(plain, load("drive", tmp_path / "nested"))
-    assert len({datasets.fingerprint("drive", tmp_path / name) for name in ("plain", "zips", "nested")}) == 3
+    assert len({fingerprint_set("drive", tmp_path / name) for name in ("plain", "zips", "nested")}) == 3
 
     deeper = tmp_path / "deeper" / "drive"
     deeper.mkdir(parents=True)
@@ -505,7 +507,7 @@ def test_missing_sets_say_where_to_get_them(tmp_path):
         ("bubil", "https://www.cs.bu.edu/~betke/BiomedicalImageSegmentation/"),
     ):
         with pytest.raises(InputError) as caught:
-            datasets.check(data, tmp_path)
+            check_set(data, tmp_path)
         assert (
             site in str(caught.value)
             and str(tmp_path / data) in str(caught.value)
@@ -513,7 +515,7 @@ def test_missing_sets_say_where_to_get_them(tmp_path):
         )
         (tmp_path / data).mkdir()
         with pytest.raises(InputError, match="https"):
-            datasets.check(data, tmp_path)
+            check_set(data, tmp_path)
 
 
 def test_incomplete_drive(tmp_path):
@@ -555,7 +557,7 @@ def test_zip_that_lies_or_is_damaged(tmp_path):
     path.write_bytes(content)
     refused(["training.zip/training/images/22_training.tif"], "drive", tmp_path)
     with pytest.warns(UserWarning, match="1 unreadable files"):
-        assert len(list(datasets.load("drive", tmp_path, skip_bad_files=True))) == 1
+        assert len(list(load_samples("drive", tmp_path, skip_bad_files=True))) == 1
 
 
 def test_damaged_zip_of_another_compression(tmp_path):
@@ -641,14 +643,14 @@ def test_real_drive_as_zip(real_data, tmp_path):
                     archive.write(path, path.relative_to(real_data / "drive").as_posix())
     zipped = load("drive", tmp_path)
     assert len(zipped) == 3
-    entries = [entry for entry in datasets.split_entries("drive", real_data) if entry.id in zipped]
+    entries = [entry for entry in split_entries("drive", real_data) if entry.id in zipped]
     same_samples(zipped, {entry.id: files.read_entry(entry, entry.split) for entry in entries})
 
 
 def test_real_chase_db1_and_bubil(real_data):
-    entries = datasets.split_entries("chase_db1", real_data)
+    entries = split_entries("chase_db1", real_data)
     assert [sum(entry.split == split for entry in entries) for split in ("train", "test")] == [20, 8]
-    sample = next(datasets.load("chase_db1", real_data))
+    sample = next(load_samples("chase_db1", real_data))
     assert sample.image.shape == (960, 999, 3) and 0.04 < sample.mask.mean() < 0.1 and sample.second_mask is not None
 
     samples = load("bubil", real_data)
@@ -663,12 +665,12 @@ def test_real_chase_db1_and_bubil(real_data):
 def test_check_answers_quickly_and_without_heavy_imports(tmp_path):
     program = (
         "import sys, time\n"
-        "from synthmed_tf import datasets\n"
+        "from synthmed_tf.datasets.sources import check_set\n"
         "from synthmed_tf.sample import InputError\n"
         "start = time.perf_counter()\n"
         "for data in ('drive', 'chase_db1', 'bubil', 'phantom', 'nothing', sys.argv[1]):\n"
         "    try:\n"
-        "        datasets.check(data, sys.argv[1])\n"
+        "        check_set(data, sys.argv[1])\n"
         "    except InputError:\n"
         "        pass\n"
         "heavy = [name for name in ('tensorflow', 'scipy', 'skimage') if name in sys.modules]\n"
@@ -690,5 +692,5 @@ def test_check_of_a_large_folder_is_quick(tmp_path):
         for index in range(1000):
             (tmp_path / folder / f"{index}.png").touch()
     start = time.process_time()
-    datasets.check(str(tmp_path), "")
+    check_set(str(tmp_path), "")
     assert time.process_time() - start < 0.5

@@ -15,9 +15,16 @@ import pytest
 from PIL import Image
 from test_datasets import load, refused, save
 
-from synthmed_tf import datasets, records
+from synthmed_tf.datasets import load as load_module
 from synthmed_tf.datasets import study_groups
+from synthmed_tf.datasets.fingerprint import fingerprint_set
+from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import prepare
+from synthmed_tf.datasets.sources import list_entries
+from synthmed_tf.datasets.split import split_entries
+from synthmed_tf.records.manifest import read_manifest
+from synthmed_tf.records.read import Records
+from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +50,7 @@ GROUPS = ["female 18-38", "male 18-38", "female 39-47", "male 39-47", "female 48
 @pytest.fixture(autouse=True)
 def no_normalisation(monkeypatch):
     """Pixels stay as they are in the files: how brightness is normalised is for tests/test_radiographs.py."""
-    monkeypatch.setattr(datasets, "normalise", lambda image: (image, True))
+    monkeypatch.setattr(load_module, "normalise_by_lungs", lambda image: (image, True))
 
 
 def grey(shape=(12, 10)):
@@ -91,7 +98,7 @@ def shares(entries):
 def quiet_split(*arguments, **options):
     """split_entries of a set of which images are left out, and the first warning."""
     with pytest.warns(UserWarning) as caught:
-        return datasets.split_entries(*arguments, **options), str(caught[0].message)
+        return split_entries(*arguments, **options), str(caught[0].message)
 
 
 # ---------------------------------------------------------------- nih
@@ -129,15 +136,15 @@ def test_ages_that_are_typing_errors(tmp_path):
 
 def test_nih_of_any_folders_and_with_some_archives_only(tmp_path):
     make_nih(tmp_path / "nih", PEOPLE * 2)
-    official = datasets.list_entries("nih", tmp_path)
+    official = list_entries("nih", tmp_path)
     for path in (tmp_path / "nih").glob("images_002/images/*.png"):
         path.unlink()
-    assert [e.id for e in datasets.list_entries("nih", tmp_path)] == [e.id for e in official if int(e.id[:8]) % 2 == 0]
+    assert [e.id for e in list_entries("nih", tmp_path)] == [e.id for e in official if int(e.id[:8]) % 2 == 0]
 
     make_nih(tmp_path / "other" / "NIH", PEOPLE * 2, table="metadata.csv")
     for folder in (tmp_path / "other" / "NIH").glob("images_*"):
         (folder / "images").rename(tmp_path / "other" / "NIH" / f"of_{folder.name}")
-    assert [e[:3] for e in datasets.list_entries("nih", tmp_path / "other")] == [e[:3] for e in official]
+    assert [e[:3] for e in list_entries("nih", tmp_path / "other")] == [e[:3] for e in official]
 
 
 def test_nih_that_does_not_fit(tmp_path):
@@ -210,19 +217,17 @@ def test_readings_in_all_their_ways(tmp_path, reading, label):
         save(folder / "CXR_png" / f"{name}.png", grey())
         (folder / "ClinicalReadings").mkdir(exist_ok=True)
         (folder / "ClinicalReadings" / f"{name}.txt").write_text(text, newline="")
-    entries = {entry.id: entry for entry in datasets.list_entries("shenzhen", tmp_path)}
+    entries = {entry.id: entry for entry in list_entries("shenzhen", tmp_path)}
     assert entries.keys() == texts.keys()
     assert all((entry.group, entry.split) == (id, None) and entry.is_radiograph for id, entry in entries.items())
     assert entries["CHNCXR_0662_1"].label == label
 
 
 def test_ages_in_years():
-    found = [
-        study_groups.age_in_years(text) for text in ("058Y", "7", "18M", "011D", "60 weeks", "121", "20100503", "")
-    ]
+    found = [study_groups.parse_age(text) for text in ("058Y", "7", "18M", "011D", "60 weeks", "121", "20100503", "")]
     assert found == [58, 7, 1, 0, 1, None, None, None]
     texts = ("45 M", "45 mo", "-5", "F-34", "F 2019-05-01 34y", "1/5/2019 M 34", "taken 2019/05")
-    assert [study_groups.age_in_years(text) for text in texts] == [45, 3, None, 34, 34, 34, None]
+    assert [study_groups.parse_age(text) for text in texts] == [45, 3, None, 34, 34, 34, None]
 
 
 def test_shenzhen_that_does_not_fit(tmp_path):
@@ -273,7 +278,7 @@ def test_pcam_as_it_ships(tmp_path):
 
 def test_pcam_without_test_and_meta_files(tmp_path):
     make_hdf5(tmp_path / "pcam", "train", [0, 1] * 10)
-    entries = datasets.split_entries("pcam", tmp_path)
+    entries = split_entries("pcam", tmp_path)
     assert shares(entries) == {"normal": 0.2, "tumour": 0.2} and {entry.group for entry in entries} == {
         e.id for e in entries
     }
@@ -286,7 +291,7 @@ def test_tiles_are_read_one_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(
         h5py.Dataset, "__getitem__", lambda self, key: (read.append((self.name, key)), original(self, key))[1]
     )
-    samples = datasets.load("pcam", tmp_path)
+    samples = load_samples("pcam", tmp_path)
     assert [name for name, _ in read] == ["/y"]
     next(iter(samples))
     assert len(read) == 2 and read[1][0] == "/x" and isinstance(read[1][1], int)
@@ -381,17 +386,17 @@ def test_damaged_tile_can_be_left_out(tmp_path):
     path.write_bytes(content)
     refused(["train_x.h5, tile 3: cannot be read", "--skip_bad_files"], "pcam", tmp_path)
     with pytest.warns(UserWarning, match="1 unreadable files left out .*tile 3"):
-        samples = {sample.id: sample for sample in datasets.load("pcam", tmp_path, skip_bad_files=True)}
+        samples = {sample.id: sample for sample in load_samples("pcam", tmp_path, skip_bad_files=True)}
     assert len(samples) == 9 and (samples["train_000004"].image == tiles[4]).all()
 
 
 def test_pcam_as_folders_of_classes(tmp_path):
     for name in ("balanced/normal/a", "balanced/tumor/b", "extra/normal/c"):
         save(tmp_path / "pcam" / f"{name}.tif", RNG.integers(0, 255, (96, 96, 3)).astype(np.uint8))
-    found = [(entry.id, entry.group, entry.label, entry.split) for entry in datasets.list_entries("pcam", tmp_path)]
+    found = [(entry.id, entry.group, entry.label, entry.split) for entry in list_entries("pcam", tmp_path)]
     assert found == [("a", "a", "normal", None), ("b", "b", "tumour", None)]
     (tmp_path / "pcam" / "balanced" / "tumor").rename(tmp_path / "pcam" / "Tumour")
-    assert [e.label for e in datasets.list_entries("pcam", tmp_path)] == ["normal", "tumour"]
+    assert [e.label for e in list_entries("pcam", tmp_path)] == ["normal", "tumour"]
     refused("pcam has no choice of classes", "pcam", tmp_path, labels="wsi")
 
 
@@ -399,7 +404,7 @@ def test_pcam_as_folders_of_classes(tmp_path):
 
 
 def test_real_nih(real_data):
-    everybody = datasets.list_entries("nih", real_data, "0-120")
+    everybody = list_entries("nih", real_data, "0-120")
     assert len(everybody) == 961 and len({entry.group for entry in everybody}) == 653  # SOURCE.md
     assert collections.Counter(entry.label for entry in everybody) == {"male 0-120": 504, "female 0-120": 457}
     adults, said = quiet_split("nih", real_data, labels="18-120")
@@ -408,13 +413,13 @@ def test_real_nih(real_data):
     assert sorted(shares(entries)) == sorted(GROUPS)
     assert all(0.19 < share < 0.23 for share in shares(entries).values())
     with pytest.warns(UserWarning):
-        samples = list(datasets.load("nih", real_data))
+        samples = list(load_samples("nih", real_data))
     assert len(samples) == len(entries) - 1  # 00002658_001 and _002 are the same file
     assert all(s.image.shape == (256, 256, 1) and s.image.dtype == np.uint8 for s in samples)
 
 
 def test_real_shenzhen(real_data):
-    everybody = datasets.list_entries("shenzhen", real_data, "0-17,18-120")
+    everybody = list_entries("shenzhen", real_data, "0-17,18-120")
     counts = collections.Counter(entry.label for entry in everybody)
     assert len(everybody) == 566 and counts["male 0-17"] + counts["female 0-17"] == 24  # SOURCE.md
     assert counts["male 0-17"] + counts["male 18-120"] == 389
@@ -429,14 +434,14 @@ def test_real_nih_in_the_papers_bins(real_data, labels):
 
 
 def test_real_pcam(real_data):
-    entries = datasets.split_entries("pcam", real_data)
+    entries = split_entries("pcam", real_data)
     counts = collections.Counter((entry.label, entry.split) for entry in entries)
     assert len(entries) == 2 * 517  # SOURCE.md: balanced/; a fifth of 517 is 103.4
     assert counts == {
         (label, split): n for label in ("normal", "tumour") for split, n in (("train", 413), ("test", 104))
     }
     assert len(load("pcam", real_data)) == 2 * 517
-    samples = datasets.load("pcam", real_data)
+    samples = load_samples("pcam", real_data)
     assert next(samples).image.shape == (96, 96, 3)
 
 
@@ -508,7 +513,7 @@ def test_a_table_of_labels(tmp_path):
 def test_what_a_table_may_call_an_image(tmp_path, call):
     make_table(tmp_path, [[f"{i}.png", i % 2] for i in range(4)])
     write_table(tmp_path / "labels.csv", [["class", "name"], *([i % 2, call.format(i)] for i in range(4))])
-    assert {entry.id: entry.label for entry in datasets.list_entries(tmp_path, "")} == {
+    assert {entry.id: entry.label for entry in list_entries(tmp_path, "")} == {
         "0": "0",
         "1": "1",
         "2": "0",
@@ -524,7 +529,7 @@ def test_a_table_with_groups_and_split(tmp_path):
         ["d.png", "well", "p3", "test"],
     ]
     make_table(tmp_path, rows, ("path", "finding", "Patient ID", "split"))
-    found = {entry.id: (entry.label, entry.group, entry.split) for entry in datasets.list_entries(tmp_path, "")}
+    found = {entry.id: (entry.label, entry.group, entry.split) for entry in list_entries(tmp_path, "")}
     assert found == {
         "a": ("ill", "p1", "train"),
         "b": ("ill", "p1", "train"),
@@ -557,24 +562,24 @@ def test_a_column_of_patients_whatever_it_is_called(tmp_path, column):
     rows = [[f"{i}.png", f"p{i // 2}", "ab"[i % 2]] for i in range(10)]
     make_table(tmp_path, rows, ("file", column, "finding"))
     for labels in (None, "finding"):
-        entries = datasets.split_entries(str(tmp_path), "", labels=labels)
+        entries = split_entries(str(tmp_path), "", labels=labels)
         assert {entry.id: entry.group for entry in entries} == {row[0][:-4]: row[1] for row in rows}
         assert {entry.label for entry in entries} == {"a", "b"} and len(shares(entries)) == 2
     make_table(tmp_path, [row[:2] for row in rows], ("file", column))
     refused("which column holds the classes?", tmp_path)  # names of patients are no classes
-    assert {entry.label for entry in datasets.list_entries(tmp_path, "", column)} == {row[1] for row in rows}
+    assert {entry.label for entry in list_entries(tmp_path, "", column)} == {row[1] for row in rows}
 
 
 def test_the_patient_counts_before_the_study(tmp_path):
     rows = [[f"{i}.png", f"s{i}", f"p{i // 2}", "ab"[i % 2]] for i in range(10)]
     make_table(tmp_path, rows, ("file", "study_id", "Patient", "finding"))
-    assert {entry.group for entry in datasets.list_entries(tmp_path, "")} == {f"p{i}" for i in range(5)}
+    assert {entry.group for entry in list_entries(tmp_path, "")} == {f"p{i}" for i in range(5)}
 
 
 def test_tables_that_are_not_utf_8(tmp_path):
     make_table(tmp_path, [[f"{i}.png", ("Tumör", "Tumür")[i % 2]] for i in range(4)])
     text = (tmp_path / "labels.csv").read_text(encoding="utf-8")
-    assert {entry.label for entry in datasets.list_entries(tmp_path, "")} == {"Tumör", "Tumür"}
+    assert {entry.label for entry in list_entries(tmp_path, "")} == {"Tumör", "Tumür"}
     for encoding in ("latin-1", "utf-16", "utf-16-le"):
         (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
         refused(["labels.csv", "save it as CSV UTF-8"], tmp_path)
@@ -603,7 +608,7 @@ def test_a_choice_of_label_columns(tmp_path):
     rows = [[f"{i}.png", "FM"[i % 2], "ill" if i < 5 else "well", ""] for i in range(10)]
     make_table(tmp_path, rows, ("file", "sex", "finding", "empty"))
     assert load(tmp_path, labels="sex")["3"].label == "M" and load(tmp_path, labels="finding")["3"].label == "ill"
-    prints = [datasets.fingerprint(str(tmp_path), "", labels) for labels in ("sex", "finding")]
+    prints = [fingerprint_set(str(tmp_path), "", labels) for labels in ("sex", "finding")]
     assert prints[0] != prints[1]
     refused(["labels.csv: which column holds the classes?", "--labels=COLUMN", "sex, finding, empty"], tmp_path)
     refused(["--labels=age", "no such column", "file, sex, finding, empty"], tmp_path, labels="age")
@@ -615,7 +620,7 @@ def test_images_beside_a_table_or_in_folders_of_patients(tmp_path):
         save(tmp_path / name, grey())
     rows = [["p1/1.png", "a"], ["p1/2.png", "b"], ["p2/1.png", "a"], ["p3/1.png", "b"]]
     write_table(tmp_path / "labels.CSV", [("path", "kind"), *rows])
-    assert {e.id: e.label for e in datasets.list_entries(tmp_path, "", "kind")} == {
+    assert {e.id: e.label for e in list_entries(tmp_path, "", "kind")} == {
         path.replace("/", "_").removesuffix(".png"): label for path, label in rows
     }
     write_table(tmp_path / "labels.CSV", [("path", "kind"), ["1.png", "a"]])  # three of them
@@ -627,7 +632,7 @@ def test_images_in_the_folder_itself(tmp_path):
     for path in (tmp_path / "images").iterdir():
         path.rename(tmp_path / path.name)
     (tmp_path / "images").rmdir()
-    assert {entry.id: entry.label for entry in datasets.list_entries(tmp_path, "")} == {"a": "x", "b": "y"}
+    assert {entry.id: entry.label for entry in list_entries(tmp_path, "")} == {"a": "x", "b": "y"}
 
 
 def test_tables_that_do_not_fit(tmp_path):
@@ -674,11 +679,11 @@ def test_every_class_is_tested_and_no_group_is_cut(tmp_path):
         (f"g{i}", rng.choice(["rare", "some", "many"], rng.integers(1, 5), p=[0.05, 0.25, 0.7])) for i in range(80)
     ]
     own = grouped_table(tmp_path, groups)
-    entries = datasets.split_entries(own, "")
+    entries = split_entries(own, "")
     assert all(0.2 <= share <= 0.5 for share in shares(entries).values()) and len(shares(entries)) == 3
     order = [(entry.id, entry.split) for entry in entries]
     assert order == sorted(order, key=lambda pair: pair[1] != "test")
-    again = datasets.split_entries(own, "", seed=7)  # the seed is the held-out groups' alone
+    again = split_entries(own, "", seed=7)  # the seed is the held-out groups' alone
     assert [(entry.id, entry.split) for entry in again] == order
 
 
@@ -687,25 +692,25 @@ def test_a_class_of_one_group_is_all_train(tmp_path):
         tmp_path, [(f"g{i}", ["a"]) for i in range(5)] + [("h", ["b", "b"]), ("k", ["c"]), ("l", ["c"])]
     )
     with pytest.warns(UserWarning, match=r"1 classes have no test images \(b\)"):
-        assert shares(datasets.split_entries(own, "")) == {"a": 0.2, "b": 0, "c": 0.5}
+        assert shares(split_entries(own, "")) == {"a": 0.2, "b": 0, "c": 0.5}
 
 
 def test_holdout_of_a_labelled_set(tmp_path):
     own = grouped_table(tmp_path, [(f"g{i}", ["ab"[i % 2]]) for i in range(10)])
-    held = [[e.group for e in datasets.split_entries(own, "", 4, seed) if e.split == "test"] for seed in (0, 0, 1)]
+    held = [[e.group for e in split_entries(own, "", 4, seed) if e.split == "test"] for seed in (0, 0, 1)]
     assert held[0] == held[1] != held[2] and len(held[0]) == 4
-    assert set(shares(datasets.split_entries(own, "", 4)).values()) == {0.4}
+    assert set(shares(split_entries(own, "", 4)).values()) == {0.4}
     with pytest.raises(InputError, match="--holdout=7: allowed are 1 to 4"):
-        datasets.split_entries(own, "", 7)
+        split_entries(own, "", 7)
 
 
 def test_copies_do_not_straddle_the_split_of_classes(tmp_path):
     make_classes(tmp_path)
-    test = [entry for entry in datasets.split_entries(str(tmp_path), "") if entry.split == "test"]
-    train = next(entry for entry in datasets.split_entries(str(tmp_path), "") if entry.split == "train")
+    test = [entry for entry in split_entries(str(tmp_path), "") if entry.split == "test"]
+    train = next(entry for entry in split_entries(str(tmp_path), "") if entry.split == "train")
     train.image.path.write_bytes(test[0].image.path.read_bytes())
     with pytest.warns(UserWarning, match="1 copies"):
-        samples = list(datasets.load(str(tmp_path), ""))
+        samples = list(load_samples(str(tmp_path), ""))
     assert train.id not in {sample.id for sample in samples} and test[0].id in {sample.id for sample in samples}
 
 
@@ -713,10 +718,10 @@ def test_fingerprint_changes_with_group_and_split(tmp_path):
     make_table(
         tmp_path, [[f"{i}.png", "ab"[i % 2], f"g{i}", "train"] for i in range(6)], ("file", "x", "group", "split")
     )
-    prints = {datasets.fingerprint(str(tmp_path), "")}
+    prints = {fingerprint_set(str(tmp_path), "")}
     for old, new in (("g1", "g9"), ("g2,train", "g2,test"), ("0.png,a", "0.png,b")):
         edit(tmp_path / "labels.csv", old, new)
-        prints.add(datasets.fingerprint(str(tmp_path), ""))
+        prints.add(fingerprint_set(str(tmp_path), ""))
     assert len(prints) == 4
 
 
@@ -728,7 +733,7 @@ def test_prepared_labelled_set(tmp_path):
 
     make_nih(tmp_path / "nih", [("F", 8), ("M", 12)] * 5, films=1, lists=False)
     folder = prepare("nih", tmp_path, (16, 24), out_dir=tmp_path / "out", labels="5-9,10-20")
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     assert manifest["labels"] == "5-9,10-20" and manifest["fields_of_view"] == "none"
     assert manifest["test_split"] == "a fifth of each class, in whole groups"
     assert manifest["class_names"] == ["female 5-9", "male 10-20"]
@@ -737,8 +742,8 @@ def test_prepared_labelled_set(tmp_path):
         "test": {"female 5-9": 1, "male 10-20": 1}, "train": {"female 5-9": 4, "male 10-20": 4},
     }  # fmt: skip
     assert set(manifest["features"]) == {"id", "image", "label", "group"}
-    raw = {entry.id: entry for entry in datasets.split_entries("nih", tmp_path, labels="5-9,10-20")}
-    for sample in records.Records(folder):
+    raw = {entry.id: entry for entry in split_entries("nih", tmp_path, labels="5-9,10-20")}
+    for sample in Records(folder):
         entry = raw[sample.id]
         assert (sample.group, sample.label, sample.split) == (entry.group, entry.label, entry.split)
         whole = Image.open(entry.image.path).resize((24, 16), Image.Resampling.HAMMING)  # the whole frame, stretched
@@ -749,7 +754,7 @@ def test_prepared_labelled_set(tmp_path):
 
 def test_class_names_by_number(tmp_path):
     make_classes(tmp_path / "own", {"grade 10": 2, "grade 9": 2, "grade 1": 2})
-    manifest = records.read_manifest(prepare(str(tmp_path / "own"), tmp_path, (16, 16), out_dir=tmp_path / "out"))
+    manifest = read_manifest(prepare(str(tmp_path / "own"), tmp_path, (16, 16), out_dir=tmp_path / "out"))
     assert manifest["class_names"] == ["grade 1", "grade 9", "grade 10"] and "labels" not in manifest
 
 
@@ -760,7 +765,7 @@ def test_16_bit_films_stay_16_bit(tmp_path):
         deep[path.stem] = RNG.integers(0, 65536, (16, 16)).astype(np.uint16)
         Image.fromarray(deep[path.stem]).save(path)
     folder = prepare("nih", tmp_path, (16, 16), out_dir=tmp_path / "out")
-    for sample in records.Records(folder):
+    for sample in Records(folder):
         assert sample.image.dtype == np.uint16 and (sample.image[..., 0] == deep[sample.id]).all()
 
 
@@ -771,9 +776,9 @@ def test_patients_stay_out_of_everything_else(tmp_path):
     make_nih(tmp_path / "nih", [(g, a) for g, a in PEOPLE] * 2, films=1, lists=False)
     path = tmp_path / "nih" / "Data_Entry_2017.csv"
     path.write_text(path.read_text().replace(",No Finding,0,", ",No Finding,0,Doe"))
-    real = records.Records(prepare("nih", tmp_path, (16, 16), out_dir=tmp_path / "out"), "train")
+    real = Records(prepare("nih", tmp_path, (16, 16), out_dir=tmp_path / "out"), "train")
     assert all(sample.group.startswith("Doe") for sample in real)
-    records.write(tmp_path / "copy", "copy", real, source="made", class_names=real.class_names)
+    write_records(tmp_path / "copy", "copy", real, source="made", class_names=real.class_names)
     assert not any(b"Doe" in path.read_bytes() for path in (tmp_path / "copy").iterdir())
 
 
@@ -796,7 +801,7 @@ def test_flag_errors_are_one_line_and_quick(tmp_path):
 def test_check_of_labelled_sets_imports_nothing_heavy(tmp_path):
     make_nih(tmp_path / "nih", PEOPLE * 2)
     program = (
-        "import sys\nfrom synthmed_tf import datasets\ndatasets.check('nih', sys.argv[1])\n"
+        "import sys\nfrom synthmed_tf.datasets.sources import check_set\ncheck_set('nih', sys.argv[1])\n"
         "print([name for name in ('tensorflow', 'scipy', 'skimage', 'h5py') if name in sys.modules])"
     )
     done = subprocess.run(

@@ -14,9 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed_tf import datasets, records
 from synthmed_tf.datasets import messidor
+from synthmed_tf.datasets.fingerprint import fingerprint_set
+from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import prepare
+from synthmed_tf.datasets.sources import check_set
+from synthmed_tf.datasets.split import split_entries
+from synthmed_tf.records.manifest import read_manifest
+from synthmed_tf.records.read import Records
 from synthmed_tf.sample import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,13 +81,13 @@ def load(data, data_dir, **options):
     """All samples by id; no warning may come."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return {sample.id: sample for sample in datasets.load(data, data_dir, **options)}
+        return {sample.id: sample for sample in load_samples(data, data_dir, **options)}
 
 
 def refused(says, data, data_dir, **options):
     """Asserts that the set is refused with one line that has all the words in `says`."""
     with pytest.raises(InputError) as caught:
-        list(datasets.load(data, data_dir, **options))
+        list(load_samples(data, data_dir, **options))
     message = str(caught.value)
     assert "\n" not in message
     for words in [says] if isinstance(says, str) else says:
@@ -190,7 +195,7 @@ def test_unreadable_photographs(tmp_path):
     path.write_bytes(path.read_bytes()[:300])
     refused("IDRiD_003.jpg: cannot be read as an image", "idrid", tmp_path)
     with pytest.warns(UserWarning, match="1 unreadable files left out .*IDRiD_003.jpg"):
-        samples = list(datasets.load("idrid", tmp_path, skip_bad_files=True))
+        samples = list(load_samples("idrid", tmp_path, skip_bad_files=True))
     assert len(samples) == 6 and "IDRiD_003_train" not in {sample.id for sample in samples}
 
 
@@ -200,17 +205,17 @@ def test_copies_of_photographs_do_not_straddle_the_split(tmp_path):
     (train / "IDRiD_002.jpg").write_bytes((test / "IDRiD_001.jpg").read_bytes())
     (train / "IDRiD_005.jpg").write_bytes((train / "IDRiD_004.jpg").read_bytes())
     with pytest.warns(UserWarning, match="2 copies"):
-        samples = list(datasets.load("idrid", tmp_path))
+        samples = list(load_samples("idrid", tmp_path))
     ids = [f"IDRiD_{name}" for name in ("001_test", "002_test", "001_train", "003_train", "004_train")]
     assert [sample.id for sample in samples] == ids
 
 
 def test_fingerprint_changes_with_a_grade(tmp_path):
     table = make_idrid(tmp_path / "idrid") / "2. Groundtruths" / TRAIN_TABLE
-    first, stat = datasets.fingerprint("idrid", tmp_path), table.stat()
+    first, stat = fingerprint_set("idrid", tmp_path), table.stat()
     table.write_text(table.read_text().replace("IDRiD_001,3", "IDRiD_001,4"))
     os.utime(table, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert datasets.fingerprint("idrid", tmp_path) != first
+    assert fingerprint_set("idrid", tmp_path) != first
 
 
 # ---------------------------------------------------------------- MESSIDOR
@@ -313,22 +318,22 @@ def test_missing_sets_say_where_to_get_them(tmp_path, data, site, what):
 def test_prepared_without_masks(tmp_path):
     make_idrid(tmp_path / "idrid")
     folder = prepare("idrid", tmp_path, (32, 32), out_dir=tmp_path / "out")
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     assert manifest["counts"] == {"test": 2, "train": 5}
     assert set(manifest["features"]) == {"id", "image", "field_of_view", "label"}
     assert (manifest["fields_of_view"], manifest["test_split"]) == ("estimated", "official")
     assert manifest["class_names"] == ["0", "1", "2", "3", "4"]  # so that class i is grade i
     assert manifest["class_counts"]["test"] == {"0": 1, "1": 0, "2": 0, "3": 0, "4": 1}
     for split, grades in (("train", TRAIN_GRADES), ("test", TEST_GRADES)):
-        samples = list(records.Records(folder, split))
+        samples = list(Records(folder, split))
         assert [sample.label for sample in samples] == grades
         assert all(sample.mask is None and sample.field_of_view.any() for sample in samples)
 
     folder = prepare("idrid", tmp_path, (32, 32), out_dir=tmp_path / "out", holdout=2)
-    assert records.read_manifest(folder)["counts"] == {"test": 2, "train": 3}
+    assert read_manifest(folder)["counts"] == {"test": 2, "train": 3}
 
     make_messidor(tmp_path / "messidor", count=1)
-    manifest = records.read_manifest(prepare("messidor", tmp_path, (32, 32), out_dir=tmp_path / "out"))
+    manifest = read_manifest(prepare("messidor", tmp_path, (32, 32), out_dir=tmp_path / "out"))
     assert manifest["counts"] == {"train": 3} and manifest["test_split"] == "none"
     assert set(manifest["features"]) == {"id", "image", "field_of_view"}
 
@@ -350,17 +355,17 @@ def test_stage_1_says_at_once_that_there_are_no_masks(tmp_path):
 
 def test_check_wants_masks_only_where_asked(tmp_path):
     make_idrid(tmp_path / "idrid")
-    datasets.check("idrid", tmp_path)
+    check_set("idrid", tmp_path)
     with pytest.raises(InputError, match="no masks"):
-        datasets.check("idrid", tmp_path, needs_masks=True)
-    datasets.check("phantom", tmp_path, needs_masks=True)
+        check_set("idrid", tmp_path, needs_masks=True)
+    check_set("phantom", tmp_path, needs_masks=True)
 
 
 # ---------------------------------------------------------------- the real IDRiD
 
 
 def test_real_idrid(real_data):
-    entries = datasets.split_entries("idrid", real_data)
+    entries = split_entries("idrid", real_data)
     counts = {split: dict.fromkeys("01234", 0) for split in ("train", "test")}
     for entry in entries:
         counts[entry.split][entry.label] += 1
@@ -368,7 +373,7 @@ def test_real_idrid(real_data):
     assert list(counts["test"].values()) == [34, 5, 32, 19, 13]
 
     disc = None
-    for sample in itertools.islice(datasets.load("idrid", real_data), 12):
+    for sample in itertools.islice(load_samples("idrid", real_data), 12):
         field = sample.field_of_view[..., 0] > 0
         disc = field if disc is None else disc
         assert 2 * (field & disc).sum() / (field.sum() + disc.sum()) > 0.98  # one camera
@@ -388,6 +393,6 @@ def test_copies_in_the_real_idrid(real_data, tmp_path):
             (folder / name).symlink_to(real_data / "idrid" / name)
         write_table(folder / table, [(f"IDRiD_{number}", grade, "") for number, grade in rows])
     with pytest.warns(UserWarning, match="3 copies"):
-        samples = list(datasets.load("idrid", tmp_path))
+        samples = list(load_samples("idrid", tmp_path))
     expected = [("IDRiD_064_test", "3"), ("IDRiD_001_train", "3"), ("IDRiD_028_train", "4"), ("IDRiD_079_train", "1")]
     assert [(sample.id, sample.label) for sample in samples] == expected

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed_tf import datasets, flags, images, records
+from synthmed_tf import flags
+from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import prepare
-from synthmed_tf.sample import InputError
+from synthmed_tf.images.read import read_image
+from synthmed_tf.records.read import Records
+from synthmed_tf.sample import InputError, UnreadableImage
 from synthmed_tf.training import stage1
 
 pydicom = pytest.importorskip("pydicom")
@@ -45,7 +48,7 @@ def read(path):
     """Reads with no warning; 16 bits, one channel."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        image = images.read_image(path)
+        image = read_image(path)
     assert image.dtype == np.uint16 and image.shape[2:] == (1,)
     return image[..., 0]
 
@@ -125,7 +128,7 @@ def test_compressed_files(tmp_path, monkeypatch):
     jpeg = io.BytesIO()
     Image.new("L", (120, 90)).save(jpeg, "JPEG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 8000)
-    with pytest.raises(images.UnreadableImage, match="decompression bomb"):  # 10800 pixels that claim to be 6x8
+    with pytest.raises(UnreadableImage, match="decompression bomb"):  # 10800 pixels that claim to be 6x8
         read(compressed("bomb.dcm", pydicom.uid.JPEGBaseline8Bit, jpeg.getvalue()))
 
 
@@ -154,7 +157,7 @@ def test_truncated_damaged_and_missing_files(tmp_path):
     content = make(tmp_path / "a.dcm").read_bytes()
     for length in (0, 3, 140, 300, len(content) - 1):
         (tmp_path / "a.dcm").write_bytes(content[:length])
-        with pytest.raises(images.UnreadableImage, match="--skip_bad_files"):
+        with pytest.raises(UnreadableImage, match="--skip_bad_files"):
             read(tmp_path / "a.dcm")
     rng = np.random.default_rng(0)
     for _ in range(40):  # whatever the damage: an image or an InputError of one line, nothing else, no warning
@@ -166,12 +169,12 @@ def test_truncated_damaged_and_missing_files(tmp_path):
             read(tmp_path / "a.dcm")
         except InputError as error:
             assert "\n" not in str(error) and NAME not in str(error)
-    with pytest.raises(images.UnreadableImage, match="No such file"):
+    with pytest.raises(UnreadableImage, match="No such file"):
         read(tmp_path / "missing.dcm")
     deflated = pydicom.dcmread(make(tmp_path / "b.dcm"))
     deflated.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
     deflated.save_as(tmp_path / "b.dcm")
-    with pytest.raises(images.UnreadableImage, match="deflated"):
+    with pytest.raises(UnreadableImage, match="deflated"):
         read(tmp_path / "b.dcm")
 
 
@@ -182,7 +185,7 @@ def test_files_with_writing_in_them_are_counted_in_one_warning(tmp_path):
         stored = rng.integers(0, 4096, (8, 8)).astype(np.uint16)
         make(tmp_path / f"{name}.dcm", stored, **({"BurnedInAnnotation": says} if says else {}))
     with pytest.warns(UserWarning) as caught:
-        assert len(list(datasets.load(str(tmp_path), ""))) == 4
+        assert len(list(load_samples(str(tmp_path), ""))) == 4
     (said,) = [str(each.message) for each in caught if "writing" in str(each.message)]
     assert "2 DICOM files" in said and "a/1.dcm" in said and "b/1.dcm" in said
 
@@ -191,7 +194,7 @@ def test_without_pydicom(tmp_path, monkeypatch):
     make(tmp_path / "a.dcm")
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(InputError, match=r"pip install synthmed_tf\[dicom\]"):
-        images.read_image(tmp_path / "a.dcm")
+        read_image(tmp_path / "a.dcm")
 
 
 def test_16_bit_files_become_16_bit_records_without_a_trace_of_the_patient(tmp_path):
@@ -205,7 +208,7 @@ def test_16_bit_files_become_16_bit_records_without_a_trace_of_the_patient(tmp_p
         )
     assert NAME.encode() in (tmp_path / "own" / "images" / "a.dcm").read_bytes()
     folder = prepare(str(tmp_path / "own"), tmp_path / "data", (64, 64), out_dir=tmp_path / "out")
-    for sample in records.Records(folder):
+    for sample in Records(folder):
         stored = pydicom.dcmread(tmp_path / "own" / "images" / f"{sample.id}.dcm").pixel_array
         assert sample.image.dtype == np.uint16
         same(sample.image[..., 0], stored * 65535.0 / 4095)
@@ -239,7 +242,7 @@ def test_a_synthetic_set_of_dicom_files_has_16_bits_and_no_trace_of_a_patient(tm
         "--batch_size=4",
     ]
     script.main(flags.parse("train_stage1", "", ["train_stage1.py", *words]) | {"image_size": (16, 16)})
-    made = records.Records(tmp_path / "out" / "synthetic")
+    made = Records(tmp_path / "out" / "synthetic")
     assert len(made) >= 12 and {sample.label for sample in made} == {"sick", "well"}
     assert all(sample.image.dtype == np.uint16 for sample in made)
     pictures = sorted((tmp_path / "out" / "synthetic" / "png").rglob("*.png"))

@@ -18,10 +18,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from synthmed_tf import augment, flags, grain, images, records, synthesis
+from synthmed_tf import augment, flags, grain, synthesis
 from synthmed_tf.datasets import prepare
+from synthmed_tf.images.pixels import to_uint16
 from synthmed_tf.networks import dcgan, flow, resize_dcgan
 from synthmed_tf.papers import hash_filter
+from synthmed_tf.records.manifest import read_manifest
+from synthmed_tf.records.read import Records
+from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import checkpoints, loop, stage1
 
@@ -154,7 +158,7 @@ def test_photographs_of_16_bits_stay_so():
     field = stage1.real_fields([Sample("a", deep)], {"target": "image", "warp": True, "field_scale": 0.0})[..., :1]
     found = stage1.Stage1("image", None, None, None, (), 1, 1, dtype="uint16").pictures(field)
     assert found.dtype == np.uint16 and (found[0] == deep).all()
-    assert images.to_uint16([-2.0, -1.0, 0.0, 1.0, 2.0]).tolist() == [0, 0, 32768, 65535, 65535]
+    assert to_uint16([-2.0, -1.0, 0.0, 1.0, 2.0]).tolist() == [0, 0, 32768, 65535, 65535]
 
 
 # ---------------------------------------------------------------- the order of the classes
@@ -391,7 +395,7 @@ def command(tmp_path, monkeypatch, eagerly):
     monkeypatch.setattr(stage1, "SETTLING_BATCHES", 1)
     facts = {"fields_of_view": "none", "test_split": "none", "holdout": 0}
     names = sorted(NAMES)
-    records.write(
+    write_records(
         tmp_path / "prepared", "chests", labelled_images(dtype=np.uint16), source="x", class_names=names, extra=facts
     )
     monkeypatch.setattr(prepare, "prepare", lambda *_, **__: tmp_path / "prepared")
@@ -420,7 +424,7 @@ def command(tmp_path, monkeypatch, eagerly):
 def test_the_command_makes_a_labelled_set_of_the_same_size_and_classes(command):
     said = command("--model=pggan")
     assert "12 images in" in said and "rejected by their average hash" in said
-    made = records.Records(command.out / "synthetic")
+    made = Records(command.out / "synthetic")
     manifest, names = made.manifest, sorted(NAMES)
     assert made.class_names == names and manifest["real"]["class_counts"] == {
         "train": {NAMES[2]: 2, NAMES[0]: 6, NAMES[1]: 4}
@@ -446,10 +450,10 @@ def test_the_command_makes_a_labelled_set_of_the_same_size_and_classes(command):
 
     assert "already done: 12" in command("--model=pggan")
     command("--model=pggan", "--num_samples=20", "--label_distribution=real")
-    more = records.Records(command.out / "synthetic")
+    more = Records(command.out / "synthetic")
     assert len(more) == 20 and all((one.image == two.image).all() for one, two in zip(made, more))
     command("--model=pggan", "--label_distribution=balanced", "--nohash_filter")
-    balanced = records.read_manifest(command.out / "synthetic")
+    balanced = read_manifest(command.out / "synthetic")
     assert set(balanced["class_counts"]["train"].values()) == {4} and "filter" not in balanced
     with pytest.raises(InputError, match="conditional was True and is now False"):
         command("--model=pggan", "--noconditional")
@@ -475,7 +479,7 @@ def test_one_model_a_class_each_in_its_folder(command, monkeypatch):
     folders = sorted(path.name for path in (command.out / "stage1").iterdir() if path.is_dir())
     assert folders == ["1_evil_name", "2_female_18-38", "3_male_18-38"]
     assert "class 2 of 3: female 18-38: 6 images" in said
-    made = records.Records(command.out / "synthetic")
+    made = Records(command.out / "synthetic")
     assert made.manifest["class_counts"]["train"] == {NAMES[2]: 2, NAMES[0]: 6, NAMES[1]: 4}
     digests = made.manifest["checkpoint_sha256"]
     assert digests.keys() == set(NAMES) and len(set(digests.values())) == 3

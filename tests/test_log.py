@@ -56,9 +56,9 @@ def test_pictures_of_samples(tmp_path):
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["0000004.png", "0000006.png"]
 
 
-def test_picture_grid_by_hand():
+def test_a_grid_of_pictures_by_hand():
     images = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1) * np.ones([5, 3, 2, 3], np.uint8)
-    sheet = log.picture_grid(images, columns=3)
+    sheet = log.draw_grid(images, columns=3)
     assert sheet.shape == (2 * 3 + 2, 3 * 2 + 2 * 2, 3)
     for index, (top, left) in enumerate([(0, 0), (0, 4), (0, 8), (5, 0), (5, 4)]):
         assert (sheet[top : top + 3, left : left + 2] == index).all()

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from synthmed_tf.datasets import phantom_xray
-from synthmed_tf.evaluation.distribution import distorted_bodies
+from synthmed_tf.datasets.phantoms import xray
+from synthmed_tf.evaluation.similarity import distorted_bodies
 from synthmed_tf.metrics import lungs
 from synthmed_tf.sample import Sample
 
 
 @pytest.fixture(scope="module")
 def films():
-    return [phantom_xray.radiograph(index) for index in range(60)]
+    return [xray.draw_xray(index) for index in range(60)]
 
 
 def test_the_hull_is_described_in_shares_of_the_frame(monkeypatch):

@@ -6,17 +6,19 @@ import shutil
 import pytest
 from test_scripts import samples, succeeded
 
-from synthmed_tf import flags, records
-from synthmed_tf.datasets import phantom, phantom_xray
+from synthmed_tf import flags
+from synthmed_tf.datasets.phantoms import fundus, xray
+from synthmed_tf.records.manifest import read_manifest
+from synthmed_tf.records.read import Records
 from synthmed_tf.training import calibration
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_images():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(phantom, "COUNT", 8)
-        patch.setattr(phantom_xray, "COUNT", 48)
-        patch.setattr(phantom_xray, "TRAINING", 24)
+        patch.setattr(fundus, "COUNT", 8)
+        patch.setattr(xray, "COUNT", 48)
+        patch.setattr(xray, "TRAINING", 24)
         patch.setattr(calibration, "MEASURED_SAMPLES", 4)
         yield
 
@@ -31,7 +33,7 @@ def masks(tmp_path_factory):
 
 
 def test_dcgan_makes_masks(masks):
-    manifest = records.read_manifest(masks / "stage1" / "masks")
+    manifest = read_manifest(masks / "stage1" / "masks")
     found = {name: manifest["flags"][name] for name in ("model", "width", "latent", "precision")}
     assert found == {"model": "dcgan", "width": 1.0, "latent": 100, "precision": "float32"}
     assert (
@@ -53,7 +55,7 @@ def test_masks_become_photographs(masks, tmp_path, monkeypatch, preset, taken):
     assert all(
         (pair.mask == mask.mask).all() for pair, mask in zip(made, samples(out / "stage1" / "masks"), strict=True)
     )
-    settings = records.read_manifest(out / "synthetic")["flags"]
+    settings = read_manifest(out / "synthetic")["flags"]
     assert settings["precision"] == "float32" and settings["batch_size"] == 1
     logged = json.loads((out / "stage2" / "metrics.jsonl").read_text().splitlines()[-1])
     assert logged["step"] == 2 and logged["l1"] > 0
@@ -70,7 +72,7 @@ def test_labelled_images_are_made_at_once(tmp_path, eagerly, model, length, step
     words = ["--data=phantom_xray", f"--data_dir={tmp_path}", f"--out_dir={tmp_path / 'out'}", "--image_size=64"]
     words += ["--target=image", "--preset=paper", f"--model={model}", length, "--batch_size=2"]
     succeeded("train_stage1", *words, "--num_samples=2", "--nohash_filter")
-    made = records.Records(tmp_path / "out" / "synthetic")
+    made = Records(tmp_path / "out" / "synthetic")
     assert [sample.image.shape for sample in made] == [(64, 64, 1)] * 2
     settings, told = made.manifest["flags"], {"latent": 512, "width": 1.0, "conditional": True, "precision": "float32"}
     assert made.manifest["steps"] == steps and {name: settings[name] for name in told} == told

@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from synthmed_tf import flags, losses, records
+from synthmed_tf import flags, losses
 from synthmed_tf.networks import pggan
 from synthmed_tf.sample import InputError, Sample
-from synthmed_tf.training import calibration, checkpoints, growth, loop, stage1
+from synthmed_tf.training import batches, calibration, checkpoints, growth, loop, stage1
 
 RNG = np.random.default_rng(0)
 WIDTH = 1 / 64  # 8 feature maps
@@ -403,15 +403,15 @@ class Killed(Exception):
 
 def trained(folder, real, steps, kill_at=None):
     """Trains; killed while it fetches the images of step `kill_at`, it goes on in a second call."""
-    original = records.batch_indices
+    original = batches.draw_batch_indices
 
-    def batch_indices(count, batch_size, seed, step):
+    def draw(count, batch_size, seed, step):
         if step == kill_at:
             raise Killed
         return original(count, batch_size, seed, step)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "batch_indices", batch_indices)
+        patch.setattr(batches, "draw_batch_indices", draw)
         return stage1.train(folder, real, settings_of(**TINY), steps, class_names=("bright", "dark"))
 
 

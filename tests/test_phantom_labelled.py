@@ -19,12 +19,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from synthmed_tf import datasets, records
-from synthmed_tf.datasets import phantom_histology, phantom_xray, study_groups
+from synthmed_tf.datasets import study_groups
+from synthmed_tf.datasets.fingerprint import fingerprint_set
+from synthmed_tf.datasets.load import load_samples
+from synthmed_tf.datasets.phantoms import histology, xray
 from synthmed_tf.datasets.prepare import prepare
+from synthmed_tf.datasets.sources import BUILT_IN, check_set, has_masks
+from synthmed_tf.datasets.split import split_entries
+from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.sample import InputError
 
-SETS = {"phantom_xray": phantom_xray, "phantom_histology": phantom_histology}
+SETS = {"phantom_xray": xray, "phantom_histology": histology}
 KINDS = {"phantom_xray": ((256, 256, 1), np.uint16), "phantom_histology": ((96, 96, 3), np.uint8)}
 
 
@@ -35,10 +40,10 @@ def draw(module, entries):
 @pytest.fixture(scope="module")
 def films():
     """(entries, images [n, 256, 256] in [0, 1]) of eight rounds to train on and four to test on."""
-    rounds, first = phantom_xray.ROUND, phantom_xray.TRAINING
-    entries = phantom_xray.entries(None)
+    rounds, first = xray.ROUND, xray.TRAINING
+    entries = xray.list_entries(None)
     entries = entries[: 8 * rounds] + entries[first : first + 4 * rounds]
-    return entries, draw(phantom_xray, entries)[..., 0] / np.float32(65535)
+    return entries, draw(xray, entries)[..., 0] / np.float32(65535)
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +52,9 @@ def tiles():
     entries = [
         entry
         for slide in (0, 1, 2, 3, 4, 5, 10, 11, 12)
-        for entry in phantom_histology.entries(None)[slide * 40 : slide * 40 + 24]
+        for entry in histology.list_entries(None)[slide * 40 : slide * 40 + 24]
     ]
-    return entries, draw(phantom_histology, entries)
+    return entries, draw(histology, entries)
 
 
 def accuracy(model, features, entries, classes):
@@ -73,7 +78,7 @@ def logistic(*steps):
 @pytest.mark.parametrize("name", SETS)
 def test_sizes_types_and_ranges(name):
     shape, dtype = KINDS[name]
-    for entry in SETS[name].entries(None)[::150]:
+    for entry in SETS[name].list_entries(None)[::150]:
         sample = SETS[name].read_entry(entry, "train")
         assert sample.image.shape == shape and sample.image.dtype == dtype
         assert sample.mask is None and sample.field_of_view is None
@@ -83,12 +88,12 @@ def test_sizes_types_and_ranges(name):
 
 
 def test_films_have_more_than_eight_bits():
-    assert len(np.unique(phantom_xray.radiograph(3))) > 10000
+    assert len(np.unique(xray.draw_xray(3))) > 10000
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_splits_keep_groups_whole_and_classes_balanced(name):
-    entries = SETS[name].entries(None)
+    entries = SETS[name].list_entries(None)
     assert len(entries) == len({entry.id for entry in entries}) == SETS[name].COUNT == 600
     of_group = collections.defaultdict(set)
     for entry in entries:
@@ -104,12 +109,12 @@ def test_splits_keep_groups_whole_and_classes_balanced(name):
 @pytest.mark.parametrize("name", SETS)
 def test_an_image_is_a_pure_function_of_its_number_also_in_another_process_without_tensorflow(name):
     def digests():
-        chosen = SETS[name].entries(None)[7::300]
+        chosen = SETS[name].list_entries(None)[7::300]
         return [hashlib.sha256(image.tobytes()).hexdigest() for image in draw(SETS[name], chosen)]
 
     code = (
         f"import sys, json, hashlib; from synthmed_tf.datasets import {name} as module;"
-        "images = [module.read_entry(entry, '').image for entry in module.entries(None)[307::-300]];"
+        "images = [module.read_entry(entry, '').image for entry in module.list_entries(None)[307::-300]];"
         "assert 'tensorflow' not in sys.modules;"
         "print(json.dumps([hashlib.sha256(image.tobytes()).hexdigest() for image in images][::-1]))"
     )
@@ -120,19 +125,19 @@ def test_an_image_is_a_pure_function_of_its_number_also_in_another_process_witho
 
 @pytest.mark.parametrize("name", SETS)
 def test_the_table_of_sets_knows_them(name, tmp_path):
-    datasets.check(name, tmp_path)
-    assert not datasets.has_masks(name, tmp_path)
+    check_set(name, tmp_path)
+    assert not has_masks(name, tmp_path)
     with pytest.raises(InputError, match="no masks"):
-        datasets.check(name, tmp_path, needs_masks=True)
-    assert datasets.fingerprint(name, tmp_path) == datasets.fingerprint(name, "elsewhere")
-    sample = next(datasets.load(name, tmp_path))
+        check_set(name, tmp_path, needs_masks=True)
+    assert fingerprint_set(name, tmp_path) == fingerprint_set(name, "elsewhere")
+    sample = next(load_samples(name, tmp_path))
     assert sample.split == "train" and sample.label and sample.group
-    assert len({datasets.fingerprint(each, tmp_path) for each in datasets.BUILT_IN}) == 3
+    assert len({fingerprint_set(each, tmp_path) for each in BUILT_IN}) == 3
 
 
 @pytest.mark.parametrize("name, of_group", [("phantom_xray", (1, 2)), ("phantom_histology", (40,))])
 def test_held_out_groups_are_whole(name, of_group, tmp_path):
-    entries = datasets.split_entries(name, tmp_path, holdout=3)
+    entries = split_entries(name, tmp_path, holdout=3)
     held_out = collections.Counter(entry.group for entry in entries if entry.split == "test")
     assert len(held_out) == 3 and set(held_out.values()) <= set(of_group)
     assert not held_out.keys() & {entry.group for entry in entries if entry.split == "train"}
@@ -140,9 +145,9 @@ def test_held_out_groups_are_whole(name, of_group, tmp_path):
 
 @pytest.mark.parametrize("name, classes", [("phantom_xray", 6), ("phantom_histology", 2)])
 def test_prepared_sets_name_their_classes_in_order(name, classes, tmp_path, monkeypatch):
-    few = SETS[name].entries(None)[:12] + SETS[name].entries(None)[-12:]
+    few = SETS[name].list_entries(None)[:12] + SETS[name].list_entries(None)[-12:]
     monkeypatch.setattr(SETS[name], "entries", lambda data_dir, labels=None: few)
-    manifest = records.read_manifest(prepare(name, tmp_path, (64, 64), out_dir=tmp_path / "out"))
+    manifest = read_manifest(prepare(name, tmp_path, (64, 64), out_dir=tmp_path / "out"))
     names = manifest["class_names"]
     assert names == sorted({entry.label for entry in few}) and len(names) == classes
     assert manifest["counts"] == {"train": 12, "test": 12}
@@ -153,34 +158,34 @@ def test_prepared_sets_name_their_classes_in_order(name, classes, tmp_path, monk
 
 
 def test_labels_follow_from_gender_age_and_bins():
-    found = phantom_xray.entries(None)
+    found = xray.list_entries(None)
     assert {entry.label for entry in found} == {
         f"{gender} {first}-{last}"
         for gender in study_groups.GENDERS
         for first, last in study_groups.BINS["young_mature"]
     }
     for bins in ("x_norm", "18-30,60-68"):
-        for film, entry in enumerate(phantom_xray.entries(None, labels=bins)):
-            person = phantom_xray.person(phantom_xray.patient_of(film))
-            assert entry.label == study_groups.label(*person, study_groups.parse_bins(bins))
+        for film, entry in enumerate(xray.list_entries(None, labels=bins)):
+            person = xray.draw_person(xray.find_patient(film))
+            assert entry.label == study_groups.label_person(*person, study_groups.parse_bins(bins))
             assert entry.id == found[film].id and entry.group == found[film].group
-    assert any(entry.label is None for entry in phantom_xray.entries(None, labels="18-30,60-68"))
+    assert any(entry.label is None for entry in xray.list_entries(None, labels="18-30,60-68"))
     with pytest.raises(InputError, match="age bins"):
-        phantom_xray.entries(None, labels="old")
+        xray.list_entries(None, labels="old")
 
 
 def test_every_third_patient_has_two_films_that_differ():
     films = collections.defaultdict(list)
-    for film in range(phantom_xray.COUNT):
-        films[phantom_xray.patient_of(film)].append(film)
+    for film in range(xray.COUNT):
+        films[xray.find_patient(film)].append(film)
     assert len(films) == 450 and sorted(films) == list(range(450))
     assert collections.Counter(map(len, films.values())) == {1: 300, 2: 150}
     first, second = next(pair for pair in films.values() if len(pair) == 2)
-    assert not np.array_equal(phantom_xray.radiograph(first), phantom_xray.radiograph(second))
+    assert not np.array_equal(xray.draw_xray(first), xray.draw_xray(second))
 
 
 def test_traits_differ_between_groups_on_average_and_overlap():
-    bodies = [phantom_xray.anatomy(patient) for patient in range(450)]
+    bodies = [xray.draw_anatomy(patient) for patient in range(450)]
     men, women = ([body for body in bodies if body.gender == gender] for gender in ("male", "female"))
     young, mature = (
         [b for b in bodies if low <= b.age <= high] for low, high in (study_groups.YOUNG, study_groups.MATURE)
@@ -209,7 +214,7 @@ def test_lungs_are_dark_between_bright_tissue_and_the_surround_is_black(films):
 def test_gender_and_age_can_be_learned_but_not_from_brightness(films):
     entries, images = films
     small = images.reshape(len(images), 64, 4, 64, 4).mean((2, 4))
-    found = study_groups.tasks({entry.label for entry in entries})
+    found = study_groups.list_tasks({entry.label for entry in entries})
     assert set(found) == {"gender", "age group"}
     for task, classes in found.items():
         learned = accuracy(logistic(PCA(50, random_state=0)), small, entries, classes)
@@ -223,7 +228,7 @@ def test_gender_and_age_can_be_learned_but_not_from_brightness(films):
 
 def test_tumour_can_be_learned_from_texture_but_not_from_colour(tiles):
     entries, images = tiles
-    classes = {name: name for name in phantom_histology.CLASSES}
+    classes = {name: name for name in histology.CLASSES}
     grey = [np.uint8(rgb2gray(image) * 255) for image in images]  # P2: histology in grey
     texture = [
         [np.bincount(local_binary_pattern(each, 8, radius, "uniform").astype(int).ravel(), minlength=10)]
@@ -248,7 +253,7 @@ def test_nuclei_take_haematoxylin_and_what_surrounds_them_eosin(tiles):
 
 
 def test_tumour_nuclei_are_larger_paler_and_less_alike_than_lymphocytes():
-    lymphocyte, tumour = phantom_histology.LYMPHOCYTE, phantom_histology.TUMOUR
+    lymphocyte, tumour = histology.LYMPHOCYTE, histology.TUMOUR
     assert tumour.radius[0] > lymphocyte.radius[1]
     assert sum(tumour.dark) < sum(lymphocyte.dark)
     for trait in ("radius", "stretch", "dark"):

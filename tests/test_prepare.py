@@ -7,9 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed_tf import datasets, records
-from synthmed_tf.datasets.prepare import check_split, crop_sample, prepare, training_split
-from synthmed_tf.images import frame_box, uncrop
+from synthmed_tf.datasets.fingerprint import fingerprint_set
+from synthmed_tf.datasets.load import load_samples
+from synthmed_tf.datasets.prepare import crop_sample, prepare, prepare_training_split
+from synthmed_tf.datasets.split import check_split
+from synthmed_tf.images.resize import fit_box, uncrop
+from synthmed_tf.records.atomic import hash_file
+from synthmed_tf.records.manifest import read_manifest
+from synthmed_tf.records.read import Records
 from synthmed_tf.sample import InputError, Sample
 
 RNG = np.random.default_rng(0)
@@ -49,15 +54,15 @@ def run(data, places, size=(16, 16), **options):
 def test_prepared_folder_and_its_manifest(own, places):
     folder = run(own, places, (32, 24))
     assert folder.parent == places[0] / "prepared" and folder.name.startswith("own-32x24-")
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     assert manifest["counts"] == {"train": 6, "test": 1} and manifest["image_size"] == [32, 24]
     assert manifest["fields_of_view"] == "none" and manifest["test_split"] == "every fifth group"
-    assert manifest["data"] == own and manifest["fingerprint"] == datasets.fingerprint(own, "")
+    assert manifest["data"] == own and manifest["fingerprint"] == fingerprint_set(own, "")
     assert set(manifest["features"]) == {"id", "image", "mask"}
 
-    raw = {sample.id: sample for sample in datasets.load(own, "")}
+    raw = {sample.id: sample for sample in load_samples(own, "")}
     for split in ("train", "test"):
-        for sample in records.Records(folder, split):
+        for sample in Records(folder, split):
             expected = crop_sample(raw[sample.id], (32, 24))
             assert (sample.image == expected.image).all() and (sample.mask == expected.mask).all()
 
@@ -85,7 +90,7 @@ def test_a_list_of_files_that_is_not_ours_does_not_count(own, places, found):
     files = places[0] / "prepared" / ".own-files.json"
     kept = json.loads(files.read_text())
     image = Path(own, "images", "a.png").absolute()
-    assert kept[str(image)][2] == records.sha256(image)
+    assert kept[str(image)][2] == hash_file(image)
     files.write_text(found.replace("images/a.png", str(image)))
     assert run(own, places) == folder and json.loads(files.read_text()) == kept
 
@@ -104,7 +109,7 @@ def test_invalid_prepared_folder_is_made_anew(own, places):
     folder = run(own, places)
     (folder / "manifest.json").unlink()
     assert run(own, places) == folder
-    assert len(records.Records(folder, "train")) == 6
+    assert len(Records(folder, "train")) == 6
 
 
 def test_damaged_records_are_prepared_anew(own, places):
@@ -117,15 +122,15 @@ def test_damaged_records_are_prepared_anew(own, places):
 
 
 def test_groups_are_kept_where_there_are_any(own, places):
-    assert "group" not in records.read_manifest(run(own, places))["features"]
+    assert "group" not in read_manifest(run(own, places))["features"]
     rows = [f"{stem},p{index // 2}" for index, stem in enumerate("abcdefg")]
     Path(own, "patients.csv").write_text("\n".join(["file,patient", *rows]))
     folder = run(own, places)
-    assert {sample.id: sample.group for sample in records.Records(folder)} == dict(row.split(",") for row in rows)
+    assert {sample.id: sample.group for sample in Records(folder)} == dict(row.split(",") for row in rows)
 
 
 def test_holdout_is_in_the_manifest(own, places):
-    manifest = records.read_manifest(run(own, places, holdout=2))
+    manifest = read_manifest(run(own, places, holdout=2))
     assert manifest["counts"] == {"train": 5, "test": 2} and manifest["holdout"] == 2
     assert manifest["test_split"] == "2 groups held out of the training images"
 
@@ -133,9 +138,9 @@ def test_holdout_is_in_the_manifest(own, places):
 def test_crop_follows_the_field_of_view(tmp_path, places):
     make_pairs(tmp_path / "own", "ab", fov=True)
     folder = run(str(tmp_path / "own"), places, (20, 20))
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     assert manifest["fields_of_view"] == "as shipped"
-    sample = records.Records(folder, "train")[0]
+    sample = Records(folder, "train")[0]
     assert sample.field_of_view.all()  # the square field of view fills the square crop
     assert (sample.image == np.asarray(Image.open(tmp_path / "own" / "images" / f"{sample.id}.png"))[10:30, 5:25]).all()
 
@@ -147,7 +152,7 @@ def test_crop_sample_keeps_the_area_and_the_place():
     sample = Sample("a", field.repeat(3, -1) * np.uint8(200), mask, field, group="g", split="test", second_mask=mask)
     small = crop_sample(sample, (32, 32))
     assert (small.id, small.group, small.split, small.second_mask) == ("a", "g", "test", None)
-    box = frame_box(80, 120, (32, 32), field)
+    box = fit_box(80, 120, (32, 32), field)
     scale = 32 * 32 / (box.height * box.width)
     assert abs(small.mask.sum() / (mask.sum() * scale) - 1) < 0.02
     assert abs(small.field_of_view.sum() / (field.sum() * scale) - 1) < 0.02
@@ -159,13 +164,13 @@ def test_test_split_without_masks_is_left_out(tmp_path, places):
     make_pairs(tmp_path / "own" / "train", "abc")
     make_pairs(tmp_path / "own" / "test", "de", masks=False)
     folder = run(str(tmp_path / "own"), places)
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     assert manifest["counts"] == {"train": 3}
     assert (
         manifest["test_split"].startswith("left out: its 2 images have no masks") and "--holdout" in manifest["source"]
     )
     make_pairs(tmp_path / "own" / "test", "de")
-    manifest = records.read_manifest(run(str(tmp_path / "own"), places))
+    manifest = read_manifest(run(str(tmp_path / "own"), places))
     assert manifest["counts"] == {"test": 2, "train": 3} and manifest["test_split"] == "the folder's own"
 
 
@@ -195,7 +200,7 @@ def test_bad_file_leaves_nothing_behind_and_the_old_set_in_place(own, places, tm
     assert list((places[0] / "prepared").glob("[!.]*")) == [folder]
     with pytest.warns(UserWarning, match="1 unreadable files"):
         skipped = run(own, places, skip_bad_files=True)
-    assert records.read_manifest(skipped)["counts"] == {"test": 1, "train": 5}
+    assert read_manifest(skipped)["counts"] == {"test": 1, "train": 5}
     (tmp_path / "own" / "images" / "g.png").write_bytes(content)
     os.utime(tmp_path / "own" / "images" / "g.png", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     assert run(own, places) == folder
@@ -227,16 +232,16 @@ def test_real_drive_and_estimated_fields_of_chase(real_data, places, tmp_path):
     for path in (real_data / "chase_db1").rglob("Image_0[12]L*"):
         (places[0] / "chase_db1").mkdir(exist_ok=True)
         (places[0] / "chase_db1" / path.name).symlink_to(path)
-    manifest = records.read_manifest(run("drive", places, (128, 128)))
+    manifest = read_manifest(run("drive", places, (128, 128)))
     assert manifest["counts"] == {"test": 1, "train": 2}
     assert (manifest["fields_of_view"], manifest["test_split"]) == ("as shipped", "official")
-    for sample in records.Records(places[0] / "prepared" / _only(places, "drive"), "train"):
+    for sample in Records(places[0] / "prepared" / _only(places, "drive"), "train"):
         assert 0.70 < sample.field_of_view.mean() < 0.80 and 0.07 < sample.mask.mean() < 0.13  # pi / 4 is 0.785
     folder = run("chase_db1", places, (64, 64))
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     assert manifest["counts"] == {"train": 2} and manifest["fields_of_view"] == "estimated"
     assert manifest["test_split"] == "none" and "estimated" in manifest["source"]
-    assert all(0.72 < sample.field_of_view.mean() < 0.82 for sample in records.Records(folder, "train"))
+    assert all(0.72 < sample.field_of_view.mean() < 0.82 for sample in Records(folder, "train"))
 
 
 def _only(places, name):
@@ -250,17 +255,17 @@ def test_a_split_that_comes_with_the_set_may_have_other_images_and_a_drawn_one_m
     make_pairs(tmp_path / "drawn", "abcdefg")
     learned = {}
     for name in ("split", "drawn"):
-        learned[name] = records.read_manifest(run(str(tmp_path / name), places))
+        learned[name] = read_manifest(run(str(tmp_path / name), places))
         check_split(learned[name], learned[name])
     make_pairs(tmp_path / "split" / "test", "f")
-    check_split(learned["split"], records.read_manifest(run(str(tmp_path / "split"), places)), ("split-1", "split-2"))
+    check_split(learned["split"], read_manifest(run(str(tmp_path / "split"), places)), ("split-1", "split-2"))
     with pytest.raises(InputError, match="drawn: .*its files are others .drawn-1, now drawn-2"):
         check_split(learned["drawn"], learned["drawn"], ("drawn-1", "drawn-2"))
     make_pairs(tmp_path / "drawn", "h")
     with pytest.raises(InputError, match="counts was .*'train': 6.* is now .*'train': 7"):
-        check_split(learned["drawn"], records.read_manifest(run(str(tmp_path / "drawn"), places)))
+        check_split(learned["drawn"], read_manifest(run(str(tmp_path / "drawn"), places)))
     for name, was in (("drawn", "every fifth group"), ("split", "the folder's own")):
-        held_out = records.read_manifest(run(str(tmp_path / name), places, holdout=2))
+        held_out = read_manifest(run(str(tmp_path / name), places, holdout=2))
         with pytest.raises(InputError, match=f"holdout was 0 and is now 2; test_split was ['\"]{was}"):
             check_split(learned[name], held_out)
 
@@ -297,13 +302,13 @@ def test_a_dry_run_writes_nothing_and_tells_what_the_files_tell(tmp_path, places
         else:
             make_pairs(own / split, stems, fov=True)
     before = sorted(tmp_path.rglob("*"))
-    plan = training_split(str(own), places[0], (16, 16), out_dir=places[1], dry_run=True)
+    plan = prepare_training_split(str(own), places[0], (16, 16), out_dir=places[1], dry_run=True)
     assert sorted(tmp_path.rglob("*")) == before
-    prepared = training_split(str(own), places[0], (16, 16), out_dir=places[1])
+    prepared = prepare_training_split(str(own), places[0], (16, 16), out_dir=places[1])
     assert len(plan) == len(prepared) == 3 and plan.class_names == prepared.class_names
     assert {*plan.features} == prepared.features.keys() - {"id", "label", "group"}
     assert [(sample.id, sample.label) for sample in plan] == [(sample.id, sample.label) for sample in prepared]
     assert all(prepared.manifest.get(key) == value for key, value in plan.manifest.items())
     assert ("class_counts" in plan.manifest) == labelled
-    again = training_split(str(own), places[0], (16, 16), out_dir=places[1], dry_run=True)
+    again = prepare_training_split(str(own), places[0], (16, 16), out_dir=places[1], dry_run=True)
     assert again.folder == prepared.folder

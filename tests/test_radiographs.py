@@ -5,8 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed_tf import datasets, images, radiographs, records
+from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import prepare
+from synthmed_tf.datasets.sources import check_set
+from synthmed_tf.images import lungs as module
+from synthmed_tf.images.lungs import HIGH, LOW, SIDE, draw_hull, draw_hull_sheet, find_lung_hull, normalise_by_lungs
+from synthmed_tf.images.read import read_image
+from synthmed_tf.records.manifest import read_manifest
+from synthmed_tf.records.read import Records
 from synthmed_tf.sample import InputError
 
 
@@ -32,7 +38,7 @@ def test_hull_of_made_lungs(shape, dtype):
     from skimage.morphology import convex_hull_image
 
     image, lungs = made_chest(*shape, dtype)
-    hull = radiographs.lung_hull(image)
+    hull = find_lung_hull(image)
     assert hull.dtype == bool and hull.shape == shape
     assert overlap(hull, convex_hull_image(lungs)) > 0.9
 
@@ -43,12 +49,12 @@ def test_shortcuts_give_what_scikit_image_and_scipy_give():
     from skimage.measure import regionprops
     from skimage.morphology import disk
 
-    side = radiographs.SIDE
+    side = SIDE
     for seed in range(4):
         chest = made_chest(side, side, seed=seed)[0][..., 0] + np.random.default_rng(seed).normal(0, 60, (side, side))
         smooth = ndimage.gaussian_filter(chest.astype(np.float32), 1.5)
-        dark = radiographs._dark(smooth, spine=48)
-        thresholds = np.percentile(radiographs._middle(smooth), radiographs._THRESHOLDS).astype(np.float32)
+        dark = module._dark(smooth, spine=48)
+        thresholds = np.percentile(module._middle(smooth), module._THRESHOLDS).astype(np.float32)
         expected = [
             ndimage.binary_opening((smooth < threshold) & (abs(np.arange(side) - 48) > 1), disk(radius))
             for threshold in thresholds
@@ -62,19 +68,19 @@ def test_shortcuts_give_what_scikit_image_and_scipy_give():
             for region in regionprops(ndimage.label(plane)[0])
             if 0.03 < region.area / side**2 < 0.3 and region.bbox[0] and region.bbox[1] and region.bbox[3] < side
         ]
-        found = list(radiographs._regions(dark))
+        found = list(module._regions(dark))
         assert [(top, left) for _, top, left in found] == [region.bbox[:2] for region in regions]
         for (region, _, _), reference in zip(found, regions, strict=True):
             assert (region == reference.image).all()
-            assert radiographs._convex_area(region) == reference.area_convex
-            assert (radiographs._fill(region) == reference.image_filled).all()
+            assert module._convex_area(region) == reference.area_convex
+            assert (module._fill(region) == reference.image_filled).all()
 
         scale = smooth / smooth.std()
         sides = [], []
         for each in found:
-            lung = radiographs._Lung(*each, 48)
+            lung = module._Lung(*each, 48)
             sides[int(lung.column > 48)].append(lung)
-        pair = radiographs._best_pair(*sides, scale)
+        pair = module._best_pair(*sides, scale)
         for lungs in sides:
             best = -np.inf
             for lung in lungs:
@@ -92,31 +98,31 @@ def test_shortcuts_give_what_scikit_image_and_scipy_give():
 
 def test_linear_contrast_does_not_matter():
     image, _ = made_chest(dtype=np.uint16)
-    hull = radiographs.lung_hull(image)
-    assert (radiographs.lung_hull(image * np.uint16(16)) == hull).all()
-    assert overlap(radiographs.lung_hull(image + np.uint16(30_000)), hull) > 0.99
+    hull = find_lung_hull(image)
+    assert (find_lung_hull(image * np.uint16(16)) == hull).all()
+    assert overlap(find_lung_hull(image + np.uint16(30_000)), hull) > 0.99
 
 
 @pytest.mark.parametrize("dtype, top", [(np.uint8, 255), (np.uint16, 65535)])
 def test_the_percentiles_go_where_they_should(dtype, top):
     image, _ = made_chest(dtype=dtype)
-    result, found = radiographs.normalise(image)
+    result, found = normalise_by_lungs(image)
     assert found and result.dtype == dtype and result.shape == image.shape
-    hull = radiographs.lung_hull(image)
+    hull = find_lung_hull(image)
     low, high = np.percentile(result[hull], (5, 95))
-    assert abs(low - radiographs.LOW * top) <= 2 and abs(high - radiographs.HIGH * top) <= 2
+    assert abs(low - LOW * top) <= 2 and abs(high - HIGH * top) <= 2
     shares = np.polyfit(image[hull].ravel().astype(float), result[hull].ravel().astype(float), 1, full=True)
     assert shares[1][0] / hull.sum() < 0.1 + (top / 255) ** 2 * 0.1  # a straight line, but for rounding
-    again, _ = radiographs.normalise(image // 2 + 10)  # another exposure
+    again, _ = normalise_by_lungs(image // 2 + 10)  # another exposure
     assert np.abs(again[hull].astype(int) - result[hull]).max() <= 0.03 * top
 
 
 def test_without_lungs_the_whole_frame_counts():
     ramp = np.tile(np.arange(100, 200, dtype=np.uint8), (100, 1))[..., None]
-    result, found = radiographs.normalise(ramp)
-    assert not found and radiographs.lung_hull(ramp) is None
-    scale = (radiographs.HIGH - radiographs.LOW) * 255 / (0.9 * 99)  # percentiles of 100 ... 199: 104.95 and 194.05
-    np.testing.assert_allclose(result[0, :, 0], (ramp[0, :, 0] - 104.95) * scale + radiographs.LOW * 255, atol=0.51)
+    result, found = normalise_by_lungs(ramp)
+    assert not found and find_lung_hull(ramp) is None
+    scale = (HIGH - LOW) * 255 / (0.9 * 99)  # percentiles of 100 ... 199: 104.95 and 194.05
+    np.testing.assert_allclose(result[0, :, 0], (ramp[0, :, 0] - 104.95) * scale + LOW * 255, atol=0.51)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -124,26 +130,26 @@ def test_constant_and_tiny_images(dtype):
     for image in (np.zeros((30, 40, 1), dtype), np.full((1, 1, 1), 7, dtype), np.full((200, 200, 1), 250, dtype)):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            result, found = radiographs.normalise(image)
+            result, found = normalise_by_lungs(image)
         assert not found and (result == image).all()
     noise = np.random.default_rng(0).integers(0, 255, (100, 100, 1)).astype(dtype)
-    assert radiographs.lung_hull(noise) is None
+    assert find_lung_hull(noise) is None
 
 
 def test_colour_becomes_grey():
     image, _ = made_chest()
-    assert (radiographs.normalise(image.repeat(3, -1))[0] == radiographs.normalise(image)[0]).all()
+    assert (normalise_by_lungs(image.repeat(3, -1))[0] == normalise_by_lungs(image)[0]).all()
 
 
 def test_drawing():
     image = np.full((20, 30, 1), 257 * 100, np.uint16)
     hull = np.zeros((20, 30), bool)
     hull[5:10, 5:20] = True
-    picture = radiographs.draw_hull(image, hull)
+    picture = draw_hull(image, hull)
     red = (picture == [255, 0, 0]).all(axis=-1)
     assert red.sum() == 7 * 17 - 5 * 15 and not red[hull].any() and (picture[~red] == 100).all()
-    assert (radiographs.draw_hull(image, None) == 100).all()
-    assert radiographs.hull_sheet([image] * 5).shape == (40, 120, 3)
+    assert (draw_hull(image, None) == 100).all()
+    assert draw_hull_sheet([image] * 5).shape == (40, 120, 3)
 
 
 def test_a_folder_of_chest_xrays(tmp_path, capsys):
@@ -156,14 +162,14 @@ def test_a_folder_of_chest_xrays(tmp_path, capsys):
         Image.fromarray(chest[..., 0]).save(chests / "images" / f"{i}.png")
         Image.fromarray(np.full((200, 180), 255 * (i % 2), np.uint8)).save(chests / "masks" / f"{i}.png")
     with pytest.warns(UserWarning, match="1 of 4 images: lungs not found, normalised by the whole frame"):
-        loaded = {sample.id: sample.image for sample in datasets.load(chests, tmp_path, chest_xrays=True)}
-    raw = images.read_image(chests / "images" / "1.png")
-    assert (loaded["1"] == radiographs.normalise(raw)[0]).all() and loaded["1"].dtype == np.uint16
+        loaded = {sample.id: sample.image for sample in load_samples(chests, tmp_path, chest_xrays=True)}
+    raw = read_image(chests / "images" / "1.png")
+    assert (loaded["1"] == normalise_by_lungs(raw)[0]).all() and loaded["1"].dtype == np.uint16
     assert (loaded["0"] == 9).all()
     with pytest.warns(UserWarning, match="lungs not found"):
         place = prepare(str(chests), tmp_path, (96, 96), out_dir=tmp_path / "out", chest_xrays=True)
-    assert records.read_manifest(place)["chest_xrays"] is True
-    assert all(sample.image.dtype == np.uint16 for sample in records.Records(place))
+    assert read_manifest(place)["chest_xrays"] is True
+    assert all(sample.image.dtype == np.uint16 for sample in Records(place))
     picture = place.with_name(f"{place.name}-lungs.png")
     assert str(picture) in capsys.readouterr().out and not (tmp_path / "out").exists()
     sheet = np.asarray(Image.open(picture))
@@ -171,9 +177,9 @@ def test_a_folder_of_chest_xrays(tmp_path, capsys):
     assert sorted(path.name for path in place.parent.iterdir()) == [".chests-files.json", place.name, picture.name]
     plain = prepare(str(chests), tmp_path, (96, 96), out_dir=tmp_path / "out")  # another folder, brightness as it is
     assert plain != place and not plain.with_name(f"{plain.name}-lungs.png").exists()
-    assert (records.Records(plain)[1].image != records.Records(place)[1].image).any()
+    assert (Records(plain)[1].image != Records(place)[1].image).any()
     with pytest.raises(InputError, match="--chest_xrays: nih is read as what it is"):
-        datasets.check("nih", tmp_path, chest_xrays=True)
+        check_set("nih", tmp_path, chest_xrays=True)
 
 
 def test_real_chests(real_data):
@@ -181,7 +187,7 @@ def test_real_chests(real_data):
     whose hulls are as large and as central as lungs are.
     """
     paths = sorted(path for place in ("nih/*", "shenzhen/images") for path in real_data.glob(f"{place}/*.png"))[::60]
-    hulls = [radiographs.lung_hull(images.read_image(path)[..., :1]) for path in paths]
+    hulls = [find_lung_hull(read_image(path)[..., :1]) for path in paths]
     found = [hull for hull in hulls if hull is not None]
     print(f"lungs found in {len(found)} of {len(paths)} radiographs")
     assert len(found) >= 0.9 * len(paths)

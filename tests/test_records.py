@@ -13,8 +13,15 @@ import weakref
 import numpy as np
 import pytest
 
-from synthmed_tf import records
+import synthmed_tf
+from synthmed_tf.records import read, write
+from synthmed_tf.records.atomic import write_json
+from synthmed_tf.records.manifest import SCHEMA_VERSION, find_git_commit, read_manifest
+from synthmed_tf.records.read import Records
+from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
+from synthmed_tf.training import batches
+from synthmed_tf.training.batches import draw_batch_indices
 
 
 def make_samples(count=10, size=(24, 32), channels=3, dtype="uint8", fields=("image", "mask"), classes=(), start=0):
@@ -68,7 +75,7 @@ def kind(request):
 @pytest.fixture
 def folder(tmp_path):
     """A data set of 10 pairs in several shards."""
-    records.write(tmp_path / "set", "noise", make_samples(), source="made", shard_bytes=8000)
+    write_records(tmp_path / "set", "noise", make_samples(), source="made", shard_bytes=8000)
     return tmp_path / "set"
 
 
@@ -89,16 +96,16 @@ def edit_json(path, **changes):
 
 def test_what_is_written_comes_back(tmp_path, kind):
     samples = list(make_samples(**kind))
-    manifest = records.write(tmp_path / "set", "noise", samples, source="made", shard_bytes=5000)
-    assert manifest == records.read_manifest(tmp_path / "set")
+    manifest = write_records(tmp_path / "set", "noise", samples, source="made", shard_bytes=5000)
+    assert manifest == read_manifest(tmp_path / "set")
     for split in ("train", "test"):
         expected = [sample for sample in samples if sample.split == split]
-        found = records.Records(tmp_path / "set", split)
+        found = Records(tmp_path / "set", split)
         assert len(found) == len(expected) == manifest["counts"][split]
         for a, b in zip(found, expected, strict=True):
             assert_same(a, b)
             assert a.group is None and a.second_mask is None
-    everything = records.Records(tmp_path / "set")
+    everything = Records(tmp_path / "set")
     assert sorted(s.id for s in everything) == [s.id for s in samples]
     assert everything[-1] is everything[len(samples) - 1]
     assert [s.id for s in everything[2:5]] == [everything[i].id for i in (2, 3, 4)]
@@ -109,9 +116,9 @@ def test_what_is_written_comes_back(tmp_path, kind):
 def test_real_tfds_reads_the_same_arrays(tmp_path, kind):
     tfds = pytest.importorskip("tensorflow_datasets", reason="extra tfds is not installed")
     samples = {sample.id: sample for sample in make_samples(**kind)}
-    records.write(tmp_path / "set", "my-set 2", samples.values(), source="made", shard_bytes=5000)
+    write_records(tmp_path / "set", "my-set 2", samples.values(), source="made", shard_bytes=5000)
     builder = tfds.builder_from_directory(str(tmp_path / "set"))
-    ours = records.Records(tmp_path / "set")
+    ours = Records(tmp_path / "set")
     assert set(builder.info.features) == set(ours.features)
     assert {split: info.num_examples for split, info in builder.info.splits.items()} == ours.manifest["counts"]
     for split in ("train", "test"):
@@ -165,7 +172,7 @@ def test_opens_the_folder_of_another_program(tmp_path):
 
     builder = Foreign(data_dir=str(tmp_path))
     builder.download_and_prepare()
-    found = records.Records(builder.data_dir, "test")
+    found = Records(builder.data_dir, "test")
     assert found.manifest is None and found.class_names == ["a", "b"]
     assert set(found.features) == {"image", "mask", "label", "id"}
     expected = {s.id: s for s in samples if s.split == "test"}
@@ -173,19 +180,19 @@ def test_opens_the_folder_of_another_program(tmp_path):
     for sample in found:
         assert_same(sample, expected[sample.id])
     with pytest.raises(InputError, match="manifest.json"):
-        records.read_manifest(builder.data_dir)
+        read_manifest(builder.data_dir)
 
 
 def test_manifest_tells_what_is_there(tmp_path):
     samples = make_samples(fields=("image", "mask", "seed"), classes=("healthy", "ill"), size=(24, 32))
     extra = {"command": ["train_stage2.py", "--data=drive"], "flags": {"seed": 3}}
     names = ["ill", "healthy", "unseen"]
-    manifest = records.write(tmp_path / "set", "noise", samples, source={"data": "x"}, extra=extra, class_names=names)
-    assert manifest["schema_version"] == records.SCHEMA_VERSION
+    manifest = write_records(tmp_path / "set", "noise", samples, source={"data": "x"}, extra=extra, class_names=names)
+    assert manifest["schema_version"] == SCHEMA_VERSION
     assert manifest["counts"] == {"train": 7, "test": 3}
     assert manifest["class_counts"]["train"] == {"ill": 4, "healthy": 3, "unseen": 0}
     assert manifest["class_counts"]["test"] == {"ill": 1, "healthy": 2, "unseen": 0}
-    assert manifest["class_names"] == records.Records(tmp_path / "set").class_names == names
+    assert manifest["class_names"] == Records(tmp_path / "set").class_names == names
     assert manifest["image_size"] == [24, 32] and manifest["channels"] == 3
     assert manifest["command"] == extra["command"] and manifest["source"] == {"data": "x"}
     assert set(manifest["versions"]) == {"python", "tensorflow", "numpy", "synthmed_tf"}
@@ -202,22 +209,22 @@ def test_what_the_samples_count_while_they_are_made_is_in_the_manifest(tmp_path)
             tally["made"] += 1
             yield sample
 
-    manifest = records.write(tmp_path / "set", "noise", counted(), source="made", extra={"filter": tally})
+    manifest = write_records(tmp_path / "set", "noise", counted(), source="made", extra={"filter": tally})
     made, tally["made"] = tally["made"], -1
-    assert made > 1 and manifest["filter"] == {"made": made} == records.read_manifest(tmp_path / "set")["filter"]
+    assert made > 1 and manifest["filter"] == {"made": made} == read_manifest(tmp_path / "set")["filter"]
     read = iter(make_samples())
     with pytest.raises(TypeError):
-        records.write(tmp_path / "other", "noise", read, source="made", extra={"filter": {1, 2}})
+        write_records(tmp_path / "other", "noise", read, source="made", extra={"filter": {1, 2}})
     assert len(list(read)) == made and not (tmp_path / "other").exists()  # refused before the first sample
 
 
 def test_patient_never_reaches_the_disk_unless_asked_for(tmp_path):
-    records.write(tmp_path / "set", "noise", make_samples(), source="made")
+    write_records(tmp_path / "set", "noise", make_samples(), source="made")
     assert not any(b"patient" in data for data in content(tmp_path / "set").values())
-    records.write(tmp_path / "set", "noise", make_samples(), source="made", keep_groups=True)
+    write_records(tmp_path / "set", "noise", make_samples(), source="made", keep_groups=True)
     assert any(b"patient 3" in data for data in content(tmp_path / "set").values())
-    assert records.read_manifest(tmp_path / "set")["features"]["group"] == {"kind": "text"}
-    assert [sample.group for sample in records.Records(tmp_path / "set", "test")] == [
+    assert read_manifest(tmp_path / "set")["features"]["group"] == {"kind": "text"}
+    assert [sample.group for sample in Records(tmp_path / "set", "test")] == [
         "patient 2",
         "patient 5",
         "patient 8",
@@ -227,7 +234,7 @@ def test_patient_never_reaches_the_disk_unless_asked_for(tmp_path):
 def test_group_of_a_synthetic_sample_is_refused(tmp_path):
     samples = make_samples(fields=("image", "seed"))
     with pytest.raises(InputError, match="synthetic sample 000é with its group"):
-        records.write(tmp_path / "set", "noise", samples, source="made", keep_groups=True)
+        write_records(tmp_path / "set", "noise", samples, source="made", keep_groups=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -236,14 +243,14 @@ def test_groups_for_all_samples_or_none(tmp_path):
         replaced(sample, group=None if sample.id.startswith("004") else sample.group) for sample in make_samples()
     ]
     with pytest.raises(InputError, match="has group, sample .* has none"):
-        records.write(tmp_path / "set", "noise", samples, source="made", keep_groups=True)
-    records.write(tmp_path / "set", "noise", samples, source="made")
+        write_records(tmp_path / "set", "noise", samples, source="made", keep_groups=True)
+    write_records(tmp_path / "set", "noise", samples, source="made")
 
 
 def test_real_tfds_reads_the_groups(tmp_path):
     tfds = pytest.importorskip("tensorflow_datasets", reason="extra tfds is not installed")
     samples = {sample.id: sample for sample in make_samples(fields=("image",), classes=("a", "b"))}
-    records.write(tmp_path / "set", "my set", samples.values(), source="made", keep_groups=True)
+    write_records(tmp_path / "set", "my set", samples.values(), source="made", keep_groups=True)
     builder = tfds.builder_from_directory(str(tmp_path / "set"))
     assert set(builder.info.features) == {"image", "label", "id", "group"}
     found = [example for split in ("train", "test") for example in tfds.as_numpy(builder.as_dataset(split=split))]
@@ -253,8 +260,8 @@ def test_real_tfds_reads_the_groups(tmp_path):
 
 def test_same_samples_give_the_same_bytes_however_often_written(tmp_path, folder):
     before = content(folder)
-    records.write(folder, "noise", make_samples(), source="made", shard_bytes=8000)  # swapped in over the old one
-    records.write(tmp_path / "elsewhere", "noise", make_samples(), source="made", shard_bytes=8000)
+    write_records(folder, "noise", make_samples(), source="made", shard_bytes=8000)  # swapped in over the old one
+    write_records(tmp_path / "elsewhere", "noise", make_samples(), source="made", shard_bytes=8000)
     assert content(folder) == before == content(tmp_path / "elsewhere")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["elsewhere", "set"]
 
@@ -267,7 +274,7 @@ def test_framing_is_tensorflows_own(folder):
     for shard in shards:
         data = shard.read_bytes()
         expected = [bytes(record.numpy()) for record in tf.data.TFRecordDataset(str(shard))]  # also checks the CRCs
-        assert [data[offset : offset + length] for offset, length in records._frames(shard)] == expected
+        assert [data[offset : offset + length] for offset, length in read._frames(shard)] == expected
 
 
 def test_samples_are_streamed(tmp_path):
@@ -281,12 +288,12 @@ def test_samples_are_streamed(tmp_path):
             del sample
             assert len(alive) <= 2
 
-    records.write(tmp_path / "set", "noise", stream(), source="made")
+    write_records(tmp_path / "set", "noise", stream(), source="made")
 
 
 def test_read_from_many_threads(folder):
-    expected = list(records.Records(folder))
-    found = records.Records(folder)
+    expected = list(Records(folder))
+    found = Records(folder)
     order = np.random.default_rng(0).integers(0, len(found), 200).tolist()
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for index, sample in zip(order, pool.map(found.__getitem__, order), strict=True):
@@ -294,28 +301,28 @@ def test_read_from_many_threads(folder):
 
 
 def test_cached_arrays_cannot_be_changed(folder):
-    sample = records.Records(folder)[0]
+    sample = Records(folder)[0]
     for pixels in (sample.image, sample.mask):
         with pytest.raises(ValueError, match="read-only"):
             pixels[0] = 1
 
 
 def test_cache_is_bounded(folder, monkeypatch):
-    found = records.Records(folder)
+    found = Records(folder)
     size = found[0].image.nbytes + found[0].mask.nbytes
-    monkeypatch.setattr(records, "CACHE_BYTES", 3 * size)
+    monkeypatch.setattr(read, "CACHE_BYTES", 3 * size)
     for _ in range(2):
         assert len(list(found)) == 10
     assert len(found._cache) == 3
 
 
 def test_git_commit_is_that_of_the_checkout():
-    root = os.path.dirname(os.path.dirname(os.path.abspath(records.__file__)))
+    root = os.path.dirname(os.path.dirname(os.path.abspath(synthmed_tf.__file__)))
     answer = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True)
     if answer.returncode or not os.path.exists(os.path.join(root, ".git")):
-        assert records._git_commit() is None
+        assert find_git_commit() is None
     else:
-        assert records._git_commit() == answer.stdout.strip()
+        assert find_git_commit() == answer.stdout.strip()
 
 
 # ---------------------------------------------------------------- batches
@@ -325,7 +332,7 @@ def test_git_commit_is_that_of_the_checkout():
 def test_every_sample_once_an_epoch(count, batch_size):
     epochs = 6
     steps = -(-count * epochs // batch_size)
-    stream = np.concatenate([records.batch_indices(count, batch_size, 5, step) for step in range(steps)])
+    stream = np.concatenate([draw_batch_indices(count, batch_size, 5, step) for step in range(steps)])
     for epoch in range(epochs):
         assert sorted(stream[epoch * count : (epoch + 1) * count]) == list(range(count))
         order = np.random.default_rng([5, epoch]).permutation(count)
@@ -334,21 +341,21 @@ def test_every_sample_once_an_epoch(count, batch_size):
 
 def test_batches_are_a_function_of_seed_and_step_alone():
     steps = list(range(40))
-    forward = {step: records.batch_indices(13, 4, 1, step) for step in steps}
-    records._epoch_order.cache_clear()
+    forward = {step: draw_batch_indices(13, 4, 1, step) for step in steps}
+    batches._draw_epoch_order.cache_clear()
     for step in np.random.default_rng(0).permutation(steps).tolist():
-        indices = records.batch_indices(13, 4, 1, step)
+        indices = draw_batch_indices(13, 4, 1, step)
         assert indices.dtype == np.int64 and indices.shape == (4,)
         assert np.array_equal(indices, forward[step])
         indices[:] = -1  # what a caller does to a batch does not reach the next one
-    assert any(not np.array_equal(records.batch_indices(13, 4, 2, step), forward[step]) for step in steps)
+    assert any(not np.array_equal(draw_batch_indices(13, 4, 2, step), forward[step]) for step in steps)
 
 
 def test_a_step_reads_its_own_records_only(folder):
-    found = records.Records(folder, "train")
-    wanted = records.batch_indices(len(found), 2, seed=0, step=1001).tolist()
+    found = Records(folder, "train")
+    wanted = draw_batch_indices(len(found), 2, seed=0, step=1001).tolist()
     expected = {found[i].id for i in wanted}
-    found = records.Records(folder, "train")
+    found = Records(folder, "train")
     for index, (path, _, offset, length) in enumerate(found._places):  # nobody can read what is zeroed
         if index not in wanted:
             with open(path, "r+b") as file:
@@ -364,7 +371,7 @@ def test_a_step_reads_its_own_records_only(folder):
 
 def open_fails(folder, *patterns, split="train"):
     with pytest.raises(InputError) as error:
-        records.Records(folder, split)
+        Records(folder, split)
     message = str(error.value)
     assert "\n" not in message and str(folder) in message
     for pattern in patterns:
@@ -372,7 +379,7 @@ def open_fails(folder, *patterns, split="train"):
 
 
 def test_other_schema_version(folder):
-    edit_json(folder / "manifest.json", schema_version=records.SCHEMA_VERSION + 1)
+    edit_json(folder / "manifest.json", schema_version=SCHEMA_VERSION + 1)
     open_fails(folder, "manifest.json", "schema version 2", "reads 1", "--overwrite")
 
 
@@ -383,7 +390,7 @@ def test_flipped_byte(folder, where):
     data[where] ^= 1
     shard.write_bytes(data)
     open_fails(folder, shard.name, "damaged", "--overwrite")
-    records.Records(folder, "test")  # the other split is whole
+    Records(folder, "test")  # the other split is whole
 
 
 @pytest.mark.parametrize("left", [0, 7, 100, -1])
@@ -392,7 +399,7 @@ def test_truncated_shard(folder, left):
     shard.write_bytes(shard.read_bytes()[:left])
     open_fails(folder, shard.name, "damaged")
     with pytest.raises(InputError):
-        records.Records(folder, "train", verify=False)
+        Records(folder, "train", verify=False)
 
 
 def test_missing_shard(folder):
@@ -402,7 +409,7 @@ def test_missing_shard(folder):
 
 
 def test_shard_left_out_of_the_manifest(folder):
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     del manifest["shards"][a_shard(folder).name]
     edit_json(folder / "manifest.json", **manifest)
     open_fails(folder, "records and 7 are announced")
@@ -412,7 +419,7 @@ def test_missing_manifest(folder):
     (folder / "manifest.json").unlink()
     open_fails(folder, "manifest.json", "not a data set")
     with pytest.raises(InputError, match="not a data set"):
-        records.read_manifest(folder)
+        read_manifest(folder)
 
 
 def test_no_folder_and_empty_folder(tmp_path):
@@ -445,17 +452,17 @@ def test_no_such_split(folder):
 def test_damaged_foreign_folder(folder, file, text):
     (folder / "manifest.json").unlink()
     edit_json(folder / "dataset_info.json", moduleName="another.program")
-    assert len(records.Records(folder)) == 10
+    assert len(Records(folder)) == 10
     (folder / file).write_text(text)
     open_fails(folder)
 
 
 def test_foreign_classes_that_do_not_fit(tmp_path):
     folder = tmp_path / "set"
-    records.write(folder, "noise", make_samples(classes=("a", "b")), source="made")
+    write_records(folder, "noise", make_samples(classes=("a", "b")), source="made")
     (folder / "manifest.json").unlink()
     edit_json(folder / "dataset_info.json", moduleName="another.program")
-    assert records.Records(folder).class_names == ["a", "b"]
+    assert Records(folder).class_names == ["a", "b"]
     (folder / "label.labels.txt").write_bytes("ä\nö\n".encode("latin-1"))
     open_fails(folder, "label.labels.txt: not UTF-8 text")
     described = (folder / "features.json").read_text()
@@ -471,7 +478,7 @@ def test_foreign_masks(folder, channels, top, message):
     """A mask may hold 0 and 255, or 0 and 1, in one channel; anything else is refused."""
     import tensorflow as tf
 
-    records.write(folder, "noise", [Sample(id="a", mask=np.eye(4, dtype=np.uint8)[..., None])], source="made")
+    write_records(folder, "noise", [Sample(id="a", mask=np.eye(4, dtype=np.uint8)[..., None])], source="made")
     (folder / "manifest.json").unlink()
     edit_json(folder / "dataset_info.json", moduleName="another.program")
     pixels = np.zeros([4, 4, channels], np.uint8)
@@ -486,10 +493,10 @@ def test_foreign_masks(folder, channels, top, message):
         text = (folder / "features.json").read_text()
         (folder / "features.json").write_text(text.replace('"1"', '"3"'))
     if message is None:
-        assert records.Records(folder)[0].mask.sum() == 2
+        assert Records(folder)[0].mask.sum() == 2
         return
     with pytest.raises(InputError, match=message) as error:
-        list(records.Records(folder))
+        list(Records(folder))
     assert str(folder) in str(error.value) and "\n" not in str(error.value)
 
 
@@ -529,24 +536,24 @@ def test_sample_that_does_not_fit(tmp_path, folder, misfit):
     samples = [change(sample) if i == 5 else sample for i, sample in enumerate(make_samples())]
     for target in (folder, tmp_path / "new"):
         with pytest.raises(InputError, match=message):
-            records.write(target, "noise", samples, source="made")
+            write_records(target, "noise", samples, source="made")
     assert content(folder) == before
     assert os.listdir(tmp_path) == ["set"]
 
 
 def test_labels_that_do_not_fit(tmp_path):
     with pytest.raises(InputError, match=r"label 'b', allowed are \['a'\]"):
-        records.write(tmp_path / "x", "noise", make_samples(classes=("a", "b")), source="made", class_names=["a"])
+        write_records(tmp_path / "x", "noise", make_samples(classes=("a", "b")), source="made", class_names=["a"])
     with pytest.raises(InputError, match="one line of text"):
-        records.write(tmp_path / "x", "noise", make_samples(classes=("a", "b\nc")), source="made")
+        write_records(tmp_path / "x", "noise", make_samples(classes=("a", "b\nc")), source="made")
     assert os.listdir(tmp_path) == []
 
 
 def test_nothing_to_write(tmp_path):
     with pytest.raises(InputError, match="no samples"):
-        records.write(tmp_path / "x", "noise", [], source="made")
+        write_records(tmp_path / "x", "noise", [], source="made")
     with pytest.raises(InputError, match="neither image nor mask"):
-        records.write(tmp_path / "x", "noise", [Sample(id="a")], source="made")
+        write_records(tmp_path / "x", "noise", [Sample(id="a")], source="made")
     assert os.listdir(tmp_path) == []
 
 
@@ -596,7 +603,7 @@ def test_full_disk_when_the_manifest_is_written(tmp_path, folder, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         path.write_text(text)
 
-    monkeypatch.setattr(records, "_write_text", full)
+    monkeypatch.setattr(write, "write_text", full)
     leaves_the_old(tmp_path, folder, "No space left on device")
 
 
@@ -604,12 +611,12 @@ def leaves_the_old(tmp_path, folder, reason):
     before = content(folder)
     for target in (folder, tmp_path / "new"):
         with pytest.raises(InputError) as error:
-            records.write(target, "noise", make_samples(start=50), source="made", shard_bytes=8000)
+            write_records(target, "noise", make_samples(start=50), source="made", shard_bytes=8000)
         message = str(error.value)
         assert reason in message and str(target) in message and "--out_dir" in message and "\n" not in message
     assert content(folder) == before
     assert os.listdir(tmp_path) == ["set"]
-    assert len(records.Records(folder)) == 10
+    assert len(Records(folder)) == 10
 
 
 def test_the_operating_system_refuses_more_bytes(tmp_path):
@@ -618,15 +625,16 @@ def test_the_operating_system_refuses_more_bytes(tmp_path):
         "import resource, signal, sys\n"
         "sys.path.insert(0, sys.argv[2])\n"
         "from test_records import make_samples\n"
-        "from synthmed_tf import records, sample\n"
+        "from synthmed_tf import sample\n"
+        "from synthmed_tf.records.write import write_records\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
         "try:\n"
-        "    records.write(sys.argv[1], 'noise', make_samples(40, size=(64, 64)), source='made')\n"
+        "    write_records(sys.argv[1], 'noise', make_samples(40, size=(64, 64)), source='made')\n"
         "except sample.InputError as error:\n"
         "    print(error)\n"
     )
-    root = os.path.dirname(os.path.dirname(os.path.abspath(records.__file__)))
+    root = os.path.dirname(os.path.dirname(os.path.abspath(synthmed_tf.__file__)))
     answer = subprocess.run(
         [sys.executable, "-c", program, tmp_path / "set", os.path.dirname(__file__)],
         capture_output=True,
@@ -644,7 +652,7 @@ def test_interrupted_writer_leaves_nothing(tmp_path, folder):
 
     before = content(folder)
     with pytest.raises(KeyboardInterrupt):
-        records.write(folder, "noise", interrupted(), source="made")
+        write_records(folder, "noise", interrupted(), source="made")
     assert content(folder) == before and os.listdir(tmp_path) == ["set"]
 
 
@@ -659,9 +667,9 @@ def test_killed_writers_are_cleared_away(tmp_path, folder):
     alive.mkdir()
     folder.rename(tmp_path / f".set.old-{host}-{process.pid}")  # killed between the two renames
     with pytest.raises(InputError):
-        records.write(folder, "noise", [], source="made")
+        write_records(folder, "noise", [], source="made")
     assert sorted(os.listdir(tmp_path)) == sorted(["set", alive.name])
-    assert len(records.Records(folder)) == 10
+    assert len(Records(folder)) == 10
 
 
 def test_strangers_files_are_not_overwritten(tmp_path):
@@ -669,13 +677,13 @@ def test_strangers_files_are_not_overwritten(tmp_path):
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
     for target in (tmp_path / "mine", tmp_path / "mine" / "thesis.tex"):
         with pytest.raises(InputError, match="--out_dir"):
-            records.write(target, "noise", make_samples(), source="made")
+            write_records(target, "noise", make_samples(), source="made")
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
 
 
 def test_reserved_manifest_entries(tmp_path):
     with pytest.raises(ValueError, match="shards"):
-        records.write(tmp_path / "set", "noise", make_samples(), source="made", extra={"shards": {}})
+        write_records(tmp_path / "set", "noise", make_samples(), source="made", extra={"shards": {}})
     assert os.listdir(tmp_path) == []
 
 
@@ -684,12 +692,12 @@ def test_ids_count_over_all_splits(tmp_path):
     counted = collections.Counter(sample.split for sample in samples)
     assert len(counted) == 2
     with pytest.raises(InputError, match="two samples"):
-        records.write(tmp_path / "x", "noise", [*samples, replaced(samples[0], split="test")], source="made")
+        write_records(tmp_path / "x", "noise", [*samples, replaced(samples[0], split="test")], source="made")
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
-    records.write_json(path, {"b": [1, 2], "a": "ü"})
+    write_json(path, {"b": [1, 2], "a": "ü"})
     assert json.loads(path.read_text(encoding="utf-8")) == {"a": "ü", "b": [1, 2]}
 
     def full(*_):
@@ -697,8 +705,8 @@ def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(InputError, match="a.json: could not be written .No space left on device"):
-        records.write_json(path, {"a": "new"})
+        write_json(path, {"a": "new"})
     assert [each.name for each in tmp_path.iterdir()] == ["a.json"]
     assert json.loads(path.read_text(encoding="utf-8")) == {"a": "ü", "b": [1, 2]}
     with pytest.raises(TypeError):
-        records.write_json(path, {"a": object()})
+        write_json(path, {"a": object()})

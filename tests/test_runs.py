@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthmed_tf import records, runs
+from synthmed_tf import runs
+from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
 
 SETTINGS = {
@@ -128,7 +129,7 @@ def some_masks(count):
 
 def test_is_current_asks_for_the_count_and_the_checkpoints(tmp_path):
     assert not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab")
-    records.write(
+    write_records(
         tmp_path / "set", "set", some_masks(2), source="test", extra={"checkpoint_sha256": "ab", "stage1": {"steps": 5}}
     )
     assert runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 5})

@@ -27,12 +27,19 @@ import tensorflow as tf
 from PIL import Image
 from test_datasets_photographs import make_idrid
 
-from synthmed_tf import datasets, flags, records, synthesis
+from synthmed_tf import flags, synthesis
+from synthmed_tf.datasets import load
+from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import prepare
 from synthmed_tf.networks import flow
 from synthmed_tf.networks.unet import build_unet
 from synthmed_tf.papers import annotation, segmenter
+from synthmed_tf.records import write
+from synthmed_tf.records.manifest import read_manifest
+from synthmed_tf.records.read import Records
+from synthmed_tf.records.write import write_records
 from synthmed_tf.training import calibration, loop, stage1, stage2
+from synthmed_tf.training.checkpoints import checkpoint_sha256
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("train_stage1", "train_stage2", "evaluate")
@@ -197,7 +204,7 @@ def fresh(clinic, tmp_path, monkeypatch):
 
 
 def samples(folder):
-    return list(records.Records(folder))
+    return list(Records(folder))
 
 
 # ---------------------------------------------------------------- what comes out
@@ -269,11 +276,11 @@ def test_a_baseline_is_measured_as_the_set_that_it_stands_beside(trained, tmp_pa
     command = [*trained.stage1[:2], f"--out_dir={single}", *trained.stage1[3:], "--target=image", "--model=flow"]
     succeeded("train_stage1", *command)
     manifest, refiner = (
-        records.read_manifest(single / "synthetic"),
+        read_manifest(single / "synthetic"),
         single / "stage1" / "refiner-2" / "checkpoints" / "ckpt-2",
     )
     assert manifest["flags"]["model"] == "flow"
-    assert manifest["refined_sha256"] == synthesis.checkpoint_sha256(refiner)
+    assert manifest["refined_sha256"] == checkpoint_sha256(refiner)
     words = [f"--synthetic_dir={trained.out}", "--benchmarks=distribution,fidelity,morphology,copies,privacy"]
     before = contents(single)
 
@@ -284,7 +291,7 @@ def test_a_baseline_is_measured_as_the_set_that_it_stands_beside(trained, tmp_pa
     alone, printed = report()
     assert "baseline" not in alone and "Baseline" not in printed
     beside, printed = report(f"--baseline_dir={single}", "--noreal_images")
-    assert beside["baseline"]["synthetic"] == records.read_manifest(single / "synthetic")
+    assert beside["baseline"]["synthetic"] == read_manifest(single / "synthetic")
     assert (
         beside["baseline"].keys() == {"synthetic", "distribution", "fidelity", "privacy"} and contents(single) == before
     )
@@ -322,7 +329,7 @@ def test_a_baseline_that_does_not_fit_is_refused(trained, tmp_path):
         ("grey", lambda image: image[..., :1], "64 x 64 pixels with 1 channels"),
     ):
         others = [dataclasses.replace(s, image=change(s.image), mask=None, field_of_view=None) for s in made]
-        records.write(tmp_path / name, name, others, source="made for a test")
+        write_records(tmp_path / name, name, others, source="made for a test")
         says = [tmp_path / name, says, trained.out / "synthetic", "64 x 64 pixels with 3 channels", "--image_size"]
         refused("evaluate", *words, f"--baseline_dir={tmp_path / name}", says=says)
     refused("evaluate", *words, f"--baseline_dir={tmp_path / 'nowhere'}", says=["nowhere", "no such folder"])
@@ -352,18 +359,20 @@ def test_photographs_without_masks_get_theirs_from_a_segmenter(trained, tmp_path
     succeeded("train_stage2", *command)
     annotated = samples(trained.out / "stage2" / "pairs")
     prepared = next((tmp_path / "private" / "prepared").glob("idrid-*"))
-    for pair, photograph in zip(annotated, records.Records(prepared, "train"), strict=True):
+    for pair, photograph in zip(annotated, Records(prepared, "train"), strict=True):
         assert (pair.image == photograph.image).all() and pair.mask.shape == (64, 64, 1) and photograph.mask is None
         assert not pair.mask[pair.field_of_view == 0].any()
     made = samples(trained.out / "synthetic")
     masks = samples(trained.out / "stage1" / "masks")
     assert all((pair.mask == mask.mask).all() for pair, mask in zip(made, masks, strict=True))
-    manifest = records.read_manifest(trained.out / "synthetic")
+    manifest = read_manifest(trained.out / "synthetic")
     assert manifest["real"]["name"] == "eyes" and manifest["photographs"]["name"] == "idrid"
     assert not any(b"IDRiD_0" in content for content in contents(trained.out / "synthetic").values())
     assert "already done" in succeeded("train_stage2", *command)
-    load, loaded = datasets.load, []
-    monkeypatch.setattr(datasets, "load", lambda *given, **how: loaded.append((given[0], how)) or load(*given, **how))
+    loaded = []
+    monkeypatch.setattr(
+        load, "load_samples", lambda *given, **how: loaded.append((given[0], how)) or load_samples(*given, **how)
+    )
     words = [f"--synthetic_dir={trained.out}", "--unet_steps=2", "--unet_levels=2", "--unet_width=4", "--repeats=1"]
     assert "F1" in succeeded("evaluate", *words)
     report = json.loads((trained.out / "report" / "report.json").read_text())
@@ -390,7 +399,7 @@ def test_photographs_in_a_folder_with_a_table_of_several_labels(trained, tmp_pat
     refused("train_stage2", *command, says=["which column holds the classes", "--labels=COLUMN", "grade", "edema"])
     refused("train_stage2", *command, "--labels=stage", says=["--labels=stage", "grade", "edema"])
     succeeded("train_stage2", *command, "--labels=edema")
-    manifest = records.read_manifest(trained.out / "synthetic")
+    manifest = read_manifest(trained.out / "synthetic")
     assert manifest["photographs"]["labels"] == "edema" and manifest["real"]["name"] == "eyes"
     words = [f"--synthetic_dir={trained.out}", "--benchmarks=distribution"]
     assert "KL" in succeeded("evaluate", *words)
@@ -398,7 +407,7 @@ def test_photographs_in_a_folder_with_a_table_of_several_labels(trained, tmp_pat
 
 
 def test_the_manifest_of_the_synthetic_set_says_what_made_it(original):
-    manifest = records.read_manifest(original.out / "synthetic")
+    manifest = read_manifest(original.out / "synthetic")
     first, second = manifest["commands"]
     assert first.startswith("train_stage1.py --data=eyes ") and second.startswith("train_stage2.py --data=eyes ")
     assert manifest["real"]["name"] == "eyes" and manifest["real"]["counts"] == {"test": 2, "train": 8}
@@ -411,14 +420,14 @@ def test_the_manifest_of_the_synthetic_set_says_what_made_it(original):
 
 
 def test_what_the_filter_did_is_printed_and_in_both_manifests(original):
-    found = records.read_manifest(original.out / "stage1" / "masks")["filter"]
+    found = read_manifest(original.out / "stage1" / "masks")["filter"]
     thresholds = "threshold", "most_alike", "halves_most_alike"
     assert found.keys() == {*thresholds, "candidates", "rejected", "too_near"}
     assert 0 < found["threshold"] < 1 and found["candidates"] == found["rejected"] + 3
     line = f"{found['rejected']} of {found['candidates']} masks rejected: nearer to a training mask than the two nearest training masks"
     assert line in original.printed[0]
     assert all(f"({found[threshold]:.3f})" in original.printed[0] for threshold in thresholds)
-    shared = records.read_manifest(original.out / "synthetic")["stage1"]["filter"]
+    shared = read_manifest(original.out / "synthetic")["stage1"]["filter"]
     # Which is measured on real masks
     assert shared == {key: value for key, value in found.items() if key not in thresholds}
 
@@ -483,7 +492,7 @@ def test_a_larger_steps_goes_on(trained, monkeypatch):
         "--checkpoint=last",
     )
     assert seen == [2, 3]  # 8 images in batches of 2
-    assert records.read_manifest(trained.out / "stage1" / "masks")["steps"] == 4
+    assert read_manifest(trained.out / "stage1" / "masks")["steps"] == 4
 
 
 def test_interrupted_training_is_saved_and_goes_on(fresh, monkeypatch):
@@ -505,7 +514,7 @@ def test_ctrl_c_while_samples_are_made_leaves_the_old_ones(trained, monkeypatch)
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(records, "_encode", interrupted)
+    monkeypatch.setattr(write, "_encode", interrupted)
     status, _, err = call("train_stage1", *trained.stage1[:-1], "--num_samples=9")
     assert status == 130 and "stopped" in err
     assert contents(trained.out / "stage1" / "masks") == before

@@ -7,9 +7,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from synthmed_tf import datasets, records
 from synthmed_tf.datasets import slides
+from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import prepare
+from synthmed_tf.datasets.sources import list_entries
+from synthmed_tf.records.manifest import read_manifest
+from synthmed_tf.records.read import Records
 from synthmed_tf.sample import InputError
 
 pytest.importorskip("openslide")
@@ -42,7 +45,7 @@ def make_mask(path, foreground, shape=(512, 640), value=1):
 
 def refused(folder, *says):
     with pytest.raises(InputError) as caught:
-        list(datasets.load(str(folder), ""))
+        list(load_samples(str(folder), ""))
     assert "\n" not in str(caught.value)
     for words in says:
         assert words in str(caught.value)
@@ -51,11 +54,11 @@ def refused(folder, *says):
 def test_tiles_are_those_with_tissue_pixel_by_pixel(tmp_path):
     pixels = make_slide(tmp_path / "tumor" / "one.tif", (0, 200, 700, 1000))
     make_slide(tmp_path / "normal" / "two.tif", (0, 0, 256, 256))
-    entries = [entry for entry in datasets.list_entries(str(tmp_path), "") if entry.label == "tumor"]
+    entries = [entry for entry in list_entries(str(tmp_path), "") if entry.label == "tumor"]
     # Tissue covers rows 0, 1 whole and 188 of 256 pixels of row 2; columns 1, 2 whole, 56 pixels of 0 and 232 of 3.
     assert [entry.id for entry in entries] == [f"one_{row}_{column}" for row in range(3) for column in (1, 2, 3)]
     assert {(entry.group, entry.label, entry.mask) for entry in entries} == {("one", "tumor", None)}
-    samples = [sample for sample in datasets.load(str(tmp_path), "") if sample.label == "tumor"]
+    samples = [sample for sample in load_samples(str(tmp_path), "") if sample.label == "tumor"]
     assert len(samples) == 9
     for sample in samples:
         row, column = map(int, sample.id.split("_")[1:])
@@ -68,10 +71,10 @@ def test_class_folders_become_records(tmp_path):
         make_slide(tmp_path / "own" / "normal" / f"n{i}.tif", (0, 0, 512, 512), seed=i)
         make_slide(tmp_path / "own" / "tumor" / f"t{i}.tif", (256, 256, 768, 768), seed=9 + i)
     folder = prepare(str(tmp_path / "own"), tmp_path / "data", (64, 64), out_dir=tmp_path / "out")
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     assert manifest["class_names"] == ["normal", "tumor"]
     assert manifest["class_counts"] == {"test": {"normal": 4, "tumor": 4}, "train": {"normal": 8, "tumor": 8}}
-    groups = {split: {sample.group for sample in records.Records(folder, split)} for split in ("train", "test")}
+    groups = {split: {sample.group for sample in Records(folder, split)} for split in ("train", "test")}
     assert len(groups["test"]) == 2 and not groups["test"] & groups["train"]  # a slide of each class, whole
 
 
@@ -83,7 +86,7 @@ def test_labels_from_a_mask(tmp_path, name, shape, value):
     scale = shape[0] / 1024
     # In tiles 0 1, 1 1
     make_mask(tmp_path / "masks" / name, [round(n * scale) for n in (240, 300, 300, 400)], shape, value)
-    labels = {entry.id: entry.label for entry in datasets.list_entries(str(tmp_path), "")}
+    labels = {entry.id: entry.label for entry in list_entries(str(tmp_path), "")}
     assert len(labels) == 12
     assert {id for id, label in labels.items() if label == "tumour"} == {"one_0_1", "one_1_1"}
     assert set(labels.values()) == {"normal", "tumour"}
@@ -97,7 +100,7 @@ def test_mask_that_is_a_pyramid(tmp_path):
     with tifffile.TiffWriter(tmp_path / "masks" / "one.tif") as writer:
         for step in (1, 2):
             writer.write(mask[::step, ::step], tile=(256, 256), photometric="minisblack", subfiletype=int(step > 1))
-    labels = {entry.id: entry.label for entry in datasets.list_entries(str(tmp_path), "")}
+    labels = {entry.id: entry.label for entry in list_entries(str(tmp_path), "")}
     assert [id for id, label in labels.items() if label == "tumour"] == ["one_2_2"]
 
 
@@ -106,7 +109,7 @@ def test_a_random_choice_that_the_name_alone_decides(tmp_path, monkeypatch):
     for place in ("first", "second"):
         for name in ("one", "two"):
             make_slide(tmp_path / place / "a" / f"{name}.tif", (0, 0, 1024, 1280))
-    first, second = ([entry.id for entry in slides.entries(tmp_path / place)] for place in ("first", "second"))
+    first, second = ([entry.id for entry in slides.list_entries(tmp_path / place)] for place in ("first", "second"))
     assert first == second and len(set(first)) == 10
     assert {id[3:] for id in first[:5]} != {id[3:] for id in first[5:]}
 
@@ -115,7 +118,7 @@ def test_blank_and_small_slides_have_no_tiles(tmp_path):
     make_slide(tmp_path / "a" / "blank.tif", (0, 0, 0, 0))
     refused(tmp_path, "no tile of its 1 slides shows tissue")
     make_slide(tmp_path / "a" / "full.tif", (0, 0, 1024, 1280))
-    assert {entry.group for entry in slides.entries(tmp_path)} == {"full"}
+    assert {entry.group for entry in slides.list_entries(tmp_path)} == {"full"}
 
 
 def test_wrong_layouts(tmp_path):
@@ -135,7 +138,7 @@ def test_train_and_test(tmp_path):
         make_slide(tmp_path / "b" / split / "slides" / f"{split}.tif", (0, 0, 1024, 768))
         make_mask(tmp_path / "b" / split / "masks" / f"{split}.png", (120, 150, 150, 200))
     for place, classes in (("a", {"normal", "tumor"}), ("b", {"normal", "tumour"})):
-        entries = datasets.list_entries(str(tmp_path / place), "")
+        entries = list_entries(str(tmp_path / place), "")
         for split in ("train", "val", "Test"):
             of_split = [entry for entry in entries if entry.id.startswith(split)]
             assert {entry.label for entry in of_split} == classes
@@ -177,7 +180,7 @@ def test_damaged_tiles_are_left_out_on_request(tmp_path, monkeypatch):
     path.write_bytes(content)
     refused(tmp_path, "b.tif, tile 0 0: damaged", "--skip_bad_files")
     with pytest.warns(UserWarning, match="20 unreadable files"):
-        samples = list(datasets.load(str(tmp_path), "", skip_bad_files=True))
+        samples = list(load_samples(str(tmp_path), "", skip_bad_files=True))
     assert {sample.group for sample in samples} == {"a", "c", "d", "e"} and len(samples) == 42
 
 

@@ -11,13 +11,15 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage, stats
 
-from synthmed_tf import augment, flags, images, losses
-from synthmed_tf.datasets import phantom
+from synthmed_tf import augment, flags, losses
+from synthmed_tf.datasets.phantoms import fundus
 from synthmed_tf.datasets.prepare import crop_sample
-from synthmed_tf.metrics import morphology, privacy
+from synthmed_tf.images.pixels import to_uint8
+from synthmed_tf.metrics import likeness, shapes
 from synthmed_tf.networks import layers
 from synthmed_tf.papers import segmenter
 from synthmed_tf.sample import Sample
+from synthmed_tf.smalldata.fields import make_fields, measure_thickness
 from synthmed_tf.training import calibration, checkpoints, decoder, loop, refiner, stage1, stage2
 
 RNG = np.random.default_rng(0)
@@ -106,7 +108,7 @@ def test_real_fields_of_small_data_are_distances_and_all_discs_are_on_the_left()
 def test_fields_are_as_wide_as_the_image_asks_for(size, scale):
     mask = wedge(*size)
     (fields,) = stage1.real_fields([Sample("a", mask=mask)], {"target": "mask", "warp": False, "field_scale": 4.0})
-    np.testing.assert_array_equal(fields[..., :2], images.wall_and_centreline(mask, scale, scale / 2))
+    np.testing.assert_array_equal(fields[..., :2], make_fields(mask, scale, scale / 2))
 
 
 def test_real_fields_of_photographs_are_their_pixels():
@@ -118,7 +120,7 @@ def test_real_fields_of_photographs_are_their_pixels():
 
 
 def test_what_stage_1_is_measured_by_tells_real_masks_from_broken_and_from_repeated_ones():
-    masks = np.stack([crop_sample(phantom.fundus(index), (64, 64)).mask for index in range(24)])
+    masks = np.stack([crop_sample(fundus.draw_fundus(index), (64, 64)).mask for index in range(24)])
     real = [Sample(str(i), mask=mask) for i, mask in enumerate(masks[:12])]
     found = {}
     broken = masks[12:] * (RNG.random(masks[12:].shape) < 0.8).astype(np.uint8)
@@ -138,9 +140,9 @@ def test_what_stage_1_is_measured_by_tells_real_masks_from_broken_and_from_repea
     originality = {name: each["originality"] for name, (each, _) in found.items()}
     assert max(originality["copied"], originality["repeated"]) < 1e-5
     assert 0.9 < originality["real"] < 1.1 < originality["empty"]
-    small = privacy.mask_thumbnails(masks)
-    alike = [privacy.likeness(small[i : i + 1], np.delete(small[:12], i, 0))[0].max() for i in range(12)]
-    nearest = privacy.likeness(small[12:], small[:12])[0].max(1)
+    small = likeness.mask_thumbnails(masks)
+    alike = [likeness.likeness(small[i : i + 1], np.delete(small[:12], i, 0))[0].max() for i in range(12)]
+    nearest = likeness.likeness(small[12:], small[:12])[0].max(1)
     expected = (1 - np.median(nearest)) / (1 - np.median(alike))
     assert originality["real"] == pytest.approx(expected, rel=0.03)  # 64 samples of these 12, not each as often
 
@@ -148,7 +150,7 @@ def test_what_stage_1_is_measured_by_tells_real_masks_from_broken_and_from_repea
 def test_a_class_of_one_picture_is_low_diversity_however_varied_the_others_are():
     pictures = RNG.uniform(-1, 1, [64, 32, 32, 1]).astype(np.float32)
     labels = np.eye(2, dtype=np.float32)[np.arange(64) % 2]
-    real = [Sample(str(i), images.to_uint8(each), label="ab"[i % 2]) for i, each in enumerate(pictures)]
+    real = [Sample(str(i), to_uint8(each), label="ab"[i % 2]) for i, each in enumerate(pictures)]
 
     def made(collapsed):
         networks = gan_of(pictures * (1 - collapsed * labels[:, 1])[:, None, None, None], "image")
@@ -172,7 +174,7 @@ def test_against_one_picture_or_equal_ones_nothing_is_measured(target, count):
 
 
 def test_the_mean_distance_is_that_of_what_can_be_measured():
-    undefined = dict.fromkeys(morphology.STATISTICS)
+    undefined = dict.fromkeys(shapes.STATISTICS)
 
     def described(*lengths):
         return [undefined | {"skeleton_length": length, "components": 2.0} for length in lengths]
@@ -228,8 +230,8 @@ def calibrated(fields, masks, stride=1):
 
 
 def test_masks_of_halved_fields_keep_the_area_and_stay_whole():
-    masks = np.stack([crop_sample(phantom.fundus(index), (128, 128)).mask for index in range(3)])
-    fields = np.stack([images.wall_and_centreline(mask, 4.0) for mask in masks])
+    masks = np.stack([crop_sample(fundus.draw_fundus(index), (128, 128)).mask for index in range(3)])
+    fields = np.stack([make_fields(mask, 4.0) for mask in masks])
     halved = stage1.reduce(fields, 2).numpy()
     found = calibrated(halved, masks, 2).masks(halved)
     beads = gan_of(halved[..., :1], stride=2).masks(halved[..., :1])  # the distance field alone
@@ -241,16 +243,16 @@ def test_masks_of_halved_fields_keep_the_area_and_stay_whole():
 
 
 def test_calibrated_masks_are_as_thick_as_real_ones():
-    real = np.stack([crop_sample(phantom.fundus(index), (64, 64)).mask for index in range(4)])
-    thick = np.stack([images.wall_and_centreline(mask, 4.0) for mask in real])
+    real = np.stack([crop_sample(fundus.draw_fundus(index), (64, 64)).mask for index in range(4)])
+    thick = np.stack([make_fields(mask, 4.0) for mask in real])
     thick = augment.random_warp(thick, [0, 0], zoom=1.0).numpy()  # distances that are no multiples of half a pixel
-    wanted = images.area_to_length(real)
+    wanted = measure_thickness(real)
     walls = []
     for shift in (0.0, 0.25):  # of every wall, by a pixel
         fields = thick + np.float32([shift, 0])
-        before = images.area_to_length(gan_of(fields).masks(fields))
+        before = measure_thickness(gan_of(fields).masks(fields))
         networks = calibrated(fields, real)
-        assert before > 1.3 * wanted and abs(images.area_to_length(networks.masks(fields)) / wanted - 1) < 0.05
+        assert before > 1.3 * wanted and abs(measure_thickness(networks.masks(fields)) / wanted - 1) < 0.05
         walls.append(networks.rule["wall"])
     assert walls[1] - walls[0] == pytest.approx(0.25, abs=0.01)
 
@@ -317,8 +319,8 @@ def test_a_mask_of_small_pieces_alone_keeps_the_largest_of_them():
 
 
 def test_noisy_fields_give_about_as_many_pieces_as_real_masks_have():
-    masks = np.stack([crop_sample(phantom.fundus(index), (64, 64)).mask for index in range(8)])
-    fields = np.stack([images.wall_and_centreline(mask, 3.0) for mask in masks])
+    masks = np.stack([crop_sample(fundus.draw_fundus(index), (64, 64)).mask for index in range(8)])
+    fields = np.stack([make_fields(mask, 3.0) for mask in masks])
     fields += ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1.2, fields.shape), (0, 1, 1, 0))
     networks = calibrated(fields, masks)
     found, wanted = networks.masks(fields), np.mean([pieces(mask) for mask in masks])
@@ -770,8 +772,8 @@ class Blurring:
 
 def eyes_as_fields(first, count):
     """As stage1.real_fields makes them, with the right fifth outside the field of view and full of vessels in the mask."""
-    masks = np.stack([crop_sample(phantom.fundus(index), (64, 64)).mask for index in range(first, first + count)])
-    fields = np.stack([images.wall_and_centreline(mask, 3.0) for mask in masks])
+    masks = np.stack([crop_sample(fundus.draw_fundus(index), (64, 64)).mask for index in range(first, first + count)])
+    fields = np.stack([make_fields(mask, 3.0) for mask in masks])
     inside = np.ones_like(fields[..., :1])
     inside[:, :, 52:] = 0
     return np.concatenate([np.where(inside > 0, fields, 1), inside], -1)
@@ -901,7 +903,7 @@ def test_a_step_of_small_datas_stage_1_in_both_precisions(model, policy, monkeyp
     tf.keras.utils.set_random_seed(1)
     networks = stage1.build(settings)
     optimizers = {name: stage1.make_optimizer(settings, each) for name, each in networks.trained.items()}
-    stack = stage1.real_fields([crop_sample(phantom.fundus(index), (64, 80)) for index in range(2)], settings)
+    stack = stage1.real_fields([crop_sample(fundus.draw_fundus(index), (64, 80)) for index in range(2)], settings)
     before = {name: each.get_weights() for name, each in networks.trained.items()}
     make_step = stage1.make_flow_step if model == "flow" else stage1.make_gan_step
     found = make_step(networks, optimizers, settings)(tf.constant(0, tf.int64), stack)
@@ -1131,13 +1133,13 @@ def test_warped_pairs_stay_pairs_and_are_black_outside_the_field_of_view(inside)
 
 
 def test_warped_vessels_stay_as_thick_as_they_were_and_whole():
-    real = [crop_sample(phantom.fundus(index), (128, 128)) for index in range(4)]
+    real = [crop_sample(fundus.draw_fundus(index), (128, 128)) for index in range(4)]
     masks = np.stack([sample.mask for sample in real])
     pairs = stage2.real_pairs(real)
     wall = stage2.wall_of_warped(pairs, 0)
     seen = np.concatenate([stage2.warped(pairs, [0, number], wall) for number in range(3)])[..., 3:4]
     assert set(np.unique(seen)) == {-1, 1}
-    thickness, warped_thickness = images.area_to_length(masks), images.area_to_length(seen > 0)
+    thickness, warped_thickness = measure_thickness(masks), measure_thickness(seen > 0)
     assert warped_thickness == pytest.approx(thickness, rel=0.03)
     walls = [
         augment.random_warp(pairs[..., 3:4], [0, n], rotation=20.0, elastic=0.008, flip=(True, True)) for n in range(3)
@@ -1149,7 +1151,7 @@ def test_warped_vessels_stay_as_thick_as_they_were_and_whole():
 
 def test_photograph_and_mask_are_warped_alike_and_each_step_otherwise():
     """A photograph that is its mask is so after the warp, but for pixels at the wall."""
-    real = [crop_sample(phantom.fundus(index), (128, 128)) for index in range(2)]
+    real = [crop_sample(fundus.draw_fundus(index), (128, 128)) for index in range(2)]
     for sample in real:
         sample.image[:] = sample.mask * 255
     pairs = stage2.real_pairs(real)
@@ -1207,10 +1209,10 @@ def test_a_quadratic_photograph_is_told_whole_and_mirrored():
 
 
 def test_fitted_colours_are_those_of_eyes_turned_one_way_with_less_spread():
-    eyes = [crop_sample(phantom.fundus(index), (64, 64)) for index in range(5)]
+    eyes = [crop_sample(fundus.draw_fundus(index), (64, 64)) for index in range(5)]
     pairs = stage2.real_pairs(eyes)
     mean, factor = stage2.fit_colours(pairs, True)
-    is_right = [phantom.anatomy(index).disc[0] > phantom.CENTRE[0] for index in range(5)]
+    is_right = [fundus.draw_anatomy(index).disc[0] > fundus.CENTRE[0] for index in range(5)]
     assert any(is_right) and not all(is_right)
     left = np.stack([pair[:, ::-1] if right else pair for right, pair in zip(is_right, pairs, strict=True)])
     colours = stage2.colours_of(left[..., :3], left[..., -1:], True).numpy()
@@ -1375,10 +1377,8 @@ def test_real_pairs_and_translation():
     inside[5:60, 5:60] = 1
     pair = stage2.real_pairs([Sample("a", image, wedge(), inside)])[0]
     np.testing.assert_allclose(pair[..., :3], image / 127.5 - 1, atol=1e-6)
-    assert (pair[..., 3:5] == images.wall_and_centreline(wedge(), stage2.FIELD_SCALE)).all() and (
-        pair[..., 5:] == inside
-    ).all()
-    assert (images.to_uint8(pair[..., :3]) == image).all()
+    assert (pair[..., 3:5] == make_fields(wedge(), stage2.FIELD_SCALE)).all() and (pair[..., 5:] == inside).all()
+    assert (to_uint8(pair[..., :3]) == image).all()
     grey = stage2.real_pairs([Sample("a", deep, wedge())])[0]
     np.testing.assert_allclose(grey[..., :1], deep / 32767.5 - 1, atol=1e-6)
     assert grey.shape == (64, 64, 4) and (grey[..., 3] == 1).all()
@@ -1399,7 +1399,7 @@ def test_real_pairs_and_translation():
 
 @pytest.mark.parametrize("with_views", [True, False])
 def test_stage_2_is_measured_by_how_far_its_photographs_are_from_real_ones(with_views):
-    eyes = [crop_sample(phantom.fundus(index), (64, 64)) for index in range(32)]
+    eyes = [crop_sample(fundus.draw_fundus(index), (64, 64)) for index in range(32)]
     if not with_views:
         eyes = [dataclasses.replace(eye, field_of_view=None) for eye in eyes]
     real, others = eyes[:16], eyes[16:]
@@ -1422,7 +1422,7 @@ def test_stage_2_is_measured_by_how_far_its_photographs_are_from_real_ones(with_
 
 
 def test_against_one_photograph_stage_2_is_not_measured():
-    eyes = [crop_sample(phantom.fundus(index), (64, 64)) for index in range(2)]
+    eyes = [crop_sample(fundus.draw_fundus(index), (64, 64)) for index in range(2)]
     networks = stage2.Stage2(Painter(eyes, [eye.image for eye in eyes]), None, False)
     few = [stage2.measurement(networks, *some, STAGE2)()[0] for some in ((eyes[:1], eyes), (eyes, eyes[:1]))]
     assert [measured["distance"] for measured in few] == [0.0, 0.0]
@@ -1480,7 +1480,7 @@ def test_a_step_of_small_datas_stage_2_in_both_precisions(policy):
     optimizers = [
         stage2.make_optimizer(settings, 2e-4, model) for model in (networks.generator, networks.discriminator)
     ]
-    pairs = stage2.real_pairs([crop_sample(phantom.fundus(index), (64, 80)) for index in range(2)])
+    pairs = stage2.real_pairs([crop_sample(fundus.draw_fundus(index), (64, 80)) for index in range(2)])
     before = [weight.numpy() for weight in networks.generator.trainable_variables]
     stack = stage2.warped(pairs, [0, 0], 0.0)
     found = stage2.make_step(networks, optimizers, settings)(tf.constant(0, tf.int64), stack)
@@ -1545,7 +1545,7 @@ for strategy, folder in ((tf.distribute.get_strategy(), "one"), (tf.distribute.M
             step = make_step(networks, optimizers, t.SETTINGS | {{"r1": 0.7}}, replicas)
         where = Path({folder!r}) / folder / stage
         where.mkdir(parents=True)
-        loop.fit(where, step, lambda index: (stack,), state, 1, images_per_step=4, strategy=strategy)
+        loop.fit(where, step, lambda index: (stack,), state, 1, strategy=strategy)
         weights = {{f"{{name}}-{{i}}": w for name, model in state.items() for i, w in enumerate(model.get_weights())}}
         np.savez(where / "weights.npz", stack=stack, **weights)
 """

@@ -18,8 +18,8 @@ def test_bins_of_the_paper(name, bins, last):
 def test_own_bins():
     bins = study_groups.parse_bins("50-60, 18-38")
     assert bins == ((18, 38), (50, 60))
-    assert study_groups.label("female", 38, bins) == "female 18-38"
-    assert study_groups.label("male", 39, bins) is None
+    assert study_groups.label_person("female", 38, bins) == "female 18-38"
+    assert study_groups.label_person("male", 39, bins) is None
 
 
 @pytest.mark.parametrize("text", ["young", "18-", "38-18", "18-38,38-40", ""])
@@ -32,7 +32,7 @@ def test_tasks_of_study_groups():
     names = [
         f"{gender} {first}-{last}" for gender in study_groups.GENDERS for first, last in study_groups.BINS["x_norm_l"]
     ]
-    tasks = study_groups.tasks(names)
+    tasks = study_groups.list_tasks(names)
     assert tasks["gender"]["male 67-77"] == "male" and len(tasks["gender"]) == 30
     assert tasks["age group"]["female 34-36"] == "young" and tasks["age group"]["female 61-66"] == "mature"
     # They reach beyond 18-38 or 48-68
@@ -40,5 +40,5 @@ def test_tasks_of_study_groups():
 
 
 def test_tasks_of_other_classes():
-    assert study_groups.tasks(["normal", "tumour"]) == {"class": {"normal": "normal", "tumour": "tumour"}}
-    assert study_groups.tasks(["female 18-38"]) == {}
+    assert study_groups.list_tasks(["normal", "tumour"]) == {"class": {"normal": "normal", "tumour": "tumour"}}
+    assert study_groups.list_tasks(["female 18-38"]) == {}

@@ -9,7 +9,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from synthmed_tf import images, records, synthesis
+from synthmed_tf import synthesis
+from synthmed_tf.images.field_of_view import estimate_field_of_view
+from synthmed_tf.records.read import Records
+from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import stage1, stage2
 
@@ -138,7 +141,7 @@ def test_pairs_are_translated_one_at_a_time_with_seed_and_index(training):
         assert seed.tolist() == [[7, index]] and was_training is training
         assert pair.id == mask.id and pair.seed == 3
         assert pair.image.dtype == np.uint8 and pair.image.shape == (64, 64, 3)
-        expected = images.estimate_field_of_view(pair.image)
+        expected = estimate_field_of_view(pair.image)
         assert (pair.field_of_view == expected).all() and 0.5 < expected.mean() < 0.7
         assert (
             pair.mask.dtype == np.uint8
@@ -196,8 +199,8 @@ def test_full_disk_while_png_files_are_written(tmp_path, monkeypatch):
 
 
 def test_require_names_what_is_missing(tmp_path):
-    records.write(tmp_path / "set", "set", some_masks(2), source="test")
-    real = records.Records(tmp_path / "set")
+    write_records(tmp_path / "set", "set", some_masks(2), source="test")
+    real = Records(tmp_path / "set")
     synthesis.require(real, "mask")
     with pytest.raises(InputError, match="set: the samples have no image.*give another set"):
         synthesis.require(real, "mask", "image")
@@ -212,6 +215,6 @@ def test_what_a_synthetic_set_says_of_the_real_one_names_no_file(tmp_path):
         "data_dir": "/clinic",
         "fingerprint": "ab",
     }
-    manifest = records.write(tmp_path / "set", "eyes", some_pairs(2), source="/clinic/eyes", extra=extra)
+    manifest = write_records(tmp_path / "set", "eyes", some_pairs(2), source="/clinic/eyes", extra=extra)
     said = json.dumps(synthesis.describe_real(manifest))
     assert "clinic" not in said and "synthetic-0" not in said and '"name": "eyes"' in said

@@ -15,10 +15,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
-from synthmed_tf import flags, records, synthesis  # noqa: E402
+from synthmed_tf import flags, synthesis  # noqa: E402
 from synthmed_tf.papers import segmenter  # noqa: E402
+from synthmed_tf.records.write import write_records  # noqa: E402
 from synthmed_tf.sample import Sample  # noqa: E402
-from synthmed_tf.training import calibration, checkpoints, hardware, loop, stage1, stage2  # noqa: E402
+from synthmed_tf.training import batches, calibration, checkpoints, hardware, loop, stage1, stage2  # noqa: E402
 
 SETTINGS = {"image_size": (64, 64), "seed": 3}
 
@@ -38,7 +39,7 @@ def train_stage1(folder, real, steps, name="stage1", words=()):
     given = flags.parse("train_stage1", "", ["train_stage1.py", "--batch_size=4", *words])
     settings = flags.apply_preset(given, flags.STAGE1_PRESETS) | SETTINGS
     networks, _ = stage1.train(folder / name, real, settings, steps)
-    records.write(folder / f"{name}_masks", "masks", synthesis.from_noise(networks, settings, 5), source="test")
+    write_records(folder / f"{name}_masks", "masks", synthesis.from_noise(networks, settings, 5), source="test")
     return [*networks.trained.values(), networks.averaged]
 
 
@@ -57,7 +58,7 @@ def train_pggan(folder, real, steps):
     tiles = [Sample(sample.id, sample.image[24:40, 24:40], label="ab"[i % 2]) for i, sample in enumerate(real)]
     networks, _ = stage1.train(folder / "pggan", tiles, settings, steps, class_names="ab")
     made = synthesis.labelled(dict.fromkeys("ab", networks), tiles, settings, 5, {}, [])
-    records.write(folder / "pggan_images", "images", made, source="test")
+    write_records(folder / "pggan_images", "images", made, source="test")
     return [*networks.trained.values(), networks.averaged]
 
 
@@ -65,7 +66,7 @@ def train_stage2(folder, real, steps, name="stage2", preset="small_data"):
     settings = {**flags.STAGE2_PRESETS[preset], **SETTINGS, "preset": preset, "batch_size": 1}
     networks, _ = stage2.train(folder / name, real, settings, steps)
     pairs = synthesis.pairs(networks, real[:2], settings, True)
-    records.write(folder / f"{name}_pairs", "pairs", pairs, source="test")
+    write_records(folder / f"{name}_pairs", "pairs", pairs, source="test")
     return [networks.generator, networks.sampler, networks.discriminator]
 
 
@@ -84,14 +85,14 @@ def main(folder, steps, kill_at, *trainings):
     stage1.FLOW_STEPS = stage1.SETTLING_BATCHES = 3
     calibration.MEASURED_SAMPLES = calibration.CALIBRATION_SAMPLES = 8
     real = list(samples())
-    original = records.batch_indices
+    original = batches.draw_batch_indices
 
-    def batch_indices(count, batch_size, seed, step):
+    def draw(count, batch_size, seed, step):
         if step == int(kill_at):
             os.kill(os.getpid(), signal.SIGKILL)
         return original(count, batch_size, seed, step)
 
-    records.batch_indices = batch_indices
+    batches.draw_batch_indices = draw
     for training in trainings:
         models = globals()[f"train_{training}"](folder, real, int(steps))
         weights = [weight for model in models for weight in model.get_weights()]

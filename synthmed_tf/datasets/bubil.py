@@ -17,7 +17,7 @@ _WHERE = (
 )
 
 
-def entries(data_dir):
+def list_entries(data_dir):
     """Lists RawImages/B01.png, GoldStandard/seg_B01.png, ... under data_dir/bubil/BU-BIL_Dataset1 or data_dir/bubil.
 
     Returns:

@@ -23,7 +23,7 @@ _KINDS = {  # file names; the folder they lie in does not matter
 _WHERE = "get CHASEDB1.zip at https://researchdata.kingston.ac.uk/96/ and put it, packed or unpacked, into {}"
 
 
-def entries(data_dir):
+def list_entries(data_dir):
     """Lists the samples of CHASE_DB1 under data_dir/chase_db1: Image_01L.jpg, Image_01L_1stHO.png, ...
 
     Returns:

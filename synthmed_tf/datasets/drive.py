@@ -26,7 +26,7 @@ _WHERE = (
 )
 
 
-def entries(data_dir):
+def list_entries(data_dir):
     """Lists the samples of DRIVE under data_dir/drive, unpacked (training/images/21_training.tif, ...) or as zips.
 
     Returns:

@@ -14,8 +14,9 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from synthmed_tf.images import IMAGE_SUFFIXES, UnreadableImage, estimate_field_of_view, read_image
-from synthmed_tf.sample import InputError, Sample
+from synthmed_tf.images.field_of_view import estimate_field_of_view
+from synthmed_tf.images.read import IMAGE_SUFFIXES, read_image
+from synthmed_tf.sample import InputError, Sample, UnreadableImage
 
 MAX_MEMBER_BYTES = 256 * 2**20  # of one file in a zip; DRIVE's largest, the zip in the zip, has 15 MB
 MAX_MEMBERS = 100_000

@@ -32,7 +32,7 @@ from synthmed_tf.datasets.files import (
     split_folders,
     subfolders,
 )
-from synthmed_tf.images import IMAGE_SUFFIXES
+from synthmed_tf.images.read import IMAGE_SUFFIXES
 from synthmed_tf.sample import InputError
 
 _SUFFIXES = ", ".join(IMAGE_SUFFIXES)
@@ -47,7 +47,7 @@ _GROUPS = [
 ]
 
 
-def entries(folder, labels=None):
+def list_entries(folder, labels=None):
     """Lists the samples of a folder. Links are followed; ids are the stems, with odd characters replaced.
 
     Each file is its own group unless a table says otherwise, so without one put the images of one patient all into

@@ -26,7 +26,7 @@ _WHERE = (
 )
 
 
-def entries(data_dir):
+def list_entries(data_dir):
     """Lists the photographs of IDRiD under data_dir/idrid: the official folders, packed or not, or train/ and test/.
 
     Official are "1. Original Images/a. Training Set/IDRiD_001.jpg", "b. Testing Set" and, anywhere, the two tables of

@@ -38,7 +38,7 @@ _WHERE = (
 )
 
 
-def entries(data_dir):
+def list_entries(data_dir):
     """Lists the photographs of MESSIDOR under data_dir/messidor: Base11/20051019_38557_0100_PP.tif, ..., packed or not.
 
     The Bases may be incomplete. Annotation_Base11.csv and so on, beside the Bases or in them, give the labels.

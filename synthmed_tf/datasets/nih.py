@@ -21,7 +21,7 @@ _WHERE = (
 )
 
 
-def entries(data_dir, labels=None):
+def list_entries(data_dir, labels=None):
     """Lists the X-rays of NIH under data_dir/nih: images_001/images/00000001_000.png, ..., or in any other folders.
 
     Of Data_Entry_2017_v2020.csv, Data_Entry_2017.csv, sample_labels.csv and metadata.csv (same columns) the first one
@@ -75,14 +75,14 @@ def entries(data_dir, labels=None):
         films[name] = (
             entry,
             _GENDERS.get(row.get(gender, "")[:1].upper()),
-            study_groups.age_in_years(row.get("Patient Age", "")),
+            study_groups.parse_age(row.get("Patient Age", "")),
         )
     if lacking := sorted(set(images) - set(films)):
         raise InputError(
             f"{images[lacking[0]].name}: has no row in {table.name} ({len(lacking)} of {len(images)} images have none); add "
             "it, or remove the image"
         )
-    return study_groups.with_labels("nih", [films[name] for name in sorted(films)], labels)
+    return study_groups.label_xrays("nih", [films[name] for name in sorted(films)], labels)
 
 
 def _splits(folder, others, where):

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from synthmed_tf.datasets.files import Entry, File, list_files, printable, read_table, sample_id
-from synthmed_tf.images import IMAGE_SUFFIXES, UnreadableImage
-from synthmed_tf.sample import InputError
+from synthmed_tf.images.read import IMAGE_SUFFIXES
+from synthmed_tf.sample import InputError, UnreadableImage
 
 FOLDERS = ("pcam", "PCam", "pcamv1")
 CLASSES = ("normal", "tumour")
@@ -29,7 +29,7 @@ _WHERE = (
 )
 
 
-def entries(data_dir):
+def list_entries(data_dir):
     """Lists the tiles of PCam under data_dir/pcam:
     the official HDF5 files, or image files in folders normal/ and tumor/.
 

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import os
-import re
 import tempfile
 from pathlib import Path
 
@@ -15,14 +14,19 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from synthmed_tf import datasets, records
-from synthmed_tf.images import crop_resize, crop_resize_mask, frame_box
-from synthmed_tf.radiographs import hull_sheet
-from synthmed_tf.sample import InputError, Sample
+from synthmed_tf.datasets.fingerprint import fingerprint_set
+from synthmed_tf.datasets.load import load_samples
+from synthmed_tf.datasets.plan import Plan, describe
+from synthmed_tf.datasets.sources import BUILT_IN, get_set_name, list_entries
+from synthmed_tf.datasets.split import split_entries
+from synthmed_tf.images.lungs import draw_hull_sheet
+from synthmed_tf.images.resize import crop_resize, crop_resize_mask, fit_box
+from synthmed_tf.records.atomic import write_json
+from synthmed_tf.records.read import Records
+from synthmed_tf.records.write import write_records
+from synthmed_tf.sample import InputError
 
 SHEET_IMAGES = 12  # radiographs whose lungs are drawn for a person to check
-LEFT_OUT = "left out"  # how a manifest's test_split begins if test images lack masks that training images have
-DRAWN = "every fifth", "a fifth", *map(str, range(1, 10))  # how it begins if the split is ours; of holdout a number
 FEW = 200  # images that one process prepares before others have started
 VERSION = 2  # part of the folder's hash: raise it whenever the same raw files are prepared differently
 
@@ -49,7 +53,7 @@ def prepare(
     again while it stays as it is.
 
     Args:
-      data, data_dir, labels, chest_xrays, holdout, skip_bad_files, seed: as for `datasets.load`.
+      data, data_dir, labels, chest_xrays, holdout, skip_bad_files, seed: as for `load_samples`.
       size: (height, width) in pixels.
       out_dir: the folder goes to out_dir/prepared if data_dir cannot be written.
       overwrite: prepare anew what is there.
@@ -67,15 +71,15 @@ def prepare(
       been prepared.
 
     Raises:
-      InputError: what `datasets.load` raises, no training image, or neither folder can be written.
+      InputError: what `load_samples` raises, no training image, or neither folder can be written.
     """
-    name = datasets.name_of(data)
+    name = get_set_name(data)
     bases = [Path(base, "prepared") for base in (data_dir, out_dir)]
     memory = f".{name}-files.json"
     known = _files_read(bases[1] / memory) | _files_read(bases[0] / memory)
-    listed = datasets.list_entries(data, data_dir, labels)
-    if known or data in datasets.BUILT_IN or not dry_run:  # else nothing of it has been prepared
-        fingerprint = datasets.fingerprint(data, data_dir, labels, known, listed)
+    listed = list_entries(data, data_dir, labels)
+    if known or data in BUILT_IN or not dry_run:  # else nothing of it has been prepared
+        fingerprint = fingerprint_set(data, data_dir, labels, known, listed)
         facts = [
             VERSION,
             *size,
@@ -93,8 +97,8 @@ def prepare(
                     _remember(place.with_name(memory), known)
                 return place
 
-    entries = datasets.split_entries(data, data_dir, holdout, seed, labels, listed)
-    counts, class_names, keep_groups, extra = _describe(data, listed, entries, holdout)
+    entries = split_entries(data, data_dir, holdout, seed, labels, listed)
+    counts, class_names, keep_groups, extra = describe(data, listed, entries, holdout)
     options = {
         "chest_xrays": chest_xrays,
         "skip_bad_files": skip_bad_files,
@@ -102,7 +106,7 @@ def prepare(
     }
     if dry_run:
         training = [entry for entry in entries if entry.split == "train"]
-        first = next(datasets.load(data, data_dir, entries=training, **options))
+        first = next(load_samples(data, data_dir, entries=training, **options))
         return Plan(name, entries, first, extra | {"counts": counts, "class_names": class_names})
     place = places[0]
     if not _is_writable(place.parent.absolute()):
@@ -115,9 +119,9 @@ def prepare(
     extra |= {"radiographs": True} if radiographs else {}
     source = f"{data}; fields of view: {extra['fields_of_view']}; test split: {extra['test_split']}"
     processes = processes or (1 if len(entries) < FEW else joblib.cpu_count())
-    with contextlib.closing(datasets.load(data, data_dir, entries=entries, processes=processes, **options)) as samples:
+    with contextlib.closing(load_samples(data, data_dir, entries=entries, processes=processes, **options)) as samples:
         progress = tqdm(samples, desc=f"preparing {name}", unit="image", total=len(entries))
-        records.write(
+        write_records(
             place,
             name,
             (sample for sample in progress if counts.get(sample.split)),
@@ -132,62 +136,13 @@ def prepare(
     return place
 
 
-class Plan(list):
-    """What a dry run knows of the training split of a set that is not prepared: its Samples without pictures.
-
-    Attributes:
-      folder, manifest, features, class_names: as of `records.Records`, with what is known. Counts are those of the list of
-        files, copies and unreadable ones among them.
-    """
-
-    def __init__(self, name, entries, first, manifest):
-        """entries: of all splits. first: the first training sample, as it would be written. manifest: entries of it."""
-        super().__init__(Sample(entry.id, label=entry.label) for entry in entries if entry.split == "train")
-        self.folder, self.class_names = Path(f"{name} (not prepared)"), manifest["class_names"]
-        self.features = [key for key in ("image", "mask", "field_of_view") if getattr(first, key) is not None]
-        self.manifest = {"name": name, "channels": first.image.shape[2]} | manifest
-        if self.class_names:
-            labels = {split: [entry.label for entry in entries if entry.split == split] for split in manifest["counts"]}
-            self.manifest["class_counts"] = {
-                split: {name: labels[split].count(name) for name in self.class_names} for split in labels
-            }
-
-
-def training_split(*arguments, **options):
-    """Prepares a data set, or plans it (dry_run): the `records.Records` of its training split, or the Plan of it.
+def prepare_training_split(*arguments, **options):
+    """Prepares a data set, or plans it (dry_run): the `Records` of its training split, or the Plan of it.
 
     Arguments are those of `prepare`.
     """
     prepared = prepare(*arguments, **options)
-    return prepared if isinstance(prepared, Plan) else records.Records(prepared, "train")
-
-
-def check_split(learned, manifest, names=None):
-    """Refuses held-out images that a generator may have learned from: where no split comes with a set, it is drawn from
-    the images that are there, and other images or another holdout give another one.
-
-    Args:
-      learned: what the synthetic set's manifest says of the real set that was learned from.
-      manifest: of the real set now.
-      names: (of the prepared folder then, now), where the former is known.
-
-    Raises:
-      InputError: the message says what differs.
-    """
-    if not any(each.get("test_split", "").startswith(DRAWN) for each in (learned, manifest)):
-        return
-    changed = [
-        f"{key} was {learned[key]!r} and is now {manifest[key]!r}"
-        for key in ("holdout", "test_split", "counts")
-        if key in learned and learned[key] != manifest[key]
-    ]
-    if names and names[0] != names[1]:
-        changed.append(f"its files are others ({names[0]}, now {names[1]})")
-    if changed:
-        raise InputError(
-            f"{manifest['name']}: not the real set that was learned from: {'; '.join(changed)}. So what is held out now may "
-            "have been learned from. Give the set, --holdout and --labels as they were, or run all three scripts again"
-        )
+    return prepared if isinstance(prepared, Plan) else Records(prepared, "train")
 
 
 def _files_read(path):
@@ -202,17 +157,17 @@ def _files_read(path):
 
 def _remember(path, known):
     if known != _files_read(path) and _is_writable(path.parent.absolute()):
-        records.write_json(path, known)
+        write_json(path, known)
 
 
 def _draw_lungs(place):
     """Writes PLACE-lungs.png, as private as the folder: the hulls of the lungs of some radiographs at even steps."""
-    samples = records.Records(place)
+    samples = Records(place)
     steps = sorted({round(i) for i in np.linspace(0, len(samples) - 1, SHEET_IMAGES)})
     picture = place.with_name(f"{place.name}-lungs.png")
     temporary = picture.with_name(f".{picture.name}.{os.getpid()}")
     try:
-        Image.fromarray(hull_sheet([samples[i].image for i in steps])).save(temporary, "PNG")
+        Image.fromarray(draw_hull_sheet([samples[i].image for i in steps])).save(temporary, "PNG")
         os.replace(temporary, picture)
     except OSError as error:
         raise InputError(f"{picture}: could not be written ({error.strerror}); free space on the disk") from error
@@ -235,7 +190,7 @@ def crop_sample(sample, size):
     Returns:
       Sample of that size; second_mask None. `frame_box` gives the crop's place again.
     """
-    box = frame_box(*sample.image.shape[:2], size, sample.field_of_view)
+    box = fit_box(*sample.image.shape[:2], size, sample.field_of_view)
     mask, field = sample.mask, sample.field_of_view
     return dataclasses.replace(
         sample,
@@ -246,59 +201,10 @@ def crop_sample(sample, size):
     )
 
 
-def _describe(data, listed, entries, holdout):
-    """({split: number of images to be written}, class names or None, whether groups are kept, manifest entries).
-
-    All that is known from the list of files alone: what `datasets.list_entries` and `split_entries` returned.
-
-    Raises:
-      InputError: no training image, or some samples with and some without a field of view.
-    """
-    labelled = datasets.is_labelled(entries)
-    by_split = {split: [entry for entry in entries if entry.split == split] for split in ("train", "test")}
-    counts = {split: len(by_split[split]) for split in by_split}
-    if not counts["train"]:
-        raise InputError(f"{data}: no training images; put some there")
-    without = {entry.field_of_view is None for entry in entries}
-    if len(without) == 2 and not entries[0].is_fundus:
-        lacking = next(entry for entry in entries if entry.field_of_view is None)
-        raise InputError(
-            f"{lacking.image.name}: has no field of view, others have; allowed is fov/ for all or for none; add it"
-        )
-    if not any(without) or data == "phantom":
-        fields = "as shipped"
-    else:
-        fields = (
-            ("estimated" if len(without) == 1 else "as shipped, estimated where missing")
-            if entries[0].is_fundus
-            else "none"
-        )
-    lacks_masks = {split: any(entry.mask is None for entry in by_split[split]) for split in by_split}
-    if holdout:
-        test = f"{holdout} groups held out of the training images"
-    elif not counts["test"]:
-        test = "none"
-    elif lacks_masks["test"] and not lacks_masks["train"]:
-        test = f"{LEFT_OUT}: its {counts['test']} images have no masks; --holdout=N holds out training images in their place"
-        counts["test"] = 0
-    else:
-        has_split = listed[0].split is not None
-        drawn = "a fifth of each class, in whole groups" if labelled else "every fifth group"
-        test = ("official" if data in datasets.DATASETS else "the folder's own") if has_split else drawn
-    class_names = sorted({entry.label for entry in entries if entry.label is not None}, key=_by_numbers)
-    keep_groups = labelled or len({entry.group for entry in entries}) < len(entries)
-    return counts, class_names or None, keep_groups, {"fields_of_view": fields, "test_split": test}
-
-
-def _by_numbers(name):
-    """Sorts "female 5-9" before "female 10-20"."""
-    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+)", name))]
-
-
 def _is_prepared(place):
     """Whether records are there and whole; damaged ones are prepared anew."""
     try:
-        records.Records(place)
+        Records(place)
     except InputError:
         return False
     return True

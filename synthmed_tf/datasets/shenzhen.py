@@ -22,7 +22,7 @@ _WHERE = (
 )
 
 
-def entries(data_dir, labels=None):
+def list_entries(data_dir, labels=None):
     """Lists the X-rays of Shenzhen under data_dir/shenzhen: CXR_png/CHNCXR_0001_0.png, ..., or in any other folder.
 
     Age and sex are in ClinicalReadings/CHNCXR_0001_0.txt and so on, or in metadata.csv with the columns study_id, sex
@@ -62,10 +62,10 @@ def entries(data_dir, labels=None):
         if name not in people:
             raise InputError(f"{images[name].name}: has no ClinicalReadings/{id}.txt, which tells age and sex; {where}")
         films.append((Entry(id, id, None, images[name], is_radiograph=True), *_person(people[name])))
-    return study_groups.with_labels("shenzhen", films, labels)
+    return study_groups.label_xrays("shenzhen", films, labels)
 
 
 def _person(reading):
     """A reading such as "male 45yrs" or "Femal , 16month" -> (gender, age in years), None where it does not tell."""
     match = _GENDER.search(reading)
-    return match and match.lastgroup, study_groups.age_in_years(reading)
+    return match and match.lastgroup, study_groups.parse_age(reading)

@@ -26,7 +26,7 @@ from synthmed_tf.datasets.files import (
     split_folders,
     subfolders,
 )
-from synthmed_tf.images import read_image
+from synthmed_tf.images.read import read_image
 from synthmed_tf.sample import InputError, UnreadableImage
 
 TILE = 256  # pixels, P2 § 2.2, at the slide's full resolution
@@ -57,7 +57,7 @@ def is_folder_of_slides(folder):
     return any(is_folder_of_slides(place) for place in split_folders(folder))
 
 
-def entries(folder):
+def list_entries(folder):
     """Lists the tiles of a folder of slides. Reads a small level of each slide, and tiles only when they are opened.
 
     Tiles lie in a grid from the top left corner, without overlap. Of those that are tissue at least by half,

@@ -47,7 +47,7 @@ def parse_bins(text):
     return tuple(bins)
 
 
-def label(gender, age, bins):
+def label_person(gender, age, bins):
     """Name of the class of a person; None where no bin holds the age.
 
     Args:
@@ -56,7 +56,7 @@ def label(gender, age, bins):
     return next((f"{gender} {first}-{last}" for first, last in bins if first <= age <= last), None)
 
 
-def age_in_years(text):
+def parse_age(text):
     """The first number of "58", "058Y", "33 yrs", "16month" or "64days" that is no date, as whole years;
     None: there is none, or over OLDEST.
     """
@@ -65,7 +65,7 @@ def age_in_years(text):
     return age if match and age <= OLDEST else None
 
 
-def with_labels(data, films, labels=None):
+def label_xrays(data, films, labels=None):
     """Gives chest X-rays their study groups.
 
     Args:
@@ -82,7 +82,7 @@ def with_labels(data, films, labels=None):
     labels = DEFAULT if labels is None else labels
     bins = parse_bins(labels)
     found = [
-        entry._replace(label=label(gender, age, bins) if gender is not None and age is not None else None)
+        entry._replace(label=label_person(gender, age, bins) if gender is not None and age is not None else None)
         for entry, gender, age in films
     ]
     if all(entry.label is None for entry in found):
@@ -98,7 +98,7 @@ def parse_label(name):
     return match and (match[1], int(match[2]), int(match[3]))
 
 
-def tasks(class_names, young=YOUNG, mature=MATURE):
+def list_tasks(class_names, young=YOUNG, mature=MATURE):
     """The benchmark tasks that a set's classes allow: {task: {class name: class of the task}};
     classes left out have no part in it.
 

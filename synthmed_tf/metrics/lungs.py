@@ -5,7 +5,7 @@ The average hash of P2 § 3.2 sees little of what an eye sees at once. numpy in,
 
 import numpy as np
 
-from synthmed_tf.radiographs import lung_hull
+from synthmed_tf.images.lungs import find_lung_hull
 
 USUAL = 0.95  # share of real X-rays whose lungs count as usual
 
@@ -20,7 +20,7 @@ def describe(image):
       [5] float64: area, centre from the left, centre from the top, width and height of the hull, as shares of the
       frame; NaN where no lungs are found.
     """
-    hull = lung_hull(image)
+    hull = find_lung_hull(image)
     if hull is None:
         return np.full(5, np.nan)
     rows, columns = (np.flatnonzero(hull.any(axis)) / hull.shape[1 - axis] for axis in (1, 0))

@@ -9,7 +9,7 @@ As in the published code, pooling comes before the bias and the activation of th
 
 import tensorflow as tf
 
-from synthmed_tf.images import halvings
+from synthmed_tf.images.resize import count_halvings
 from synthmed_tf.networks.layers import (
     CLASS_LENGTH,
     MinibatchStandardDeviation,
@@ -33,7 +33,7 @@ def count_features(level, width=1.0):
 
 def compute_level_size(image_size, level):
     """(height, width) in pixels of the images of a level."""
-    return tuple(side >> (halvings(image_size) - level) for side in image_size)
+    return tuple(side >> (count_halvings(image_size) - level) for side in image_size)
 
 
 def pixel_norm(x):
@@ -121,7 +121,7 @@ class Generator(tf.keras.Model):
 
     def __init__(self, image_size, channels=1, latent=512, classes=0, width=1.0, name="generator"):
         super().__init__(name=name)
-        self.last_level = halvings(image_size)
+        self.last_level = count_halvings(image_size)
         self.base = compute_level_size(image_size, 0)
         first = count_features(0, width)
         self.class_vector = EqualizedDense(latent, classes**0.5, use_bias=False) if classes else None
@@ -166,7 +166,7 @@ class Discriminator(tf.keras.Model):
 
     def __init__(self, image_size, channels=1, classes=0, width=1.0, name="discriminator"):
         super().__init__(name=name)
-        self.last_level = halvings(image_size)
+        self.last_level = count_halvings(image_size)
         levels = range(self.last_level + 1)
         self.from_image = [EqualizedConv2D(count_features(level, width), 1) for level in levels]
         self.blocks = [

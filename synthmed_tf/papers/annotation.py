@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 from scipy import ndimage
 
-from synthmed_tf import records
-from synthmed_tf.metrics import segmentation
+from synthmed_tf.metrics import f1
 from synthmed_tf.papers import segmenter
 from synthmed_tf.progress import show_progress
+from synthmed_tf.records.read import Records
+from synthmed_tf.records.write import write_records
 from synthmed_tf.runs import is_current
 from synthmed_tf.training.checkpoints import checkpoint_sha256
 
@@ -21,12 +22,12 @@ def annotate(folder, photographs, teachers, seed):
 
     Args:
       folder: pathlib.Path of stage 2; gets segmenter/, the training of the U-Net, and pairs/.
-      photographs: records.Records without masks.
-      teachers: records.Records with images and masks.
+      photographs: Records without masks.
+      teachers: Records with images and masks.
       seed: of the U-Net's training.
 
     Returns:
-      records.Records of the pairs: private, as the photographs are.
+      Records of the pairs: private, as the photographs are.
     """
     model, result = segmenter.train(folder / "segmenter", [teachers], STEPS, seed, name="segmenter")
     made_by = {
@@ -35,7 +36,7 @@ def annotate(folder, photographs, teachers, seed):
     }
     if not is_current(folder / "pairs", len(photographs), **made_by):
         masks, views = [sample.mask for sample in teachers], [sample.field_of_view for sample in teachers]
-        threshold = segmentation.best_threshold([*segmenter.predict(model, teachers)], masks, views)
+        threshold = f1.best_threshold([*segmenter.predict(model, teachers)], masks, views)
         probabilities = zip(photographs, segmenter.predict(model, photographs), strict=True)
         pairs = (
             dataclasses.replace(sample, mask=remove_rim(values >= threshold, sample.field_of_view), label=None)
@@ -44,8 +45,8 @@ def annotate(folder, photographs, teachers, seed):
         name, teacher = photographs.manifest["name"], teachers.manifest["name"]
         source = f"photographs of {name}, masks by a U-Net trained on {teacher}"
         extra = made_by | {"threshold": threshold}
-        records.write(folder / "pairs", f"{name}_annotated", pairs, source=source, extra=extra)
-    return records.Records(folder / "pairs")
+        write_records(folder / "pairs", f"{name}_annotated", pairs, source=source, extra=extra)
+    return Records(folder / "pairs")
 
 
 def remove_rim(mask, field_of_view):

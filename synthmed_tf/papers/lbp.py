@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from synthmed_tf.metrics.distribution import LUMA
+from synthmed_tf.metrics.grey import LUMA
 from synthmed_tf.sample import InputError
 
 RADII = (2, 3, 4)  # P2 § 3.2, pixels

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from synthmed_tf import losses, records
+from synthmed_tf import losses
 from synthmed_tf.networks.unet import build_unet
-from synthmed_tf.training import loop
+from synthmed_tf.training import batches, loop
 
 BATCH_SIZE = 8
 CROP = 128  # pixels; larger crops give the same figures and fall out of the CPU's cache
@@ -68,7 +68,7 @@ def train(folder, sets, steps, seed, name="U-Net", levels=3, width=16):
         random = np.random.default_rng([seed, 1, index])
         crops = []
         for pairs in sets:
-            chosen = records.batch_indices(len(pairs), BATCH_SIZE, seed, index)
+            chosen = batches.draw_batch_indices(len(pairs), BATCH_SIZE, seed, index)
             crops += [crop_at_random(pairs[place], crop, random) for place in chosen]
         return (np.stack(crops),)
 

@@ -6,9 +6,8 @@ P2 says batch and epochs; the other numbers are ours.
 import numpy as np
 import tensorflow as tf
 
-from synthmed_tf import records
 from synthmed_tf.networks.vgg16_network import build_vgg16
-from synthmed_tf.training import loop
+from synthmed_tf.training import batches, loop
 
 BATCH_SIZE = 32  # P2 § 3.2
 EPOCHS = 20  # P2 § 3.2
@@ -94,7 +93,7 @@ def draw_batch(sets, seed, index):
     images, truth = [], []
     for position in range(index * BATCH_SIZE, (index + 1) * BATCH_SIZE):
         pictures, numbers = sets[position % len(sets)]
-        chosen = records.batch_indices(len(pictures), 1, seed, position // len(sets))[0]
+        chosen = batches.draw_batch_indices(len(pictures), 1, seed, position // len(sets))[0]
         images.append(_augment(pictures[chosen], random))
         truth.append(numbers[chosen])
     return _scale(np.stack(images)), np.array(truth, np.int32)

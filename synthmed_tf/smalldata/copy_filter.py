@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from synthmed_tf.metrics import copies, privacy
+from synthmed_tf.metrics import likeness, mask_distance
 from synthmed_tf.sample import spaced
 
 MOST_TRIES = 10  # candidates for one mask, on average
@@ -84,7 +84,7 @@ def reject_copies(candidates, real, count, tally):
 def measure_limits(real):
     """The Limits that training Samples with a mask set."""
     samples = spaced(real, MOST_COMPARED)
-    distances = copies.distances([sample.mask for sample in samples], [sample.mask for sample in samples])
+    distances = mask_distance.distances([sample.mask for sample in samples], [sample.mask for sample in samples])
     # A mask that is there twice, as of two photographs of one eye, says nothing of how alike two eyes are
     first = [index for index, row in enumerate(distances) if row[:index].min(initial=1.0) > REPEATED]
     samples, distances = [samples[index] for index in first], distances[np.ix_(first, first)]
@@ -94,29 +94,29 @@ def measure_limits(real):
         patients = range(len(patients))
     are_apart = np.not_equal.outer(patients, patients)
     distance = distances.min(initial=1.0, where=are_apart) if are_apart.any() else 0.0
-    thumbnails, likeness = [], []
+    thumbnails, greatest = [], []
     for parts in (1, 2):
-        thumbnails.append(privacy.mask_thumbnails(_cut(masks, parts)))
+        thumbnails.append(likeness.mask_thumbnails(_cut(masks, parts)))
         of_part = np.repeat(patients, parts)
         are_apart = np.not_equal.outer(of_part, of_part)
         if are_apart.any():
-            likeness.append(float(privacy.likest(thumbnails[-1], thumbnails[-1], is_square, are_apart)[0].max()))
+            greatest.append(float(likeness.likest(thumbnails[-1], thumbnails[-1], is_square, are_apart)[0].max()))
         else:
-            likeness.append(1.0)
-    return Limits(masks, is_square, float(distance), tuple(thumbnails), tuple(likeness))
+            greatest.append(1.0)
+    return Limits(masks, is_square, float(distance), tuple(thumbnails), tuple(greatest))
 
 
 def _compare(masks, limits):
     """([masks] whether each is a copy, [masks] its likeness over the limit, the greater of the whole and of its halves)."""
     excess = []
     for parts, references, limit in zip((1, 2), limits.thumbnails, limits.likeness, strict=True):
-        thumbnails = privacy.mask_thumbnails(_cut(masks, parts))
-        likeness = privacy.likest(thumbnails, references, limits.is_square)[0].reshape(len(masks), -1).max(1)
-        excess.append(np.minimum(likeness, 1) - limit)  # rounding exceeds 1
+        thumbnails = likeness.mask_thumbnails(_cut(masks, parts))
+        alike = likeness.likest(thumbnails, references, limits.is_square)[0].reshape(len(masks), -1).max(1)
+        excess.append(np.minimum(alike, 1) - limit)  # rounding exceeds 1
     excess = np.max(excess, 0)
-    is_near = copies.distances(masks, limits.masks).min(1) < limits.distance
+    is_near = mask_distance.distances(masks, limits.masks).min(1) < limits.distance
     return is_near | (excess > 0), excess
 
 
 def _cut(masks, parts):
-    return masks if parts == 1 else [half for mask in masks for half in privacy.halves(mask)]
+    return masks if parts == 1 else [half for mask in masks for half in likeness.halves(mask)]

@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 from scipy.spatial.distance import pdist
 
-from synthmed_tf import images
 from synthmed_tf.metrics import fidelity, morphology, privacy
+from synthmed_tf.smalldata.fields import find_wall, label_pieces, measure_thickness
 
 CALIBRATION_SAMPLES = 32
 RIDGES = (0.5, 0.25, 0.0)
@@ -35,8 +35,8 @@ def calibrate(networks, real, settings):
     noise = tf.random.stateless_normal([CALIBRATION_SAMPLES, *networks.noise_shape], [settings["seed"], -3])
     decoded = networks.decoded(networks.draw(noise))
     fixed = {"weight": 0.0, "joining": True} if networks.decoder is not None else {}
-    thickness = images.area_to_length([sample.mask for sample in real])
-    pieces = np.mean([len(images.pieces_of(sample.mask[..., 0])[1]) for sample in real])
+    thickness = measure_thickness([sample.mask for sample in real])
+    pieces = np.mean([len(label_pieces(sample.mask[..., 0])[1]) for sample in real])
     view, described = common_view(real), [morphology.statistics(sample.mask, sample.field_of_view) for sample in real]
     tried = []
     for ridge in RIDGES:
@@ -45,8 +45,8 @@ def calibrate(networks, real, settings):
             networks.rule = {"wall": wall, "ridge": ridge} | fixed
             return networks.masks_of(decoded)
 
-        masks = masks_at(images.wall_of(masks_at, thickness))
-        sizes = np.sort(np.concatenate([images.pieces_of(mask[..., 0])[1] for mask in masks]))[::-1]
+        masks = masks_at(find_wall(masks_at, thickness))
+        sizes = np.sort(np.concatenate([label_pieces(mask[..., 0])[1] for mask in masks]))[::-1]
         wanted = round(pieces * len(masks))
         for kept in {wanted, max(wanted, np.searchsorted(np.cumsum(sizes), KEPT_AREA * sizes.sum()) + 1)}:
             networks.rule = networks.rule | {"smallest": int(sizes[kept - 1]) if 0 < kept < len(sizes) else 1}

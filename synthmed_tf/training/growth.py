@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from synthmed_tf import flags, images
+from synthmed_tf import flags
+from synthmed_tf.images.resize import count_halvings
 from synthmed_tf.training.log import draw_grid
 
 
@@ -80,4 +81,4 @@ def growth_of(settings, count):
     """The Growth that `settings` ask for, for a training set of `count` images; None for models that do not grow."""
     if settings["model"] != "pggan":
         return None
-    return Growth(images.halvings(settings["image_size"]) + 1, flags.level_steps(settings, count))
+    return Growth(count_halvings(settings["image_size"]) + 1, flags.level_steps(settings, count))

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from synthmed_tf import records
+from synthmed_tf.records.atomic import replace_text
 from synthmed_tf.sample import InputError
 
 LOG_EVERY = 10  # steps
@@ -26,7 +26,7 @@ class Log:
         self.folder, self.path, self.warning = folder, folder / "metrics.jsonl", ""
         self.lines = [line for line in read_metrics(folder) if line["step"] <= start]
         if self.path.exists() and self.path.read_text(encoding="utf-8", errors="replace") != self._text():
-            records.replace_text(self.path, self._text())
+            replace_text(self.path, self._text())
         try:
             self.events = tf.summary.create_file_writer(str(folder / "events"))
         except tf.errors.OpError as error:  # for one: the disk is full
@@ -54,7 +54,7 @@ class Log:
 
     def flush(self):
         """Writes what was added to disk."""
-        records.replace_text(self.path, self._text())
+        replace_text(self.path, self._text())
         self.events.flush()
 
     def _text(self):

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
-from synthmed_tf import records
 from synthmed_tf.progress import show_progress
+from synthmed_tf.records.atomic import write_json
 from synthmed_tf.sample import InputError
 from synthmed_tf.training import checkpoints
 from synthmed_tf.training.log import Log, describe_losses, describe_speed
@@ -205,7 +205,7 @@ class _Clock:
         return time.monotonic() - self.began
 
     def save(self):
-        records.write_json(self.path, round(self.read(), 1))
+        write_json(self.path, round(self.read(), 1))
 
 
 class _Interruption:

@@ -17,10 +17,14 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from synthmed_tf import augment, images, losses, records
+from synthmed_tf import augment, losses
+from synthmed_tf.images.field_of_view import fill_outside
+from synthmed_tf.images.pixels import to_integers, to_uint8
 from synthmed_tf.networks import dcgan, flow, pggan, resize_dcgan
 from synthmed_tf.sample import spaced
-from synthmed_tf.training import calibration, checkpoints, decoder, loop, refiner
+from synthmed_tf.smalldata.fields import make_fields, make_mask, threshold_distance_field
+from synthmed_tf.smalldata.recombine import find_disc, is_disc_right
+from synthmed_tf.training import batches, calibration, checkpoints, decoder, loop, refiner
 from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.growth import growth_of
 from synthmed_tf.training.log import draw_grid
@@ -58,9 +62,9 @@ class Stage1:
       discriminator: fields -> logit [batch, 1]; None: a flow, or no longer needed.
       noise_shape: of one sample's noise, (latent,) or that of its fields.
       stride: 2 where fields are made at half the size, as the flow's are where they keep what a mask shows; else 1.
-      channels: of a mask 1, positive inside (paper), or 2, as images.wall_and_centreline makes them (small_data); of a
+      channels: of a mask 1, positive inside (paper), or 2, as make_fields makes them (small_data); of a
         photograph its own.
-      rule: arguments of images.mask_from_wall_and_centreline; see calibration.calibrate.
+      rule: arguments of make_mask; see calibration.calibrate.
       decoder: fields -> logits of a mask, see training/decoder.py; None: masks are made of the fields themselves.
       refiner: of a flow of photographs, does the last REFINED of its steps at once, see training/refiner.py; None: the
         flow does them.
@@ -168,7 +172,7 @@ class Stage1:
         """
         if self.target == "mask":
             return self.masks(fields)
-        return images.to_integers(fields, self.dtype)
+        return to_integers(fields, self.dtype)
 
     def masks(self, fields):
         """Fields as the generator makes them -> masks [batch, height, width, 1] uint8 in {0, 1}."""
@@ -188,8 +192,8 @@ class Stage1:
     def masks_of(self, decoded):
         """What `decoded` returns -> masks [batch, height, width, 1] uint8 in {0, 1}, by the rule."""
         if self.channels == 1:
-            return images.mask_from_field(decoded)
-        return np.stack([images.mask_from_wall_and_centreline(each, **self.rule) for each in decoded])
+            return threshold_distance_field(decoded)
+        return np.stack([make_mask(each, **self.rule) for each in decoded])
 
     def settle(self, seed):
         """Gives the averaged generator's batch norms the statistics that its own weights have.
@@ -262,7 +266,7 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
 
     Args:
       folder: pathlib.Path of the run.
-      real: records.Records, or another sequence, of real samples with what settings["target"] says.
+      real: Records, or another sequence, of real samples with what settings["target"] says.
       settings: resolved flags and preset; see flags.STAGE1_PRESETS.
       steps: steps in all.
       strategy: tf.distribute strategy.
@@ -285,7 +289,7 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
     fields = real_fields(real, settings)
     discs = None
     if settings["crossed"] and settings["target"] == "mask" and real[0].field_of_view is not None:
-        discs = np.array([images.disc_place(each[..., :1] > 0) for each in fields])
+        discs = np.array([find_disc(each[..., :1] > 0) for each in fields])
     tf.keras.utils.set_random_seed(seed)  # the initial weights
     with strategy.scope():
         networks = build(settings, fields.shape[-1] - 1, len(class_names))
@@ -308,7 +312,7 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
         step = make_step(networks, optimizers, settings, replicas)
 
     def batch(index):
-        chosen = records.batch_indices(len(fields), batch_size, seed, index)
+        chosen = batches.draw_batch_indices(len(fields), batch_size, seed, index)
         some = fields[chosen] if discs is None else augment.crossed(fields, discs, chosen, [seed, 3, index])
         return (some, *([labels[chosen]] if class_names else []))
 
@@ -328,9 +332,7 @@ def train(folder, real, settings, steps, strategy=None, class_names=(), name="st
     def grid(count=16):
         labels = np.eye(len(class_names))[np.arange(count) % len(class_names)] if class_names else None
         fields = networks.draw(fixed[:count], labels)
-        return draw_grid(
-            networks.masks(fields) * np.uint8(255) if networks.target == "mask" else images.to_uint8(fields)
-        )
+        return draw_grid(networks.masks(fields) * np.uint8(255) if networks.target == "mask" else to_uint8(fields))
 
     average = None
     if networks.averaged:  # a PGGAN's is as long from the first step on: Karras et al. 2018, published code
@@ -400,10 +402,10 @@ def one_hot(samples, class_names):
 def real_fields(real, settings):
     """The masks, or photographs in [-1, 1], as stage 1 sees them, with their fields of view.
 
-    With field_scale, given for images of 128 pixels or less, each mask is images.wall_and_centreline's two fields;
+    With field_scale, given for images of 128 pixels or less, each mask is make_fields's two fields;
     without, one of -1 and 1. With warp (small_data), masks of eyes are all turned so that the side with the thicker
     vessels, where the optic disc is, is on the left, and photographs go on beyond their fields of view, of which each pixel then
-    is the share of light that passes (images.filled).
+    is the share of light that passes (fill_outside).
 
     Returns:
       [count, height, width, channels + 1] float32: the fields in [-1, 1]; the field of view in {0, 1}, or in [0, 1].
@@ -414,16 +416,16 @@ def real_fields(real, settings):
         if settings["target"] == "image":
             photograph = sample.image / (np.iinfo(sample.image.dtype).max / 2) - 1
             if settings["warp"]:
-                photograph, inside = images.filled(photograph, inside)
+                photograph, inside = fill_outside(photograph, inside)
             inside = np.ones_like(photograph[..., :1]) if inside is None else inside
             fields.append(np.concatenate([photograph, inside], -1, dtype=np.float32))
             continue
         mask = sample.mask
         inside = np.ones_like(mask) if inside is None else inside
-        if settings["warp"] and sample.field_of_view is not None and images.disc_is_right(mask):
+        if settings["warp"] and sample.field_of_view is not None and is_disc_right(mask):
             mask, inside = mask[:, ::-1], inside[:, ::-1]
         scale = settings["field_scale"] * max(1, min(mask.shape[:2]) / 128)
-        field = images.wall_and_centreline(mask, scale, scale / 2) if scale else mask * 2.0 - 1
+        field = make_fields(mask, scale, scale / 2) if scale else mask * 2.0 - 1
         fields.append(np.concatenate([field, inside], -1, dtype=np.float32))
     return np.stack(fields)
 

@@ -8,11 +8,15 @@ import tensorflow as tf
 from scipy import stats
 from scipy.stats import qmc
 
-from synthmed_tf import augment, grain, images, losses, records
+from synthmed_tf import augment, grain, losses
+from synthmed_tf.images.field_of_view import estimate_field_of_view, fill_outside
+from synthmed_tf.images.pixels import to_integers, to_uint8
 from synthmed_tf.metrics import fidelity
 from synthmed_tf.networks import painter, pix2pix, vess2ret
 from synthmed_tf.sample import spaced
-from synthmed_tf.training import checkpoints, loop
+from synthmed_tf.smalldata.fields import find_wall, make_fields, make_mask, measure_thickness
+from synthmed_tf.smalldata.recombine import is_disc_right
+from synthmed_tf.training import batches, checkpoints, loop
 from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.log import draw_grid
 
@@ -90,7 +94,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
 
     Args:
       folder: pathlib.Path of the run.
-      real: records.Records of real samples with image and mask.
+      real: Records of real samples with image and mask.
       settings: resolved flags and preset; see flags.STAGE2_PRESETS.
       steps: steps in all.
       strategy: tf.distribute strategy.
@@ -122,7 +126,7 @@ def train(folder, real, settings, steps, strategy=None, masks=()):
         masks, photographs = np.sign(some[..., -3:-2]), some[..., -1:] * (some[..., :-3] + 1) - 1
         fakes = np.concatenate([painted(networks, mask[None] > 0, [seed, i]) for i, mask in enumerate(masks)])
         shown = np.concatenate([np.repeat(masks, photographs.shape[-1], -1), fakes, photographs])
-        return draw_grid(images.to_uint8(shown), GRID)
+        return draw_grid(to_uint8(shown), GRID)
 
     state = {
         "generator": networks.generator,
@@ -191,7 +195,7 @@ def measurement(networks, real, masks, settings):
             networks.grain = missing_grain(networks, real, seed)
         made = [translate(networks, sample.mask[None], [seed, i])[0] for i, sample in enumerate(masks)]
         found = fidelity.photograph_features(
-            made, [images.estimate_field_of_view(each) if with_views else None for each in made]
+            made, [estimate_field_of_view(each) if with_views else None for each in made]
         )
         distance = fidelity.kid(*(fidelity.standardise(each, originals) for each in (originals, found)))
         return {"distance": distance, "masks": checksum}, ""
@@ -201,17 +205,17 @@ def measurement(networks, real, masks, settings):
 
 def real_pairs(real, filled=False):
     """[count, height, width, channels + 3] float32:
-    photograph in [-1, 1], images.wall_and_centreline, field of view in {0, 1}.
+    photograph in [-1, 1], make_fields, field of view in {0, 1}.
 
     With filled, photographs go on beyond their fields of view, of which each pixel then is the share of light that
-    passes: images.filled.
+    passes: fill_outside.
     """
     pairs = []
     for sample in real:
         photograph = sample.image.astype(np.float32) / (np.iinfo(sample.image.dtype).max / 2) - 1
         inside = np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view
-        photograph, inside = images.filled(photograph, sample.field_of_view) if filled else (photograph, inside)
-        fields = images.wall_and_centreline(sample.mask, FIELD_SCALE)
+        photograph, inside = fill_outside(photograph, sample.field_of_view) if filled else (photograph, inside)
+        fields = make_fields(sample.mask, FIELD_SCALE)
         pairs.append(np.concatenate([photograph, fields, inside], -1, dtype=np.float32))
     return np.stack(pairs)
 
@@ -243,7 +247,7 @@ def wall_of_warped(pairs, seed):
     """The wall by which warped masks are on average as thick as those of `pairs`, see `warped`."""
     pairs = np.asarray(pairs)
     moved = _warp(tf.constant(pairs[..., :-1]), tf.constant([seed, -1], tf.int32)).numpy()
-    return images.wall_of(lambda wall: _masks(moved[..., -2:], wall), images.area_to_length(pairs[..., -3:-2] > 0))
+    return find_wall(lambda wall: _masks(moved[..., -2:], wall), measure_thickness(pairs[..., -3:-2] > 0))
 
 
 @tf.function
@@ -252,7 +256,7 @@ def _warp(stack, seed):
 
 
 def _masks(fields, wall):
-    return np.stack([images.mask_from_wall_and_centreline(each, wall, RIDGE, weight=0.0) for each in fields])
+    return np.stack([make_mask(each, wall, RIDGE, weight=0.0) for each in fields])
 
 
 def translate(networks, masks, seed):
@@ -266,7 +270,7 @@ def translate(networks, masks, seed):
     Returns:
       [1, height, width, channels] of networks.dtype.
     """
-    return images.to_integers(painted(networks, masks, seed), networks.dtype)
+    return to_integers(painted(networks, masks, seed), networks.dtype)
 
 
 def painted(networks, masks, seed):
@@ -274,7 +278,7 @@ def painted(networks, masks, seed):
     condition = np.where(masks, np.float32(1), np.float32(networks.background))
     if networks.colours is not None:
         colours = drawn_colours(*networks.colours, *seed)
-        if networks.has_view and images.disc_is_right(masks[0] > 0):
+        if networks.has_view and is_disc_right(masks[0] > 0):
             colours = mirrored(colours)
         condition = with_colours(condition, colours, networks.has_view)
     if networks.noise:
@@ -284,7 +288,7 @@ def painted(networks, masks, seed):
     ).numpy()
     if networks.grain:
         texture = grain.draw(*networks.grain, tf.random.experimental.stateless_fold_in(seed, 2)).numpy()
-        inside = images.estimate_field_of_view(images.to_uint8(photograph[0])) if networks.has_view else 1
+        inside = estimate_field_of_view(to_uint8(photograph[0])) if networks.has_view else 1
         photograph = photograph + texture * inside
     return photograph
 
@@ -334,7 +338,7 @@ def fit_colours(pairs, has_view):
       (mean [7c], factor [7c, 7c]), or with 2c as in `colours_of`, the covariance being factor @ factor.T.
     """
     if has_view:
-        pairs = np.stack([pair[:, ::-1] if images.disc_is_right(pair[..., -3:-2] > 0) else pair for pair in pairs])
+        pairs = np.stack([pair[:, ::-1] if is_disc_right(pair[..., -3:-2] > 0) else pair for pair in pairs])
     photographs, inside = pairs[..., -1:] * (pairs[..., :-3] + 1) - 1, np.sign(pairs[..., -1:])
     known = colours_of(photographs, inside, has_view).numpy()
     spread = np.cov(known, rowvar=False) if len(known) > 1 else np.zeros([known.shape[1]] * 2)
@@ -414,7 +418,7 @@ def training_of(networks, optimizers, settings, pairs, steps, replicas=1):
     wall = wall_of_warped(spaced(pairs, MEASURED), seed) if settings["warp"] else None
 
     def batch(index):
-        chosen = records.batch_indices(len(pairs), settings["batch_size"], seed, index)
+        chosen = batches.draw_batch_indices(len(pairs), settings["batch_size"], seed, index)
         return (warped(pairs[chosen], [seed, index], wall) if settings["warp"] else np.delete(pairs[chosen], -2, -1),)
 
     return make_step(networks, optimizers, settings, replicas), batch
@@ -474,7 +478,7 @@ def vess2ret_training(networks, optimizers, settings, pairs, steps, replicas=1):
     def batch(index):
         turn, place = divmod(index, in_turn)
         update, parts = turn // 2 * in_turn + place, 1 if turn % 2 else 2
-        chosen = records.batch_indices(len(pairs), parts * settings["batch_size"], settings["seed"], update)
+        chosen = batches.draw_batch_indices(len(pairs), parts * settings["batch_size"], settings["seed"], update)
         return tuple(np.split(np.delete(pairs[chosen], -2, -1), parts))
 
     both = make_vess2ret_steps(networks, optimizers, settings, replicas)

@@ -1,0 +1,131 @@
+"""The table of data sets: raw files -> the list of what is there. DATASETS names them; any folder is one as well."""
+
+from pathlib import Path
+
+from synthmed_tf.datasets import (
+    bubil,
+    chase_db1,
+    drive,
+    folder,
+    idrid,
+    messidor,
+    nih,
+    pcam,
+    shenzhen,
+    slides,
+)
+from synthmed_tf.datasets.files import sample_id
+from synthmed_tf.datasets.phantoms import fundus, histology, xray
+from synthmed_tf.sample import InputError
+
+BUILT_IN = {"phantom": fundus, "phantom_xray": xray, "phantom_histology": histology}  # drawn, not read
+DATASETS = {
+    **BUILT_IN,
+    "drive": drive,
+    "chase_db1": chase_db1,
+    "bubil": bubil,
+    "idrid": idrid,
+    "messidor": messidor,
+    "nih": nih,
+    "shenzhen": shenzhen,
+    "pcam": pcam,
+}
+WITH_LABELS = ("nih", "shenzhen", "phantom_xray")  # whose list_entries() takes labels: age bins
+
+
+def list_entries(data, data_dir, labels=None):
+    """The files.Entry list of a set, in the order of the loader; built-in ones have no files.
+
+    Raises InputError like `check_set`.
+    """
+    try:
+        if data in WITH_LABELS:
+            entries = DATASETS[data].list_entries(data_dir, labels)
+        elif data in DATASETS:
+            if labels is not None:
+                raise InputError(
+                    f"--labels={labels}: {data} has no choice of classes; allowed is the flag with {', '.join(WITH_LABELS)} and a "
+                    "folder with a table of labels; leave it out"
+                )
+            entries = DATASETS[data].list_entries(data_dir)
+        elif Path(data).is_dir():
+            entries = (
+                slides.list_entries(data) if slides.is_folder_of_slides(data) else folder.list_entries(data, labels)
+            )
+        else:
+            raise InputError(
+                f"--data={data}: no such data set or folder; allowed are {', '.join(DATASETS)}, or the path of a "
+                "folder with images/ and masks/, with one sub-folder a class, with images/ and a CSV table of labels, or with slides"
+            )
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or data}: cannot be read ({error.strerror}); mend its access rights or name"
+        ) from error
+    files, splits = {}, {}
+    for entry in entries:
+        if entry.id in files:
+            raise InputError(
+                f"{entry.image.name}: same id {entry.id!r} as {files[entry.id].name}; ids are unique, rename one of them"
+            )
+        if splits.setdefault(entry.group, entry.split) != entry.split:
+            raise InputError(
+                f"{entry.image.name}: its group {entry.group!r} is in train and in test; move it to one of them"
+            )
+        files[entry.id] = entry.image
+    if is_labelled(entries):
+        _check_classes(data, entries)
+    return entries
+
+
+def _check_classes(data, entries):
+    splits = {}
+    for entry in entries:
+        if entry.label is not None:
+            splits.setdefault(entry.label, set()).add(entry.split)
+    if len(splits) == 1:
+        raise InputError(
+            f"{data}: all images are of one class, {min(splits)!r}; classes are two or more: add another one"
+        )
+    for label in sorted(splits):
+        if splits[label] == {"test"}:
+            raise InputError(
+                f"{data}: the class {label!r} has test images but no training images; add some, or leave the class out"
+            )
+
+
+def check_set(data, data_dir, *, labels=None, chest_xrays=False, needs_masks=False):
+    """Checks that a data set is there and has the right layout; decodes no image.
+
+    Raises:
+      InputError: saying where to get it and what to put where; with chest_xrays also a named set, with needs_masks one
+        without masks.
+    """
+    if not data:
+        raise InputError("--data=: no name; give the name of a set or the path of a folder")
+    if chest_xrays and data in DATASETS:
+        raise InputError(
+            f"--chest_xrays: {data} is read as what it is; allowed is the flag with a folder of your own; leave it out, or give --nochest_xrays where a synthetic set brings it along"
+        )
+    list_entries(data, data_dir, labels)
+    if needs_masks and not has_masks(data, data_dir, labels):
+        raise InputError(
+            f"--data={data}: its images have no masks, which this stage learns from; allowed are sets with masks, such "
+            "as drive, chase_db1 or a folder with images/ and masks/; give one of them, or --target=image"
+        )
+
+
+def get_set_name(data):
+    """What prepared records and manifests call the set: itself, or the folder's name."""
+    return data if data in DATASETS else sample_id(Path(data).resolve().name)
+
+
+def has_masks(data, data_dir, labels=None):
+    """Whether any image of a data set has a mask; decodes nothing. Arguments are those of `load_samples`."""
+    return data == "phantom" or any(entry.mask is not None for entry in list_entries(data, data_dir, labels))
+
+
+def is_labelled(entries):
+    """Whether entries are a set of labelled images:
+    with classes, and no fundus photographs, whose grades are a by-product.
+    """
+    return any(entry.label is not None and not entry.is_fundus for entry in entries)
