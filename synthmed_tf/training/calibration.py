@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.spatial.distance import pdist
 
-from synthmed_tf.metrics import fidelity, morphology, privacy
+from synthmed_tf.metrics import features, kid_fid, likeness, shapes
 from synthmed_tf.smalldata.fields import find_wall, label_pieces, measure_thickness
 
 CALIBRATION_SAMPLES = 32
@@ -23,7 +23,7 @@ def calibrate(networks, real, settings):
     The wall (with a decoder, its probability of mask) is where CALIBRATION_SAMPLES generated masks have, over all of
     them, the real training masks' ratio of area to length; the smallest piece is what leaves as many pieces a mask as
     real ones have, or KEPT_AREA of the area, whichever comes nearer to the real masks; the ridge is that of RIDGES with
-    the least mean distance of metrics.morphology.
+    the least mean distance of metrics.shapes.
 
     Args:
       networks: Stage1 that makes wall and centreline; with others, nothing is done.
@@ -37,7 +37,7 @@ def calibrate(networks, real, settings):
     fixed = {"weight": 0.0, "joining": True} if networks.decoder is not None else {}
     thickness = measure_thickness([sample.mask for sample in real])
     pieces = np.mean([len(label_pieces(sample.mask[..., 0])[1]) for sample in real])
-    view, described = common_view(real), [morphology.statistics(sample.mask, sample.field_of_view) for sample in real]
+    view, described = common_view(real), [shapes.statistics(sample.mask, sample.field_of_view) for sample in real]
     tried = []
     for ridge in RIDGES:
 
@@ -50,14 +50,14 @@ def calibrate(networks, real, settings):
         wanted = round(pieces * len(masks))
         for kept in {wanted, max(wanted, np.searchsorted(np.cumsum(sizes), KEPT_AREA * sizes.sum()) + 1)}:
             networks.rule = networks.rule | {"smallest": int(sizes[kept - 1]) if 0 < kept < len(sizes) else 1}
-            found = [morphology.statistics(mask, view) for mask in networks.masks_of(decoded)]
+            found = [shapes.statistics(mask, view) for mask in networks.masks_of(decoded)]
             tried.append((mean_distance(described, found), ridge, networks.rule))
     networks.rule = min(tried, key=lambda entry: (*entry[:2], entry[2]["smallest"]))[2]
 
 
 def mean_distance(real, found):
-    """Mean of metrics.morphology's distances between the statistics of two sets of masks; 0 where there are none."""
-    distances = [entry["distance"] for entry in morphology.distances(real, found).values()]
+    """Mean of metrics.shapes's distances between the statistics of two sets of masks; 0 where there are none."""
+    distances = [entry["distance"] for entry in shapes.distances(real, found).values()]
     return float(np.mean([each for each in distances if each is not None] or [0.0]))
 
 
@@ -74,11 +74,11 @@ def measurement(networks, real, settings):
     if these are more, and `real`, of the training set; see `stage1.divided`.
 
     It settles and calibrates the networks first. "distance" tells the best checkpoint: for masks the mean of
-    metrics.morphology's distances, which neither broken nor repeated masks make small; for photographs KID on
-    metrics.fidelity's features. (P1 and P2 chose by eye.) "diversity" is the mean Bray-Curtis distance between two
+    metrics.shapes's distances, which neither broken nor repeated masks make small; for photographs KID on
+    metrics.features's features. (P1 and P2 chose by eye.) "diversity" is the mean Bray-Curtis distance between two
     samples, which for masks is 1 - Dice, over that between two real ones, of a conditional model that of the class
     where it is least. "originality", of masks alone, is how unlike the likest training mask a generated one is, 1 - the
-    median likeness of metrics.privacy, over how unlike the likest other one a training mask is: masks of new eyes have
+    median likeness of metrics.likeness, over how unlike the likest other one a training mask is: masks of new eyes have
     about 1, and copies less (cf. authenticity in Alaa et al. 2022, "How Faithful is your Synthetic Data?").
     Where the real ones do not differ, or are one, nothing is measured and every distance is 0. A PGGAN is measured once
     it has grown.
@@ -90,8 +90,8 @@ def measurement(networks, real, settings):
 
     def describe(pictures, views):
         if part == "image":
-            return fidelity.photograph_features(pictures, views)
-        return [morphology.statistics(*pair) for pair in zip(pictures, views)]
+            return features.photograph_features(pictures, views)
+        return [shapes.statistics(*pair) for pair in zip(pictures, views)]
 
     def variety(pictures):
         labels = networks.typical_labels(len(pictures))
@@ -106,8 +106,8 @@ def measurement(networks, real, settings):
     varied = {kind: apart for kind, apart in variety(originals).items() if apart}
     own = 0.0
     if part == "mask" and len(real) > 1:
-        small, square = privacy.mask_thumbnails(originals), originals.shape[1] == originals.shape[2]
-        alike = privacy.likeness(small, small, square)[0]
+        small, square = likeness.mask_thumbnails(originals), originals.shape[1] == originals.shape[2]
+        alike = likeness.likeness(small, small, square)[0]
         np.fill_diagonal(alike, -1)
         own = 1 - float(np.median(alike.max(1)))
 
@@ -125,7 +125,7 @@ def measurement(networks, real, settings):
         if not varied:
             return {"distance": 0.0}, ""
         if part == "image":
-            distance = fidelity.kid(*(fidelity.standardise(each, described) for each in (described, found)))
+            distance = kid_fid.kid(*(features.standardise(each, described) for each in (described, found)))
         else:
             distance = mean_distance(described, found)
         found_variety = variety(made)
@@ -133,7 +133,7 @@ def measurement(networks, real, settings):
         warning = f"LOW DIVERSITY {diversity:.2f} of the real set's " if diversity < LOW_DIVERSITY else ""
         measured = {"distance": float(distance), "diversity": diversity}
         if own > 1e-4:  # of training masks that are there twice nothing is known
-            alike = privacy.likest(privacy.mask_thumbnails(made), small, square)[0]
+            alike = likeness.likest(likeness.mask_thumbnails(made), small, square)[0]
             measured["originality"] = (1 - float(np.median(alike.max(1)))) / own
         return measured, warning
 
