@@ -57,10 +57,9 @@ def main(settings):
     out = Path(settings["out_dir"])
     folder = out / "stage1"
 
-    from tqdm import tqdm
-
     from synthmed_tf import runs, synthesis
     from synthmed_tf.datasets.prepare import prepare_training_split
+    from synthmed_tf.progress import show_progress
     from synthmed_tf.records.read import Records
     from synthmed_tf.records.write import write_records
     from synthmed_tf.smalldata.copy_filter import reject_copies
@@ -150,7 +149,7 @@ def main(settings):
         extra |= {"filter": tally} if target == "mask" or (labelled and settings["hash_filter"]) else {}
         name = f"{real.manifest['name']}_{'masks' if target == 'mask' else 'synthetic'}"
         write_records(
-            made, name, tqdm(samples, f"{target}s", count), source=f"stage 1, {target}s", extra=extra,
+            made, name, show_progress(samples, f"{target}s", total=count), source=f"stage 1, {target}s", extra=extra,
             class_names=real.class_names if labelled else None,
         )  # fmt: skip
         if target == "mask":

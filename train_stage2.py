@@ -40,12 +40,11 @@ def main(settings):
     check_set(settings["data"], settings["data_dir"], labels=settings["labels"])
     settings = flags.apply_preset(settings, flags.STAGE2_PRESETS)
 
-    from tqdm import tqdm
-
     from synthmed_tf import runs, synthesis
     from synthmed_tf.datasets.plan import Plan
     from synthmed_tf.datasets.prepare import prepare_training_split
     from synthmed_tf.papers.annotation import annotate
+    from synthmed_tf.progress import show_progress
     from synthmed_tf.records.read import Records
     from synthmed_tf.records.write import write_records
     from synthmed_tf.training import hardware, stage2
@@ -123,7 +122,7 @@ def main(settings):
             print(f"already done: {count} pairs in {synthetic}. A larger --steps or --num_samples goes on from here")
             return
         with_view = "field_of_view" in real.features
-        samples = tqdm(synthesis.pairs(networks, masks[:count], settings, with_view), "pairs", count)
+        samples = show_progress(synthesis.pairs(networks, masks[:count], settings, with_view), "pairs", total=count)
         extra = {
             "command": flags.command("train_stage2", settings),
             "commands": [masks.manifest["command"], flags.command("train_stage2", settings)],

@@ -9,12 +9,12 @@ from fractions import Fraction
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from tqdm import tqdm
 
 from synthmed_tf import grain
 from synthmed_tf.images.field_of_view import estimate_field_of_view
 from synthmed_tf.metrics import features, kid_fid
 from synthmed_tf.papers.hash_filter import average_hash, keep_similar, to_eight_bits
+from synthmed_tf.progress import show_progress
 from synthmed_tf.sample import InputError, Sample, spaced
 from synthmed_tf.training import stage2
 from synthmed_tf.training.log import draw_grid
@@ -208,7 +208,7 @@ def write_png(folder, samples):
             table = csv.writer(file)
             labelled = samples[0].label is not None
             table.writerow(["id", *kinds, *["label"] * labelled, "seed"])
-            for sample in tqdm(samples, desc="PNG files", unit="pair", disable=len(samples) < 500):
+            for sample in show_progress(samples, desc="PNG files", unit="pair", disable=len(samples) < 500):
                 for part, kind in kinds.items():
                     pixels = getattr(sample, part) * np.uint8(255 if part == "mask" else 1)
                     Image.fromarray(np.squeeze(pixels)).save(temporary / kind / f"{sample.id}.png")

@@ -27,7 +27,7 @@ import tensorflow as tf
 from PIL import Image
 from test_datasets_photographs import make_idrid
 
-from synthmed_tf import flags, synthesis
+from synthmed_tf import flags
 from synthmed_tf.datasets import load
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import prepare

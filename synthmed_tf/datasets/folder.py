@@ -15,8 +15,6 @@ one the class; columns "split" (train, val or test) and, for images that belong 
 import re
 from pathlib import Path
 
-from tqdm import tqdm
-
 from synthmed_tf.datasets.files import (
     SPLITS,
     Entry,
@@ -33,6 +31,7 @@ from synthmed_tf.datasets.files import (
     subfolders,
 )
 from synthmed_tf.images.read import IMAGE_SUFFIXES
+from synthmed_tf.progress import show_progress
 from synthmed_tf.sample import InputError
 
 _SUFFIXES = ", ".join(IMAGE_SUFFIXES)
@@ -299,7 +298,7 @@ def _entries(folder, split):
 def _by_stem(folder):
     """{stem: File} of a folder of images; what is neither an image nor the operating system's own is an error."""
     found = {}
-    for path in tqdm(sorted(folder.iterdir()), f"listing {printable(folder)}", unit="file", delay=2):
+    for path in show_progress(sorted(folder.iterdir()), f"listing {printable(folder)}", unit="file", delay=2):
         if is_system_file(path.name):
             continue
         if path.is_dir() or not has_image_suffix(path.name):

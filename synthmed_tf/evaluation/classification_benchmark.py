@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from synthmed_tf.datasets import study_groups
 from synthmed_tf.metrics import accuracy, bootstrap
 from synthmed_tf.papers import lbp, vgg16
+from synthmed_tf.progress import show_progress
 from synthmed_tf.records.atomic import write_json
 from synthmed_tf.sample import InputError
 
@@ -143,7 +143,7 @@ def benchmark(folder, real, synthetic, test, *, tasks, repeats, models=MODELS, s
     runs = {}
     for model in sorted(models, key="vgg16".__eq__):  # the longest last
         jobs = [(task, model, arm, repeat) for task in tasks for repeat in range(repeats) for arm in ARMS]
-        for job in jobs if model == "vgg16" else tqdm(jobs, desc=model.replace("_", " "), unit="training"):
+        for job in jobs if model == "vgg16" else show_progress(jobs, desc=model.replace("_", " "), unit="training"):
             runs[job] = run(*job)
 
     def of(task, model, arm, key):
@@ -307,7 +307,7 @@ def _features(folder, images):
     path = folder / f"lbp-{images.digest}.npy"
     if path.exists():
         return np.load(path, allow_pickle=False)
-    bar = tqdm(images.pixels, desc=f"patterns of {images.name}", unit="image")
+    bar = show_progress(images.pixels, desc=f"patterns of {images.name}", unit="image")
     features = lbp.lbp_features(bar)
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:

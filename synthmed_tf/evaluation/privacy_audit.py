@@ -5,9 +5,9 @@ and membership.
 import dataclasses
 
 import numpy as np
-from tqdm import tqdm
 
 from synthmed_tf.metrics import likeness, mask_distance, membership, near_copies, planted
+from synthmed_tf.progress import show_progress
 from synthmed_tf.sample import spaced
 
 MOST = 8000  # of one set, at even steps: 8,000 with 8,000 took 17 minutes a view on two busy cores (in full: 102)
@@ -80,7 +80,7 @@ def _audit(training, synthetic, test, thumbnails, disguise, square, seed):
     total = len(made.ids) + len(control.ids) + len(originals) * len(disguised)
     total += (len(parts[1]) + len(groups)) * bool(len(test))
     report = {}
-    with tqdm(total=total * len(thumbnails), desc="near copies", unit="image") as bar:
+    with show_progress(total=total * len(thumbnails), desc="near copies", unit="image") as bar:
         for view in thumbnails:
 
             def compared(ours, theirs, apart=None, view=view):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from synthmed_tf.metrics import features, fidelity, kl, lungs, shapes
+from synthmed_tf.progress import show_progress
 from synthmed_tf.records.atomic import hash_file
 from synthmed_tf.sample import spaced
 
@@ -93,7 +93,7 @@ def fidelity_and_diversity(training, synthetic, test, seed=0, photographs=None, 
         for name, each in sets.items()
         for samples in (synthetic, *each)
     )
-    with tqdm(total=total, desc="features", unit="image") as bar:
+    with show_progress(total=total, desc="features", unit="image") as bar:
 
         def described(name, samples):
             def counted(values):
@@ -128,7 +128,7 @@ def mask_shapes(training, synthetic, test):
       training, synthetic, test: sequences of Samples with masks of one size; test, the floor, may be empty.
     """
     has_views = all(samples[0].field_of_view is not None for samples in (training, synthetic, test) if len(samples))
-    with tqdm(total=len(training) + len(synthetic) + len(test), desc="mask shapes", unit="mask") as bar:
+    with show_progress(total=len(training) + len(synthetic) + len(test), desc="mask shapes", unit="mask") as bar:
 
         def measured(samples):
             for sample in samples:
@@ -150,7 +150,7 @@ def distorted_bodies(training, synthetic, test):
       {"synthetic": share, "held_out": share, or None without test}; {} where training X-rays show no lungs.
     """
     parts = [spaced(samples, MOST_LUNGS) for samples in (training, synthetic, test)]
-    bar = tqdm([sample.image for part in parts for sample in part], desc="lungs", unit="image")
+    bar = show_progress([sample.image for part in parts for sample in part], desc="lungs", unit="image")
     described = Parallel(-1)(delayed(lungs.describe)(image) for image in bar)
     ends = np.cumsum([len(part) for part in parts])
     real, made, held_out = np.split(np.array(described), ends[:-1])
