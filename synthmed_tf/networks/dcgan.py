@@ -21,7 +21,7 @@ MAX_CHANNELS = 1024  # Radford et al. 2016, figure 1
 
 
 def compute_depth(image_size):
-    """The number of stride-2 layers: the largest k for which 2^k divides both sides and leaves 4 pixels or more of each.
+    """The number of stride-2 layers: the largest k for which 2^k divides both sides and leaves 4 pixels of each.
 
     Raises:
       ValueError: a side is below 64 or no multiple of 16.

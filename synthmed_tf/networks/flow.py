@@ -1,8 +1,8 @@
 """Denoising network of a rectified flow: a U-Net that knows the time, as in Ho et al. 2020 (appendix B).
 
-Three things make it fit two CPU cores. It works on blocks of pixels. It gives the image and not the velocity, so that no
-noise has to pass through its narrow layers (Li & He 2025, "Back to Basics: Let Denoising Generative Models Denoise").
-Its norms are root mean squares over channels (Zhang & Sennrich 2019).
+Three things make it fit two CPU cores. It works on blocks of pixels. It gives the image and not the velocity, so that
+no noise has to pass through its narrow layers (Li & He 2025, "Back to Basics: Let Denoising Generative Models
+Denoise"). Its norms are root mean squares over channels (Zhang & Sennrich 2019).
 """
 
 import tensorflow as tf
@@ -37,7 +37,7 @@ def choose_block_size(image_size):
 
 
 def build_denoiser(image_size, channels=2, classes=0):
-    """(x [batch, height, width, channels], time [batch], both float32) -> the image that x is made of, as x; 0 at first.
+    """(x [batch, height, width, channels], time [batch]), float32 -> the image that x is made of, as x; 0 at first.
 
     Args:
       image_size: (height, width), multiples of 16 from 32 up.

@@ -1,7 +1,7 @@
 """Painter: stage 2's networks for a few dozen pairs, a lighter pix2pix without dropout.
 
-Mask and photograph are [batch, height, width, channels] float32 in [-1, 1], vessels 1. Sides are multiples of 16 from 64
-up. Both networks have instance norm, so training and test time are alike and a sample does not depend on its batch.
+Mask and photograph are [batch, height, width, channels] float32 in [-1, 1], vessels 1. Sides are multiples of 16 from
+64 up. Both networks have instance norm, so training and test time are alike and a sample does not depend on its batch.
 """
 
 import math
@@ -14,7 +14,7 @@ TRAINING_AT_TEST_TIME = False
 BACKGROUND = -1.0  # of masks, whose vessels are 1
 # The discriminator also sees tanh(DETAIL * difference from the mean over DETAIL_WINDOW pixels)
 DETAIL, DETAIL_WINDOW = 8.0, 5
-# Pixels of the shorter side from which on the discriminator sees patches of 70 pixels and the generator is twice as wide
+# Pixels of the shorter side; from there on the discriminator's patches and the generator's widths are twice as large
 LARGE = 192
 # Pixels of a map's shorter side from which on the decoder has JoinedConvolution, which is slower below
 JOINED = 32
@@ -31,8 +31,8 @@ def build_generator(image_size, in_channels=1, out_channels=3):
       in_channels, out_channels: of the condition, whose first channel is the mask, and of the photograph.
 
     Returns:
-      Model: [condition, seed] -> [batch, height, width, out_channels] float32 in (-1, 1). The seed, [1, 2] int32, has no
-      effect; pix2pix's generator has the same inputs.
+      Model: [condition, seed] -> [batch, height, width, out_channels] float32 in (-1, 1). The seed, [1, 2] int32, has
+      no effect; pix2pix's generator has the same inputs.
     """
     check_size(image_size)
     condition = tf.keras.Input([*image_size, in_channels], name="mask")

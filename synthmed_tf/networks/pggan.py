@@ -194,10 +194,10 @@ class Discriminator(tf.keras.Model):
         image, *label = tf.nest.flatten(inputs)
         level = self.last_level if level is None else level
         x = self.activation(self.from_image[level](image))
-        for each in range(level, 0, -1):
-            for convolution in self.blocks[each - 1]:
+        for place in range(level, 0, -1):
+            for convolution in self.blocks[place - 1]:
                 x = self.activation(convolution(x))
-            if each == level and alpha is not None:
+            if place == level and alpha is not None:
                 x = fade(self.activation(self.from_image[level - 1](downscale(image))), x, alpha)
         x = self.activation(self.last(self.deviation(x)))
         x = self.activation(self.hidden(tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])))

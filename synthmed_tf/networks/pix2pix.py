@@ -1,7 +1,7 @@
-"""pix2pix: Isola et al. 2017, section 6.1. A U-Net generator from mask to photograph, a discriminator of 70 x 70 patches.
+"""pix2pix: Isola et al. 2017, section 6.1. A U-Net from mask to photograph, a discriminator of 70 x 70 patches.
 
-Mask and photograph are [batch, height, width, channels] float32 in [-1, 1], vessels 1. Sides are multiples of 16 from 64
-up. Depth follows from the size; at 256 pixels it is the paper's.
+Mask and photograph are [batch, height, width, channels] float32 in [-1, 1], vessels 1. Sides are multiples of 16 from
+64 up. Depth follows from the size; at 256 pixels it is the paper's.
 
 At test time dropout is on and batch norm uses the statistics of the batch (section 3.3): call the generator with
 training=True. A photograph then depends on what shares its batch, so paint one mask at a time.
@@ -34,8 +34,8 @@ def build_generator(image_size, in_channels=1, out_channels=3):
       in_channels, out_channels: of the mask and of the photograph.
 
     Returns:
-      Model: [mask, seed] -> [batch, height, width, out_channels] float32 in (-1, 1). The seed, [1, 2] int32, is all that
-      dropout depends on.
+      Model: [mask, seed] -> [batch, height, width, out_channels] float32 in (-1, 1). The seed, [1, 2] int32, is all
+      that dropout depends on.
     """
     check_size(image_size)
     mask = tf.keras.Input([*image_size, in_channels], name="mask")

@@ -4,8 +4,8 @@
   checkerboards (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts"), and has one convolution more at full
   size.
 * The discriminator has no batch norm, by which it would know a batch of fakes from its statistics.
-* It sees how much a batch varies (minibatch standard deviation: Karras et al. 2018, section 3), and so masks that repeat
-  themselves.
+* It sees how much a batch varies (minibatch standard deviation: Karras et al. 2018, section 3), and so masks that
+  repeat themselves.
 
 Widths, depth and kernels of the discriminator are those of networks/dcgan.py; the generator's kernels are 3 x 3, with
 the initial weights of He et al. 2015.

@@ -35,8 +35,8 @@ def build_generator(image_size, in_channels=1, out_channels=3):
       in_channels, out_channels: of the mask and of the photograph.
 
     Returns:
-      Model: [mask, seed] -> [batch, height, width, out_channels] float32 in (-1, 1). The seed, [1, 2] int32, is all that
-      dropout depends on.
+      Model: [mask, seed] -> [batch, height, width, out_channels] float32 in (-1, 1). The seed, [1, 2] int32, is all
+      that dropout depends on.
     """
     check_size(image_size)
     mask = tf.keras.Input([*image_size, in_channels], name="mask")

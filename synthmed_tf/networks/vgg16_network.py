@@ -32,7 +32,8 @@ def build_vgg16(shape, classes, mean, deviation, weights=None):
     """
     if min(shape[:2]) < SMALLEST:
         raise InputError(
-            f"VGG16 needs images of {SMALLEST} pixels a side or more, these have {shape[0]} x {shape[1]}; leave it out of --models"
+            f"VGG16 needs images of {SMALLEST} pixels a side or more, these have {shape[0]} x {shape[1]}; leave it out "
+            "of --models"
         )
     image = x = tf.keras.Input(shape, name="image")
     if weights is None:
@@ -50,8 +51,8 @@ def build_vgg16(shape, classes, mean, deviation, weights=None):
             body.load_weights(weights)
         except (OSError, ValueError) as error:
             raise InputError(
-                f"--vgg_weights={weights}: not the weights of VGG16 without its top ({str(error).splitlines()[0]}); give Keras's "
-                "file vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5, or leave the flag out"
+                f"--vgg_weights={weights}: not the weights of VGG16 without its top ({str(error).splitlines()[0]}); "
+                "give Keras's file vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5, or leave the flag out"
             ) from None
     features = tf.keras.layers.GlobalAveragePooling2D(dtype="float32")(body(x))
     return tf.keras.Model(image, tf.keras.layers.Dense(classes, dtype="float32", name="logits")(features), name="vgg16")

@@ -41,11 +41,11 @@ def reject_copies(candidates, real, count, tally):
     """Passes on those masks of an endless stream that copy no training mask.
 
     A candidate is rejected if it lies nearer to a training mask than the two nearest training masks of different
-    patients lie to each other. So is one that is more like a training mask than the two most similar ones, by a likeness
-    that a shift or a tilt does not hide. So is one with a half that is more like a half of a training mask than the two
-    most similar halves, as a generator learns from recombined halves.
+    patients lie to each other. So is one that is more like a training mask than the two most similar ones, by a
+    likeness that a shift or a tilt does not hide. So is one with a half that is more like a half of a training mask
+    than the two most similar halves, as a generator learns from recombined halves.
 
-    Of MOST_TRIES candidates for each one wanted, those that were not needed are left for later ones. If all are
+    There are MOST_TRIES candidates for each mask wanted; those that were not needed are left for later ones. If all are
     rejected, the one least like the training masks is passed on all the same, and counted.
 
     Args:
@@ -107,7 +107,7 @@ def measure_limits(real):
 
 
 def _compare(masks, limits):
-    """([masks] whether each is a copy, [masks] its likeness over the limit, the greater of the whole and of its halves)."""
+    """([masks] whether each is a copy, [masks] its likeness over the limit, of the whole or of a half)."""
     excess = []
     for parts, references, limit in zip((1, 2), limits.thumbnails, limits.likeness, strict=True):
         thumbnails = likeness.mask_thumbnails(_cut(masks, parts))

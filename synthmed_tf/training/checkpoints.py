@@ -122,11 +122,11 @@ def check_choice(folder, sampling, start, steps):
     choice, kept = sampling.choice, read_measured(folder)
     if choice in ("best", "last") or int(choice) in kept:
         return
-    will_be_measured = int(choice) % MEASURE_EVERY == 0 or int(choice) == steps
-    if not will_be_measured or not start < int(choice) <= steps:
-        there = f", there are those of {_join_numbers(kept)}" if start else ""
+    is_measured = int(choice) % MEASURE_EVERY == 0 or int(choice) == steps
+    if not is_measured or not start < int(choice) <= steps:
+        ready = f", there are those of {_join_numbers(kept)}" if start else ""
         raise InputError(
-            f"--checkpoint={choice}: weights are kept after each {MEASURE_EVERY} steps and the last one, {steps}{there}; "
+            f"--checkpoint={choice}: weights are kept after each {MEASURE_EVERY} steps and the last one, {steps}{ready}; "
             "give one of those, best or last"
         )
 
@@ -134,8 +134,8 @@ def check_choice(folder, sampling, start, steps):
 def restore_sampler(folder, sampling):
     """Gives sampling.sampler the weights that sampling.choice names, of those that `loop.fit` kept.
 
-    "best" are the newest whose distance hardly differs from the least. Only weights whose samples are original count, or
-    the most original ones; what was measured at the end of a run that then went on does not. "last" are the newest.
+    "best" are the newest whose distance hardly differs from the least. Only weights whose samples are original count,
+    or the most original ones; what was measured at the end of a run that then went on does not. "last" are the newest.
 
     Returns:
       (step, prefix of the checkpoint).
@@ -149,8 +149,8 @@ def restore_sampler(folder, sampling):
     step = {"last": max(measured), "best": _choose_best(measured, sampling.close)[1]}.get(choice, choice)
     if int(step) not in measured:
         raise InputError(
-            f"--checkpoint={choice}: {folder / 'samplers'} holds the weights of steps {_join_numbers(measured)}; give one "
-            "of those, best or last"
+            f"--checkpoint={choice}: {folder / 'samplers'} holds the weights of steps {_join_numbers(measured)}; give "
+            "one of those, best or last"
         )
     prefix = str(folder / "samplers" / f"ckpt-{int(step)}")
     with _explaining(prefix, f"give another --checkpoint, or --overwrite starts {folder} again"):
@@ -204,7 +204,7 @@ def _choose_best(measured, close):
 
 
 def _list_newest(folder):
-    """Lists the newest checkpoint of a folder again if TensorFlow's list is lost or damaged, instead of starting anew."""
+    """Lists the newest checkpoint again where TensorFlow's list is lost or damaged: a run would start anew."""
     paths = sorted(folder.glob("ckpt-*.index"), key=lambda path: int(path.stem.rsplit("-", 1)[1]))
     try:
         listed = tf.train.get_checkpoint_state(str(folder))

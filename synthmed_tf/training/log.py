@@ -1,4 +1,4 @@
-"""What a training tells while it runs: metrics.jsonl, TensorBoard events, pictures of samples, words of the progress line."""
+"""What a training tells while it runs: metrics.jsonl, TensorBoard events, pictures of samples, progress words."""
 
 import contextlib
 import json
@@ -31,8 +31,8 @@ class Log:
             self.events = tf.summary.create_file_writer(str(folder / "events"))
         except tf.errors.OpError as error:  # for one: the disk is full
             raise InputError(
-                f"{folder / 'events'}: could not be written ({' '.join(error.message.split())[:300]}); free space on the "
-                "disk and run the same command again"
+                f"{folder / 'events'}: could not be written ({' '.join(error.message.split())[:300]}); free space on "
+                "the disk and run the same command again"
             ) from None
 
     def add(self, step, values, always):

@@ -23,14 +23,14 @@ COPYING = 2  # measurements running whose samples copy the training set end a tr
 def fit(folder, step, batch, state, steps, *, name="", average=None, sampling=None, before=None, strategy=None):
     """Trains until `steps` steps are done, from wherever the newest checkpoint in the folder stands.
 
-    Killed at any moment and called again, it ends with the same bits: `step` and `batch` are functions of the step number
-    alone, and everything else that changes is in the checkpoint. Where sampling.choice is "best", it ends sooner if
-    samples that were original copy the training set, as they would copy it more and more.
+    Killed at any moment and called again, it ends with the same bits: `step` and `batch` are functions of the step
+    number alone, and everything else that changes is in the checkpoint. Where sampling.choice is "best", it ends sooner
+    if samples that were original copy the training set, as they would copy it more and more.
 
     Args:
       folder: pathlib.Path; gets checkpoints/, samplers/, samples/, events/ and metrics.jsonl.
-      step: tf.function (step number [] int64, *batch) -> dict of scalar float32 losses. Or a list of (number of its first
-        step, such a function), since a strategy runs none that chooses one.
+      step: tf.function (step number [] int64, *batch) -> dict of scalar float32 losses. Or a list of (number of its
+        first step, such a function), since a strategy runs none that chooses one.
       batch: function step number -> tuple of arrays, called in a background thread one step ahead.
       state: dict name -> built model, optimiser or variable; what a checkpoint holds.
       steps: total number of steps, not steps from here.
@@ -172,7 +172,7 @@ def _save(saved, log, clock, sampling, number):
 
 
 def _is_copying(sampling, log):
-    """Whether samples were original and have copied in the last COPYING measurements, and the best weights are wanted."""
+    """Whether samples were original, have copied in the last COPYING measurements, and the best weights are wanted."""
     if not sampling or sampling.choice != "best":
         return False
     originality = _list_originality(log)
