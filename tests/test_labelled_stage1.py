@@ -474,7 +474,9 @@ def test_one_model_a_class_each_in_its_folder(command, monkeypatch):
 
     monkeypatch.setattr(stage1, "build", built)
     monkeypatch.setattr(synthesis, "labelled", sampled)
-    monkeypatch.setattr(loop, "AVERAGE_EVERY", 1)  # else all classes would still have the weights that all begin with
+    monkeypatch.setattr(
+        "synthmed_tf.training.average.AVERAGE_EVERY", 1
+    )  # else all classes would still have the weights that all begin with
     said = command("--model=pggan", "--noconditional")
     folders = sorted(path.name for path in (command.out / "stage1").iterdir() if path.is_dir())
     assert folders == ["1_evil_name", "2_female_18-38", "3_male_18-38"]

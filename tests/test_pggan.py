@@ -14,6 +14,7 @@ from synthmed_tf import flags, losses
 from synthmed_tf.networks import pggan
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import batches, calibration, checkpoints, growth, loop, stage1
+from synthmed_tf.training.average import AVERAGE_EVERY
 
 RNG = np.random.default_rng(0)
 WIDTH = 1 / 64  # 8 feature maps
@@ -368,19 +369,19 @@ def test_a_training_forgets_at_both_ends_of_each_fade_and_its_average_is_as_long
     forgotten, averages = [], []
     monkeypatch.setattr(stage1, "forget", lambda optimizer: forgotten.append(optimizer))
 
-    def fit(folder, step, batch, state, steps, *, before, short_at_first, average, **_):
+    def fit(folder, step, batch, state, steps, *, before, average, **_):
         for index in range(steps):
             count = len(forgotten)
             before(index)
             assert len(forgotten) - count == (2 if index in (0, 5, 7) else 0)  # generator and discriminator
-        averages.append((average[2], short_at_first))
+        averages.append((float(average.decay), average.is_short_at_first))
         return {"step": steps}
 
     monkeypatch.setattr(loop, "fit", fit)
     monkeypatch.setattr(checkpoints, "restore_sampler", lambda *_: (10, "prefix"))
     monkeypatch.setattr(calibration, "measurement", lambda *_: None)
     stage1.train(tmp_path, list(tiles()), settings_of(**TINY), 10, class_names=("bright", "dark"))
-    assert averages == [(TINY["average"], False)]
+    assert averages == [(pytest.approx(TINY["average"] ** AVERAGE_EVERY), False)]
 
 
 # ---------------------------------------------------------------- training
@@ -420,7 +421,7 @@ def test_a_run_killed_after_a_change_of_level_and_resumed_before_it_ends_with_th
 ):
     monkeypatch.setattr(loop, "SAVE_EVERY", 4)
     monkeypatch.setattr(checkpoints, "MEASURE_EVERY", 6)
-    monkeypatch.setattr(loop, "AVERAGE_EVERY", 2)
+    monkeypatch.setattr("synthmed_tf.training.average.AVERAGE_EVERY", 2)
     monkeypatch.setattr(
         calibration,
         "measurement",
