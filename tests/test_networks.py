@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from network_parts import CONVOLUTIONS, NORMS, draw_noise, select
 
-from synthmed_tf.networks import dcgan, flow, painter, pix2pix, resize_dcgan, unet, vess2ret, vgg16_network
+from synthmed_tf.networks import dcgan, flow, painter, pix2pix, resize_dcgan, unet, vess2ret, vgg16
 
 NETWORKS = (pix2pix, vess2ret, painter)
 NOT_ON_GPUS = {  # operations that TensorFlow 2.15 refuses there under determinism, by its own messages
@@ -73,7 +73,7 @@ def test_networks_can_be_copied():
         lambda: dcgan.build_generator((64, 64), width=0.25),
         lambda: dcgan.build_discriminator((64, 64), width=0.25),
         lambda: unet.build_unet(),
-        lambda: vgg16_network.build_vgg16((32, 32, 1), 2, [0.0], [1.0]),
+        lambda: vgg16.build_vgg16((32, 32, 1), 2, [0.0], [1.0]),
         *(lambda network=network: network.build_generator((64, 64)) for network in NETWORKS),
         *(lambda network=network: network.build_discriminator((64, 64)) for network in NETWORKS),
     ],

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synthmed_tf.networks.vgg16_network import build_vgg16
+from synthmed_tf.networks.vgg16 import build_vgg16
 from synthmed_tf.sample import InputError
 
 

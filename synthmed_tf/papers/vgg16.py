@@ -6,7 +6,7 @@ P2 says batch and epochs; the other numbers are ours.
 import numpy as np
 import tensorflow as tf
 
-from synthmed_tf.networks.vgg16_network import build_vgg16
+from synthmed_tf.networks.vgg16 import build_vgg16
 from synthmed_tf.training import batches, loop
 
 BATCH_SIZE = 32  # P2 § 3.2
@@ -32,7 +32,7 @@ def train(folder, sets, validation, classes, steps, seed, name="VGG16", weights=
       steps: training steps of BATCH_SIZE images; the learning rate ends there.
       seed: initial weights, order of the data and augmentation.
       name: shown in the progress line.
-      weights: path of pretrained weights, see networks.vgg16_network.
+      weights: path of pretrained weights, see networks.vgg16.
 
     Returns:
       (Keras model with the best weights, loop.fit's dict and "validation_loss").
