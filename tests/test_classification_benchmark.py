@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import types
 
 import numpy as np
 import pytest
 from test_scripts import refused, succeeded
 
 from synthmed_tf.datasets import prepare, sources
-from synthmed_tf.evaluation import baseline, classification_benchmark
+from synthmed_tf.evaluation import classification_benchmark
 from synthmed_tf.metrics import local_binary_patterns
 from synthmed_tf.networks.vgg16 import vgg16
 from synthmed_tf.records.read import Records
@@ -119,34 +118,24 @@ def test_other_test_images_are_another_training(tmp_path):
         assert found["tasks"] == alone["tasks"]
 
 
-def test_sets_are_balanced_by_the_classes_within_a_target_class():
-    labels = ["female 18-38"] * 9 + ["female 48-68"] * 4 + ["male 18-38"] * 5 + ["male 48-68"] * 7
-    images = classification_benchmark.Images("the set", None, np.array(labels, object), None, "")
-    genders = {name: name.split()[0] for name in labels}
-
-    def counts(classes, most=100, seed=0):
-        chosen = images.labels[classification_benchmark.balanced(images, classes, seed, most)].tolist()
-        return {name: chosen.count(name) for name in classes}
-
-    assert counts(genders) == dict.fromkeys(genders, 4)
-    assert counts(genders, most=13) == dict.fromkeys(genders, 3)
-    assert counts({"female 18-38": "a", "female 48-68": "b", "male 48-68": "b"}) == {
-        "female 18-38": 8,
-        "female 48-68": 4,
-        "male 48-68": 4,
-    }
-    few = {"female 18-38": "a", "female 48-68": "b", "male 18-38": "b", "male 48-68": "b"}
-    assert sorted(counts(few, most=4).values()) == [0, 1, 1, 2]  # of each target class as many all the same
-    draws = {tuple(classification_benchmark.balanced(images, genders, [seed, 0], 100)) for seed in range(5)}
-    assert len(draws) > 1 and all(len(set(draw)) == 16 for draw in draws)
-    with pytest.raises(InputError, match="the set hold no image of the class 'male 39-47'"):
-        counts(genders | {"male 39-47": "male"})
-
-
 def test_many_synthetic_images_do_not_drown_the_real_ones(tmp_path):
     found = run(tmp_path, made(10, 0), made(40, 1), made(8, 2, split="test"), models=["knn"], repeats=1)
     assert found["counts"]["class"]["synthetic"] == {"rough": 20, "smooth": 20}
     assert found["counts"]["class"]["real_and_synthetic"] == {"rough": 10, "smooth": 10}
+
+
+def test_arms_and_training_images_are_as_many_as_asked_for(tmp_path):
+    sets = made(24, 0), made(24, 1), made(8, 2, split="test")
+    options = {"models": ["knn"], "repeats": 1}
+    few = run(tmp_path, *sets, arms=["real", "real_and_synthetic"], most_training=12, **options)
+    counts = {"real": {"rough": 6, "smooth": 6}, "real_and_synthetic": {"rough": 12, "smooth": 12}}
+    assert few["counts"]["class"] == counts | {"test": {"rough": 4, "smooth": 4}}
+    scores = few["tasks"]["class"]["knn"]
+    assert scores.keys() == {*counts, "relative_drop", "relative_drop_interval"} and scores["relative_drop"] is None
+    trained = len(list(tmp_path.glob("*.json")))
+    every = run(tmp_path, *sets, **options)  # trainings on fewer images are not taken for these
+    assert trained == 2 and len(list(tmp_path.glob("*.json"))) == 5
+    assert every["counts"]["class"]["real"] == {"rough": 12, "smooth": 12}
 
 
 def test_two_tasks_of_study_groups_in_16_bits_beside_8(tmp_path):
@@ -400,30 +389,6 @@ def test_evaluate_of_classes_without_test_images(labelled, tmp_path):
     write_records(tmp_path / "prepared", "tiles", made(8, 0, size=64), source="made")
     printed = succeeded("evaluate", f"--synthetic_dir={labelled}", "--models=knn", "--benchmarks=classification")
     assert "tiles has no test images" in " ".join(printed.split()) and "--holdout=5" in printed
-
-
-@pytest.mark.parametrize(
-    "asked, has, runs, not_run",
-    [
-        (None, "label", {"distribution", "fidelity", "privacy", "classification"}, set()),
-        (None, "mask", {"distribution", "fidelity", "privacy", "segmentation", "morphology", "copies"}, set()),
-        (None, "", {"distribution", "fidelity", "privacy"}, {"segmentation", "morphology", "copies"}),
-        (
-            None,
-            "mask label",
-            {"distribution", "fidelity", "privacy", "classification", "segmentation", "morphology", "copies"},
-            set(),
-        ),
-        (["copies", "classification"], "label", {"classification"}, {"copies"}),
-        (["copies", "classification"], "mask", {"copies"}, {"classification"}),
-    ],
-)
-def test_what_is_measured_follows_from_what_the_set_has(asked, has, runs, not_run):
-    both = types.SimpleNamespace(
-        features=dict.fromkeys(has.split()), class_names=["a", "b"] if "label" in has else None
-    )
-    found, unavailable = baseline.choose_benchmarks(asked, both, both)
-    assert found == runs and unavailable.keys() == not_run
 
 
 @pytest.mark.parametrize(
