@@ -63,7 +63,7 @@ def test_fid_agrees_with_the_root_of_the_product_of_the_covariances(n, m):
     fake = normal(m, 12, seed=1, shift=0.4)
     product = np.cov(real.T) @ np.cov(fake.T)
     root = linalg.sqrtm(product).real if min(n, m) > 12 else None
-    # Of a singular product the root is not unique, its trace is: that of the roots of the eigenvalues
+    # The root of a singular product is not unique, its trace is: that of the roots of the eigenvalues
     trace = np.trace(root) if root is not None else np.sqrt(np.abs(linalg.eigvals(product))).sum()
     expected = ((real.mean(0) - fake.mean(0)) ** 2).sum() + np.trace(np.cov(real.T)) + np.trace(np.cov(fake.T))
     assert kid_fid.fid(real, fake) == pytest.approx(expected - 2 * trace, rel=1e-5)

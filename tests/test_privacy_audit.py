@@ -28,7 +28,7 @@ def test_masks_that_were_moved_tilted_and_scaled_are_found_and_other_eyes_are_no
     assert alone["likeness"] == alone["halves"] == {"unavailable": privacy_audit.ALONE}
 
 
-def test_masks_crossed_of_two_training_masks_are_found_by_their_halves():
+def test_masks_recombined_of_two_training_masks_are_found_by_their_halves():
     training, test = (
         [
             Sample(f"{name}{index}", mask=draw_vessels(index), group=f"{name}{index}")
@@ -87,7 +87,7 @@ def test_without_held_out_images_other_patients_are_the_control():
     for view in likeness.VIEWS:
         assert found[view]["control_to_training"]["max"] < 0.95  # not the other picture of the same patient
         assert found[view]["membership"] is None and found[view]["closer_to_training"] is None
-        # Of 5 patients the likest two are such a pair as 2 of 6 would be in
+        # The most similar pair of 5 patients is such a pair as 2 of 6 would be in
         assert found[view]["by_chance"] == pytest.approx(5 * 2 / 6)
     assert found["protocol"]["held_out"] == 0
     alone = privacy_audit.audit_images(
@@ -95,7 +95,7 @@ def test_without_held_out_images_other_patients_are_the_control():
         make_samples("s", pictures[5:]),
         [],
     )
-    # Of one patient the other images are the control
+    # Where all are of one patient, the other images are the control
     assert all(alone[view]["near_copies"] < 5 for view in likeness.VIEWS)
     assert all(alone[view]["by_chance"] == pytest.approx(5 * 2 / 6) for view in likeness.VIEWS)
     assert privacy_audit.audit_images(training[:1], make_samples("s", pictures[5:]), []) == {

@@ -23,7 +23,7 @@ def calibrate(networks, real, settings):
     The wall (with a decoder, its probability of mask) is where CALIBRATION_SAMPLES generated masks have, over all of
     them, the real training masks' ratio of area to length; the smallest piece is what leaves as many pieces a mask as
     real ones have, or KEPT_AREA of the area, whichever comes nearer to the real masks; the ridge is that of RIDGES with
-    the least mean distance of metrics.morphology.
+    the least mean distance of metrics.shapes.
 
     Args:
       networks: Stage1 that makes wall and centreline; with others, nothing is done.
@@ -56,7 +56,7 @@ def calibrate(networks, real, settings):
 
 
 def mean_distance(real, found):
-    """Mean of metrics.morphology's distances between the statistics of two sets of masks; 0 where there are none."""
+    """Mean of metrics.shapes's distances between the statistics of two sets of masks; 0 where there are none."""
     distances = [entry["distance"] for entry in shapes.compare(real, found).values()]
     return float(np.mean([each for each in distances if each is not None] or [0.0]))
 
@@ -74,11 +74,11 @@ def measurement(networks, real, settings):
     if these are more, and `real`, of the training set; see `stage1.divided`.
 
     It settles and calibrates the networks first. "distance" tells the best checkpoint: for masks the mean of
-    metrics.morphology's distances, which neither broken nor repeated masks make small; for photographs KID on
+    metrics.shapes's distances, which neither broken nor repeated masks make small; for photographs KID on
     metrics.fidelity's features. (P1 and P2 chose by eye.) "diversity" is the mean Bray-Curtis distance between two
     samples, which for masks is 1 - Dice, over that between two real ones, of a conditional model that of the class
     where it is least. "originality", of masks alone, is how unlike the likest training mask a generated one is, 1 - the
-    median likeness of metrics.privacy, over how unlike the likest other one a training mask is: masks of new eyes have
+    median of metrics.likeness, over how unlike the likest other one a training mask is: masks of new eyes have
     about 1, and copies less (cf. authenticity in Alaa et al. 2022, "How Faithful is your Synthetic Data?").
     Where the real ones do not differ, or are one, nothing is measured and every distance is 0. A PGGAN is measured once
     it has grown.

@@ -56,7 +56,7 @@ def train(model, features, classes, groups, seed):
 
     Args:
       model: "knn", "svm" or "random_forest".
-      features: [images, features] from `metrics.classification.lbp_features` with RADII.
+      features: [images, features] from `metrics.local_binary_patterns.count_patterns`.
       classes, groups, seed: as for `folds`; the seed is that of the forest too.
 
     Returns:
