@@ -85,14 +85,15 @@ def main(settings):
     from synthmed_tf.datasets.plan import Plan
     from synthmed_tf.datasets.prepare import crop_sample, prepare, prepare_training_split
     from synthmed_tf.datasets.split import LEFT_OUT, check_split
-    from synthmed_tf.evaluation import classification, comparison, distribution, segmentation
+    from synthmed_tf.evaluation import classification_benchmark, segmentation_benchmark, similarity
+    from synthmed_tf.evaluation.baseline import WithViews, applicable, measure, open_baseline
     from synthmed_tf.reporting import html, table
     from synthmed_tf.training import classifier, loop, segmenter
 
     began = time.monotonic()
     synthetic = Records(folder)
     synthesis.require(synthetic, "image")
-    baseline = comparison.open_baseline(baseline_folder, synthetic) if baseline_folder else None
+    baseline = open_baseline(baseline_folder, synthetic) if baseline_folder else None
     size = synthetic[0].image.shape[:2]
     options = {name: settings[name] for name in ("labels", "chest_xrays", "holdout", "skip_bad_files")}
     place = {"out_dir": Path(settings["out_dir"]), "dry_run": settings["dry_run"]}
@@ -103,12 +104,12 @@ def main(settings):
     channels = synthetic[0].image.shape[2], real.manifest["channels"]
     if channels[0] != channels[1]:
         raise InputError(f"{folder}: {channels[0]} channels, the real set {prepared} has {channels[1]}")
-    benchmarks, unavailable = comparison.applicable(settings["benchmarks"], real, synthetic)
+    benchmarks, unavailable = applicable(settings["benchmarks"], real, synthetic)
     if "classification" in benchmarks:
-        classification.check_classes(real, synthetic)
+        classification_benchmark.check_classes(real, synthetic)
     if is_same and not isinstance(real, Plan):
         check_split(learned, real.manifest, "prepared" in first and (first["prepared"], prepared.name))
-    shown = comparison.WithViews(synthetic, real)  # what is compared
+    shown = WithViews(synthetic, real)  # what is compared
     report_dir = Path(settings["report_dir"] or Path(settings["out_dir"]) / "report")
     _, settings["precision"] = loop.set_up(settings["precision"])
     if settings["dry_run"]:
@@ -151,12 +152,14 @@ def main(settings):
             budget = {"steps": settings["vgg_steps"], "weights": settings["vgg_weights"]}
             budget |= {name: settings[name] for name in ("models", "repeats", "seed")}
             trainings = report_dir / "classification"
-            report["classification"] = classification.measure(trainings, real, synthetic, held_out, ages, **budget)
-        report |= comparison.measure(shown, **against)
+            report["classification"] = classification_benchmark.measure(
+                trainings, real, synthetic, held_out, ages, **budget
+            )
+        report |= measure(shown, **against)
         if "fidelity" in benchmarks and "radiographs" in real.manifest:
-            report["lungs"] = distribution.distorted_bodies(real, synthetic, held_out)
+            report["lungs"] = similarity.distorted_bodies(real, synthetic, held_out)
         if baseline is not None:
-            compared = comparison.measure(comparison.WithViews(baseline, real), **against)
+            compared = measure(WithViews(baseline, real), **against)
             report["baseline"] = {"synthetic": baseline.manifest, **compared}
         if "segmentation" in benchmarks:
             samples = load_samples(settings["data"], settings["data_dir"], **options)
@@ -165,7 +168,7 @@ def main(settings):
                 budget = {name: settings[f"unet_{name}"] for name in ("steps", "levels", "width")}
                 budget |= {name: settings[name] for name in ("repeats", "seed")}
                 trainings = report_dir / "segmentation"
-                report["segmentation"] = segmentation.benchmark(trainings, real, shown, test, size, **budget)
+                report["segmentation"] = segmentation_benchmark.benchmark(trainings, real, shown, test, size, **budget)
             else:
                 report["segmentation"] = {"unavailable": NOTHING_TO_TEST_ON.format(real.manifest["name"])}
         report["wall_seconds"] = round(time.monotonic() - began, 1)

@@ -13,21 +13,21 @@ from pathlib import Path
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.images.field_of_view import estimate_field_of_view
-from synthmed_tf.metrics import distribution
+from synthmed_tf.metrics import kl
 from synthmed_tf.records.read import Records
 
 BINS = (256, 64, 32)
 ADDED = {  # to the count of each bin
     "nothing": lambda counts: 0,
     "1": lambda counts: 1,
-    f"{distribution.SMOOTHING:g} of all": lambda counts: distribution.SMOOTHING * counts.sum(),
+    f"{kl.SMOOTHING:g} of all": lambda counts: kl.SMOOTHING * counts.sum(),
 }
 
 
 def divergence(p, q, bins, added):
     """KL(p || q) of counts [256] in so many equal bins, each with added(counts) more; inf where q has an empty one."""
     binned = [counts.reshape(bins, -1).sum(1) for counts in (p, q)]
-    return distribution.kl_divergence(*(counts + added(counts) for counts in binned), smoothing=0)
+    return kl.kl_divergence(*(counts + added(counts) for counts in binned), smoothing=0)
 
 
 def field_of_view(sample):
@@ -43,9 +43,9 @@ def rows(synthetic, training, test):
     """
     for where, view_of in (("frame", lambda sample: None), ("field of view", field_of_view)):
         s, t, u = (
-            distribution.intensity_histograms(
-                [sample.image for sample in samples], [view_of(sample) for sample in samples]
-            )["grey"]
+            kl.intensity_histograms([sample.image for sample in samples], [view_of(sample) for sample in samples])[
+                "grey"
+            ]
             for samples in (synthetic, training, test)
         )
         for bins in BINS:

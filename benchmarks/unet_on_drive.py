@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from synthmed_tf.datasets.load import load_samples
-from synthmed_tf.metrics import segmentation
+from synthmed_tf.metrics import f1
 from synthmed_tf.records.atomic import write_json
 from synthmed_tf.training import loop, segmenter
 
@@ -32,8 +32,8 @@ def main(data_dir, out_dir, steps=4000):
             [sample.field_of_view for sample in chosen],
         )
 
-    threshold = segmentation.best_threshold(*parts(training))
-    scores = segmentation.scores(*parts(test), threshold)
+    threshold = f1.best_threshold(*parts(training))
+    scores = f1.scores(*parts(test), threshold)
     result = {"steps": int(steps), "training_seconds": round(seconds), "threshold": threshold, "scores": scores}
     write_json(Path(out_dir) / "result.json", result)
     print(json.dumps(result, indent=1))

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from synthmed_tf import grain
 from synthmed_tf.images.field_of_view import estimate_field_of_view
-from synthmed_tf.metrics import copies, fidelity, privacy, segmentation
+from synthmed_tf.metrics import f1, features, kid_fid, likeness, mask_distance
 from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
@@ -142,14 +142,14 @@ def noisy(streams, real, seed):
             folded = tf.random.experimental.stateless_fold_in(key, index)
             yield dataclasses.replace(sample, image=grain.with_noise(sample.image, levels[name], folded))
 
-    def features(sets):
+    def described(sets):
         samples = [sample for each in sets.values() for sample in each]
-        return fidelity.photograph_features([each.image for each in samples], [each.field_of_view for each in samples])
+        return features.photograph_features([each.image for each in samples], [each.field_of_view for each in samples])
 
-    originals = features(some)
+    originals = described(some)
 
     def distance(sets):
-        return fidelity.kid(*(fidelity.standardise(each, originals) for each in (originals, features(sets))))
+        return kid_fid.kid(*(features.standardise(each, originals) for each in (originals, described(sets))))
 
     helps = len(originals) > 1 and distance({name: add(name, each) for name, each in first.items()}) < distance(first)
     everything = {name: itertools.chain(first[name], stream) for name, stream in streams.items()}
@@ -248,8 +248,8 @@ def no_copies(candidates, real, count, tally):
 
     A candidate is rejected where it lies nearer to a training mask than the two nearest training masks of different
     patients lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves) with the
-    distance of metrics/copies.py, which suits masks. So is one that is more like a training mask than the two most
-    similar of different patients are, by the likeness of metrics/privacy.py, which a shift or a tilt does not hide; and
+    distance of metrics/mask_distance.py, which suits masks. So is one that is more like a training mask than the two most
+    similar of different patients are, by the likeness of metrics/likeness.py, which a shift or a tilt does not hide; and
     one of which a half is more like a half of a training mask than the two most similar halves of different patients
     are, as a generator learns from halves of several eyes (augment.crossed). Of MOST_TRIES candidates for each one
     wanted, those that were not needed are left for later ones. If all are rejected, the one least like the training
@@ -266,7 +266,7 @@ def no_copies(candidates, real, count, tally):
       Samples, with their ids numbered anew from 0. Sample i does not depend on count.
     """
     training = spaced(real, MOST_COMPARED)
-    distances = copies.distances([sample.mask for sample in training], [sample.mask for sample in training])
+    distances = mask_distance.distances([sample.mask for sample in training], [sample.mask for sample in training])
     # One that is there twice, as of two photographs of one eye, says nothing of how alike two eyes are
     kept = [index for index, row in enumerate(distances) if row[:index].min(initial=1.0) > REPEATED]
     training, distances = [training[index] for index in kept], distances[np.ix_(kept, kept)]
@@ -278,22 +278,22 @@ def no_copies(candidates, real, count, tally):
     threshold = distances.min(initial=1.0, where=pairs_of_two) if pairs_of_two.any() else 0.0
     learned, limits = [], []
     for parts in (1, 2):
-        learned.append(privacy.mask_thumbnails(_in_parts(training, parts)))
+        learned.append(likeness.mask_thumbnails(_in_parts(training, parts)))
         of_part = np.repeat(patients, parts)
         apart = np.not_equal.outer(of_part, of_part)
-        limits.append(float(privacy.likest(learned[-1], learned[-1], square, apart)[0].max()) if apart.any() else 1.0)
+        limits.append(float(likeness.likest(learned[-1], learned[-1], square, apart)[0].max()) if apart.any() else 1.0)
     tally |= {"threshold": float(threshold), "most_alike": limits[0], "halves_most_alike": limits[1]}
     tally |= dict.fromkeys(("candidates", "rejected", "too_near"), 0)
     done, best = 0, None
     while done < count:
         chunk = list(itertools.islice(candidates, CHUNK))
         masks = [sample.mask for sample in chunk]
-        to_training = copies.distances(masks, training).min(1)
+        to_training = mask_distance.distances(masks, training).min(1)
         excess = []  # of likeness over the limit
         for parts, references, limit in zip((1, 2), learned, limits, strict=True):
-            small = privacy.mask_thumbnails(_in_parts(masks, parts))
-            likeness = privacy.likest(small, references, square)[0].reshape(len(masks), -1).max(1)
-            excess.append(np.minimum(likeness, 1) - limit)  # rounding exceeds 1
+            small = likeness.mask_thumbnails(_in_parts(masks, parts))
+            alike = likeness.likest(small, references, square)[0].reshape(len(masks), -1).max(1)
+            excess.append(np.minimum(alike, 1) - limit)  # rounding exceeds 1
         excess = np.max(excess, 0)
         for index, sample in enumerate(chunk):
             if done == count:
@@ -312,7 +312,7 @@ def no_copies(candidates, real, count, tally):
 
 
 def _in_parts(masks, parts):
-    return masks if parts == 1 else [half for mask in masks for half in privacy.halves(mask)]
+    return masks if parts == 1 else [half for mask in masks for half in likeness.halves(mask)]
 
 
 def pairs(networks, mask_samples, settings, with_field_of_view):
@@ -358,7 +358,7 @@ def annotated(folder, photographs, teachers, seed):
     }
     if not is_current(folder / "pairs", len(photographs), **made_by):
         truth = [s.mask for s in teachers], [s.field_of_view for s in teachers]
-        threshold = segmentation.best_threshold([*segmenter.predict(model, teachers)], *truth)
+        threshold = f1.best_threshold([*segmenter.predict(model, teachers)], *truth)
         probabilities = zip(photographs, segmenter.predict(model, photographs), strict=True)
         pairs = (
             dataclasses.replace(sample, mask=without_rim(values >= threshold, sample.field_of_view), label=None)

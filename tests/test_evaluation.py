@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 from sklearn.metrics import f1_score, recall_score
 
-from synthmed_tf.evaluation import comparison, distribution, morphology, privacy, segmentation
-from synthmed_tf.metrics import fidelity
-from synthmed_tf.metrics.morphology import statistics
+from synthmed_tf.evaluation import baseline, privacy_audit, segmentation_benchmark, similarity
+from synthmed_tf.metrics import fidelity, kid_fid
+from synthmed_tf.metrics.shapes import statistics
 from synthmed_tf.networks import inception
 from synthmed_tf.networks.unet import unet
 from synthmed_tf.sample import Sample
@@ -57,7 +57,7 @@ def trained(monkeypatch):
 
 def test_arms_ratio_and_agreement_by_scikit_learn(trained, tmp_path):
     real, synthetic, test = made("r", 4), made("s", 6), made("t", 3)
-    report = segmentation.benchmark(tmp_path, real, synthetic, test, (16, 16), steps=5, repeats=2, seed=3)
+    report = segmentation_benchmark.benchmark(tmp_path, real, synthetic, test, (16, 16), steps=5, repeats=2, seed=3)
     assert [seed for _, seed, _ in trained] == [3, 3, 3, 4, 4, 4] and "ratio_50" not in report
 
     def flat(samples):
@@ -86,9 +86,9 @@ def test_test_images_of_one_patient_are_drawn_together(trained, tmp_path):
     alone = [dataclasses.replace(sample, group=None) for sample in paired]
     widths = [
         np.diff(
-            segmentation.benchmark(tmp_path, made("r", 4), made("s", 6), images, (16, 16), steps=5, repeats=1)[
-                "intervals"
-            ]["real"]
+            segmentation_benchmark.benchmark(
+                tmp_path, made("r", 4), made("s", 6), images, (16, 16), steps=5, repeats=1
+            )["intervals"]["real"]
         )
         for images in (paired, alone)
     ]
@@ -97,7 +97,7 @@ def test_test_images_of_one_patient_are_drawn_together(trained, tmp_path):
 
 def test_the_first_50_of_more_pairs_are_an_arm_of_their_own(trained, tmp_path):
     real, synthetic, test = made("r", 4), made("s", 51), made("t", 3)
-    report = segmentation.benchmark(tmp_path, real, synthetic, test, (16, 16), steps=5, repeats=2)
+    report = segmentation_benchmark.benchmark(tmp_path, real, synthetic, test, (16, 16), steps=5, repeats=2)
     assert [ids for _, _, ids in trained].count([f"s{i}" for i in range(50)]) == 2
     real_f1, ours = (report["arms"][arm]["f1"]["fov_pooled"]["mean"] for arm in ("real", "synthetic_50"))
     assert report["ratio_50"] == pytest.approx(ours / real_f1) and len(trained) == 8
@@ -108,7 +108,9 @@ def test_unets_are_as_deep_and_wide_as_asked_for_and_others_are_not_taken_for_th
     monkeypatch.setattr(segmenter, "BATCH_SIZE", 1)
     sets = made("r", 2), made("s", 2), made("t", 1)
     for levels, width, trained in ((1, 2, 3), (2, 2, 6), (1, 3, 9), (1, 2, 9)):
-        report = segmentation.benchmark(tmp_path, *sets, (16, 16), steps=1, repeats=1, levels=levels, width=width)
+        report = segmentation_benchmark.benchmark(
+            tmp_path, *sets, (16, 16), steps=1, repeats=1, levels=levels, width=width
+        )
         parameters = unet(3, levels, width).count_params()
         assert report["unet"] == {"levels": levels, "width": width, "parameters": parameters}
         assert len(list(tmp_path.iterdir())) == trained
@@ -120,26 +122,26 @@ def test_shapes_are_measured_in_the_fields_of_view_where_all_have_them():
         np.mean([statistics(sample.mask, view)["area_fraction"] for sample, view in zip(synthetic, views)])
         for views in ([sample.field_of_view for sample in synthetic], [None] * 6)
     )
-    found = morphology.shapes(training, synthetic, test)["area_fraction"]
+    found = similarity.mask_shapes(training, synthetic, test)["area_fraction"]
     assert found["synthetic"]["mean"] == pytest.approx(inside) and found["floor"] is not None
     blind = [Sample(sample.id, sample.image, sample.mask) for sample in test]
-    found = morphology.shapes(training, synthetic, blind)["area_fraction"]
+    found = similarity.mask_shapes(training, synthetic, blind)["area_fraction"]
     assert found["synthetic"]["mean"] == pytest.approx(whole) != inside
-    assert morphology.shapes(training, synthetic, [])["area_fraction"]["floor"] is None
+    assert similarity.mask_shapes(training, synthetic, [])["area_fraction"]["floor"] is None
 
 
 def test_held_out_images_tell_light_that_is_only_of_the_training_images():
     def grey(*levels):
         return [Sample(f"{level}", np.full([4, 4, 1], level, np.uint8)) for level in levels]
 
-    found = distribution.intensity(grey(10, 20), grey(20, 20, 30, 30), grey(20, 30))["kl_intensity"]
+    found = similarity.intensity(grey(10, 20), grey(20, 20, 30, 30), grey(20, 30))["kl_intensity"]
     assert found["synthetic_vs_held_out"]["grey"] == pytest.approx(0, abs=1e-9)
     p, q = np.full(256, 1e-6), np.full(256, 1e-6)
     p[[20, 30]] += 0.5
     q[[10, 20]] += 0.5
     assert found["real_vs_held_out"]["grey"] == pytest.approx(np.sum(p * np.log(p / q)) / p.sum())
     assert found["synthetic_vs_real"]["grey"] > 1
-    alone = distribution.intensity(grey(10), grey(20))["kl_intensity"]
+    alone = similarity.intensity(grey(10), grey(20))["kl_intensity"]
     assert alone["synthetic_vs_held_out"] == alone["real_vs_held_out"] == {}
 
 
@@ -150,36 +152,36 @@ def test_inception_sees_photographs_inside_their_field_of_view(monkeypatch, tmp_
     )
     monkeypatch.setattr(fidelity, "MOST", 5)
     (tmp_path / "notop.h5").write_bytes(b"weights")
-    found = distribution.fidelity_and_diversity(training, synthetic, test, 3, inception_weights=tmp_path / "notop.h5")
+    found = similarity.fidelity_and_diversity(training, synthetic, test, 3, inception_weights=tmp_path / "notop.h5")
     assert list(found) == ["photographs", "masks", "photographs, Inception"]
     figures = found["photographs, Inception"]
     seen = [
         np.stack([(sample.image * sample.field_of_view / 255)[..., 0].mean(0) for sample in samples])
         for samples in (test, training)
     ]
-    assert figures["fid"]["real_vs_real"]["mean"] == pytest.approx(fidelity.fid(*seen), rel=1e-5)
+    assert figures["fid"]["real_vs_real"]["mean"] == pytest.approx(kid_fid.fid(*seen), rel=1e-5)
     features = figures["protocol"]["features"]
     assert features["weights"] == "notop.h5" and features["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
     del found["photographs, Inception"]
-    assert found == distribution.fidelity_and_diversity(training, synthetic, test, 3)
+    assert found == similarity.fidelity_and_diversity(training, synthetic, test, 3)
 
 
 def test_a_set_is_measured_by_what_it_has():
     training, synthetic, test = made("r", 5), made("s", 6), made("t", 4)
     against = {"real": training, "held_out": test, "seed": 3}
     everything = ("segmentation", "distribution", "fidelity", "morphology", "copies", "privacy")
-    found = comparison.measure(synthetic, benchmarks=everything, **against)
+    found = baseline.measure(synthetic, benchmarks=everything, **against)
     assert list(found) == ["distribution", "fidelity", "privacy", "morphology", "copies"]
-    assert found["privacy"] == privacy.images(training, synthetic, test, 3)
-    assert found["distribution"] == distribution.intensity(training, synthetic, test, 3)
-    assert found["fidelity"] == distribution.fidelity_and_diversity(training, synthetic, test, 3)
-    assert found["morphology"] == morphology.shapes(training, synthetic, test)
-    assert comparison.measure(synthetic, benchmarks=["copies"], **against) == {"copies": found["copies"]}
+    assert found["privacy"] == privacy_audit.images(training, synthetic, test, 3)
+    assert found["distribution"] == similarity.intensity(training, synthetic, test, 3)
+    assert found["fidelity"] == similarity.fidelity_and_diversity(training, synthetic, test, 3)
+    assert found["morphology"] == similarity.mask_shapes(training, synthetic, test)
+    assert baseline.measure(synthetic, benchmarks=["copies"], **against) == {"copies": found["copies"]}
 
     def blind(samples):
         return [Sample(sample.id, sample.image, None, sample.field_of_view) for sample in samples]
 
-    bare = comparison.measure(blind(synthetic), benchmarks=everything, **against)
+    bare = baseline.measure(blind(synthetic), benchmarks=everything, **against)
     assert (
         list(bare) == ["distribution", "fidelity", "privacy"]
         and bare["privacy"] == found["privacy"]
@@ -187,7 +189,7 @@ def test_a_set_is_measured_by_what_it_has():
     )
     assert bare["fidelity"] == {"photographs": found["fidelity"]["photographs"]}
     against |= {"held_out": blind(test)}  # beside a set without masks, one that has them
-    assert comparison.measure(synthetic, benchmarks=["fidelity"], **against) == {"fidelity": bare["fidelity"]}
+    assert baseline.measure(synthetic, benchmarks=["fidelity"], **against) == {"fidelity": bare["fidelity"]}
 
 
 def test_a_set_without_fields_of_view_gets_them_where_the_real_set_has_them():
@@ -202,11 +204,11 @@ def test_a_set_without_fields_of_view_gets_them_where_the_real_set_has_them():
     )
     real.features += ("field_of_view",)
     bare = Set(dataclasses.replace(sample, field_of_view=None) for sample in real)
-    seen = comparison.WithViews(bare, real)
+    seen = baseline.WithViews(bare, real)
     assert len(seen) == 8 and [sample.id for sample in seen[2:4]] == ["2", "3"]
     assert np.mean(seen[0].field_of_view != view) < 0.02
     divergence = [
-        distribution.intensity(real, some)["kl_intensity"]["synthetic_vs_real"]["grey"] for some in (seen, bare)
+        similarity.intensity(real, some)["kl_intensity"]["synthetic_vs_real"]["grey"] for some in (seen, bare)
     ]
     assert divergence[0] < 0.05 < 0.2 < divergence[1]
-    assert [*comparison.WithViews(real, real)] == [*real] and [*comparison.WithViews(bare, bare)] == [*bare]
+    assert [*baseline.WithViews(real, real)] == [*real] and [*baseline.WithViews(bare, bare)] == [*bare]

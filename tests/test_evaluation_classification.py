@@ -9,7 +9,8 @@ import pytest
 from test_scripts import refused, succeeded
 
 from synthmed_tf.datasets import prepare, sources
-from synthmed_tf.evaluation import classification, comparison
+from synthmed_tf.evaluation import baseline, classification_benchmark
+from synthmed_tf.metrics import local_binary_patterns
 from synthmed_tf.networks.vgg16 import vgg16
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
@@ -47,7 +48,7 @@ def made(count, seed, labels=("smooth", "rough"), *, groups=None, size=32, chann
 
 def run(tmp_path, real, synthetic, test, models=CLASSIC, repeats=2, tasks=None, **more):
     tasks = tasks or {"class": CLASS}
-    return classification.benchmark(
+    return classification_benchmark.benchmark(
         tmp_path, real, synthetic, test, tasks=tasks, models=models, repeats=repeats, **more
     )
 
@@ -60,7 +61,7 @@ def test_textures_are_told_apart_and_a_set_of_nonsense_is_not(tmp_path):
     good, bad = (run(tmp_path, real, synthetic, test) for synthetic in (made(24, 3), nonsense))
     for model in CLASSIC:
         entry = good["tasks"]["class"][model]
-        for arm in classification.ARMS:
+        for arm in classification_benchmark.ARMS:
             assert entry[arm]["accuracy"] == {"mean": 1.0, "sd": 0.0, "runs": [1.0, 1.0], "interval": [1.0, 1.0]}
             assert entry[arm]["auc"]["mean"] == entry[arm]["balanced_accuracy"]["mean"] == 1.0
         assert entry["relative_drop"] == 0 and entry["relative_drop_interval"] == [0, 0]
@@ -102,7 +103,7 @@ def test_a_finished_benchmark_is_not_run_again(tmp_path, monkeypatch):
     sets = made(12, 0), made(12, 1), made(8, 2, split="test")
     first = run(tmp_path, *sets, models=["knn"], repeats=1)
     monkeypatch.setattr(classical, "train", None)
-    monkeypatch.setattr(classification.classification, "lbp_features", None)
+    monkeypatch.setattr(local_binary_patterns, "lbp_features", None)
     assert run(tmp_path, *sets, models=["knn"], repeats=1) == first
     with pytest.raises(TypeError):  # another set is another training
         run(tmp_path, sets[0], made(12, 7), sets[2], models=["knn"], repeats=1)
@@ -120,11 +121,11 @@ def test_other_test_images_are_another_training(tmp_path):
 
 def test_sets_are_balanced_by_the_classes_within_a_target_class():
     labels = ["female 18-38"] * 9 + ["female 48-68"] * 4 + ["male 18-38"] * 5 + ["male 48-68"] * 7
-    images = classification.Images("the set", None, np.array(labels, object), None, "")
+    images = classification_benchmark.Images("the set", None, np.array(labels, object), None, "")
     genders = {name: name.split()[0] for name in labels}
 
     def counts(classes, most=100, seed=0):
-        chosen = images.labels[classification.balanced(images, classes, seed, most)].tolist()
+        chosen = images.labels[classification_benchmark.balanced(images, classes, seed, most)].tolist()
         return {name: chosen.count(name) for name in classes}
 
     assert counts(genders) == dict.fromkeys(genders, 4)
@@ -136,7 +137,7 @@ def test_sets_are_balanced_by_the_classes_within_a_target_class():
     }
     few = {"female 18-38": "a", "female 48-68": "b", "male 18-38": "b", "male 48-68": "b"}
     assert sorted(counts(few, most=4).values()) == [0, 1, 1, 2]  # of each target class as many all the same
-    draws = {tuple(classification.balanced(images, genders, [seed, 0], 100)) for seed in range(5)}
+    draws = {tuple(classification_benchmark.balanced(images, genders, [seed, 0], 100)) for seed in range(5)}
     assert len(draws) > 1 and all(len(set(draw)) == 16 for draw in draws)
     with pytest.raises(InputError, match="the set hold no image of the class 'male 39-47'"):
         counts(genders | {"male 39-47": "male"})
@@ -163,7 +164,7 @@ def test_two_tasks_of_study_groups_in_16_bits_beside_8(tmp_path):
 def test_few_images_make_fewer_folds_and_one_is_an_error(tmp_path):
     test = made(4, 2, split="test")
     found = run(tmp_path, made(6, 0), made(8, 1), test, models=["knn"], repeats=1)
-    assert [found["parameters"]["class"]["knn"][arm][0]["folds"] for arm in classification.ARMS] == [3, 4, 5]
+    assert [found["parameters"]["class"]["knn"][arm][0]["folds"] for arm in classification_benchmark.ARMS] == [3, 4, 5]
     for one in (made(2, 0), made(8, 0, groups=8)):
         with pytest.raises(InputError, match="one image, or images of one patient"):
             run(tmp_path, one, made(8, 1), test, models=["knn"], repeats=1)
@@ -188,12 +189,12 @@ def test_sets_with_other_classes_are_refused(tmp_path):
         return Records(tmp_path / name)
 
     real, other = written("real", made(4, 0)), written("other", made(4, 1, ["smooth", "tumour"]))
-    classification.check_classes(real, real)
+    classification_benchmark.check_classes(real, real)
     with pytest.raises(InputError, match="'tumour' only in .*other; 'rough' only in .*real"):
-        classification.check_classes(real, other)
+        classification_benchmark.check_classes(real, other)
     bare = written("bare", [Sample(s.id, s.image) for s in made(2, 0)])
     with pytest.raises(InputError, match="bare: has no classes"):
-        classification.check_classes(real, bare)
+        classification_benchmark.check_classes(real, bare)
 
 
 # ---------------------------------------------------------------- classical models
@@ -421,7 +422,7 @@ def test_what_is_measured_follows_from_what_the_set_has(asked, has, runs, not_ru
     both = types.SimpleNamespace(
         features=dict.fromkeys(has.split()), class_names=["a", "b"] if "label" in has else None
     )
-    found, unavailable = comparison.applicable(asked, both, both)
+    found, unavailable = baseline.applicable(asked, both, both)
     assert found == runs and unavailable.keys() == not_run
 
 

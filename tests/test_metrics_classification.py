@@ -7,7 +7,7 @@ import pytest
 from skimage.feature import local_binary_pattern
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
-from synthmed_tf.metrics import bootstrap, classification
+from synthmed_tf.metrics import accuracy, bootstrap, local_binary_patterns
 
 P2_TABLE_3 = [  # accuracy trained on real, on artificial images, drop in % as printed
     (0.96, 0.93, 3.12), (0.94, 0.87, 7.45), (0.90, 0.85, 5.56), (0.93, 0.86, 7.53),
@@ -27,7 +27,7 @@ def made(classes, count=60, seed=0):
 @pytest.mark.parametrize("classes", [2, 3])
 def test_scores_are_those_of_scikit_learn(classes):
     values, truth = made(classes)
-    found = classification.scores(values, truth)
+    found = accuracy.scores(values, truth)
     assert found["accuracy"] == pytest.approx(accuracy_score(truth, values.argmax(1)))
     assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, values.argmax(1)))
     auc = roc_auc_score(truth, values[:, 1]) if classes == 2 else roc_auc_score(truth, values, multi_class="ovr")
@@ -37,7 +37,7 @@ def test_scores_are_those_of_scikit_learn(classes):
 def test_weighted_scores_are_those_of_scikit_learn():
     values, truth = made(2)
     weights = np.random.default_rng(1).integers(0, 4, size=[5, 60])
-    found = classification.scores(values, truth, weights)
+    found = accuracy.scores(values, truth, weights)
     for draw, weight in enumerate(weights):
         assert found["accuracy"][draw] == pytest.approx(accuracy_score(truth, values.argmax(1), sample_weight=weight))
         assert found["balanced_accuracy"][draw] == pytest.approx(
@@ -47,20 +47,20 @@ def test_weighted_scores_are_those_of_scikit_learn():
 
 
 def test_a_missing_class_leaves_scores_undefined():
-    found = classification.scores([[0.2, 0.8], [0.9, 0.1]], [1, 1])
+    found = accuracy.scores([[0.2, 0.8], [0.9, 0.1]], [1, 1])
     assert found["accuracy"] == 0.5 and np.isnan(found["auc"]) and np.isnan(found["balanced_accuracy"])
 
 
 @pytest.mark.parametrize("values, truth", [([[0.2, 0.8]], [0, 1]), ([0.2, 0.8], [0, 1]), (np.empty([0, 2]), [])])
 def test_scores_of_what_does_not_fit(values, truth):
     with pytest.raises(ValueError, match="expected"):
-        classification.scores(values, truth)
+        accuracy.scores(values, truth)
 
 
 def test_the_interval_of_an_accuracy_is_the_binomial_one():
     truth = np.zeros(400, int)
     values = np.eye(2)[(np.arange(400) % 4 == 0).astype(int)]  # three in four right
-    low, high = bootstrap.interval(classification.bootstrapped([values], truth, seed=0, draws=4000)["accuracy"])
+    low, high = bootstrap.interval(accuracy.bootstrapped([values], truth, seed=0, draws=4000)["accuracy"])
     half = 1.96 * np.sqrt(0.75 * 0.25 / 400)
     assert (low, high) == (pytest.approx(0.75 - half, abs=0.006), pytest.approx(0.75 + half, abs=0.006))
 
@@ -68,63 +68,61 @@ def test_the_interval_of_an_accuracy_is_the_binomial_one():
 def test_images_of_one_patient_are_drawn_together():
     """Ten alike images a patient tell no more than one: the interval is that of the patients."""
     values, truth = made(2, 40)
-    alone = classification.bootstrapped([values], truth, seed=3)
-    repeated = classification.bootstrapped(
+    alone = accuracy.bootstrapped([values], truth, seed=3)
+    repeated = accuracy.bootstrapped(
         [np.repeat(values, 10, 0)], np.repeat(truth, 10), np.repeat(np.arange(40), 10), seed=3
     )
-    for metric in classification.METRICS:
+    for metric in accuracy.METRICS:
         np.testing.assert_allclose(repeated[metric], alone[metric])
     names = [f"patient {index}" for index in np.repeat(np.arange(40), 10)]
-    named = classification.bootstrapped([np.repeat(values, 10, 0)], np.repeat(truth, 10), names, seed=3)
+    named = accuracy.bootstrapped([np.repeat(values, 10, 0)], np.repeat(truth, 10), names, seed=3)
     assert np.std(named["accuracy"]) == pytest.approx(np.std(alone["accuracy"]), rel=0.1)
 
 
 def test_runs_are_averaged_draw_by_draw():
     values, truth = made(2)
     right, wrong = np.eye(2)[truth], np.eye(2)[1 - truth]
-    assert bootstrap.interval(classification.bootstrapped([right, wrong], truth)["accuracy"]) == [0.5, 0.5]
+    assert bootstrap.interval(accuracy.bootstrapped([right, wrong], truth)["accuracy"]) == [0.5, 0.5]
     assert bootstrap.interval(np.full(3, np.nan)) is None
 
 
 @pytest.mark.parametrize("real, synthetic, printed", P2_TABLE_3)
 def test_relative_drop_of_p2_table_3(real, synthetic, printed):
-    assert 100 * classification.relative_drop(real, synthetic) == pytest.approx(printed, abs=0.0051)
+    assert 100 * accuracy.relative_drop(real, synthetic) == pytest.approx(printed, abs=0.0051)
 
 
 def test_relative_drop_of_nothing_and_of_a_gain():
-    assert not np.isfinite(classification.relative_drop(0.0, 0.5)) and classification.relative_drop(
-        0.5, 0.6
-    ) == pytest.approx(-0.2)
+    assert not np.isfinite(accuracy.relative_drop(0.0, 0.5)) and accuracy.relative_drop(0.5, 0.6) == pytest.approx(-0.2)
 
 
 def test_patterns_are_those_of_scikit_image():
     images = np.random.default_rng(0).integers(0, 255, [3, 24, 20, 1], dtype=np.uint8)
-    found = classification.lbp_features(images)
+    found = local_binary_patterns.lbp_features(images)
     assert found.shape == (3, 18 + 26 + 34) and found[:, :18].sum(1) == pytest.approx([1, 1, 1])
     expected = local_binary_pattern(images[1, ..., 0], 24, 3, "uniform")[3:-3, 3:-3]
     np.testing.assert_allclose(found[1, 18:44], [np.mean(expected == kind) for kind in range(26)])
-    np.testing.assert_array_equal(classification.lbp_features(images, (3,)), found[:, 18:44])
+    np.testing.assert_array_equal(local_binary_patterns.lbp_features(images, (3,)), found[:, 18:44])
 
 
 def test_patterns_of_a_flat_image_and_of_a_turned_one():
-    flat = classification.lbp_features(np.full([1, 16, 16, 1], 7, np.uint8), (2,))[0]
+    flat = local_binary_patterns.lbp_features(np.full([1, 16, 16, 1], 7, np.uint8), (2,))[0]
     assert flat[16] == 1 and flat.sum() == 1  # all 16 neighbours are as bright
     image = np.random.default_rng(0).integers(0, 255, [20, 20, 1], dtype=np.uint8)
-    straight, turned = classification.lbp_features([image, np.rot90(image)])
+    straight, turned = local_binary_patterns.lbp_features([image, np.rot90(image)])
     # Rotation-invariant, but for rounding of the circle's points
     np.testing.assert_allclose(straight, turned, atol=0.02)
 
 
 def test_patterns_know_neither_depth_nor_a_grey_picture_in_colours():
     images = np.random.default_rng(0).integers(0, 255, [2, 20, 20, 1], dtype=np.uint8)
-    found = classification.lbp_features(images)
-    np.testing.assert_array_equal(classification.lbp_features(images.astype(np.uint16) * 257), found)
-    np.testing.assert_array_equal(classification.lbp_features(np.repeat(images, 3, 3)), found)
+    found = local_binary_patterns.lbp_features(images)
+    np.testing.assert_array_equal(local_binary_patterns.lbp_features(images.astype(np.uint16) * 257), found)
+    np.testing.assert_array_equal(local_binary_patterns.lbp_features(np.repeat(images, 3, 3)), found)
     colours = np.random.default_rng(1).integers(0, 255, [1, 20, 20, 3], dtype=np.uint8)
     grey = np.rint(colours @ [0.299, 0.587, 0.114]).astype(np.uint8)[..., None]
-    np.testing.assert_array_equal(classification.lbp_features(colours), classification.lbp_features(grey))
+    np.testing.assert_array_equal(local_binary_patterns.lbp_features(colours), local_binary_patterns.lbp_features(grey))
 
 
 def test_images_too_small_for_the_radius():
     with pytest.raises(ValueError, match="above 8 pixels"):
-        classification.lbp_features(np.zeros([1, 8, 30, 1], np.uint8))
+        local_binary_patterns.lbp_features(np.zeros([1, 8, 30, 1], np.uint8))

@@ -8,7 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from synthmed_tf.datasets.phantoms import fundus
 from synthmed_tf.images.resize import crop_resize, crop_resize_mask, fit_box
-from synthmed_tf.metrics import fidelity
+from synthmed_tf.metrics import features, fidelity, kid_fid, prdc
 
 
 def column(*values):
@@ -25,16 +25,16 @@ def normal(count, dimensions=4, seed=0, shift=0.0):
 def test_by_hand_in_one_dimension():
     # to the nearest neighbour: balls [-1, 1], [0, 2], [1, 5], [3, 17] and [-1.5, 4.5], [1.5, 7.5], [-7.5, 1.5]
     real, fake = column(0, 1, 3, 10), column(1.5, 4.5, -3)
-    precision, recall = fidelity.precision_recall(real, fake, k=1)
+    precision, recall = prdc.precision_recall(real, fake, k=1)
     assert (precision, recall) == pytest.approx((2 / 3, 3 / 4))
-    assert fidelity.density_coverage(real, fake, k=1) == pytest.approx(((2 + 2 + 0) / 3, 3 / 4))
+    assert prdc.density_coverage(real, fake, k=1) == pytest.approx(((2 + 2 + 0) / 3, 3 / 4))
     # (x y + 1)^3: within {0, 1} 1, within {0, 2} 1, across 1, 1, 1, 27
-    assert fidelity.kid(column(0, 1), column(0, 2)) == pytest.approx(1 + 1 - 2 * 30 / 4)
+    assert kid_fid.kid(column(0, 1), column(0, 2)) == pytest.approx(1 + 1 - 2 * 30 / 4)
 
 
 def test_borders_belong_to_the_balls():
-    assert fidelity.precision_recall(column(0, 2), column(4, 6), k=1) == (0.5, 0.5)
-    assert fidelity.density_coverage(column(0, 2), column(4, 6), k=1) == (0.5, 0.5)
+    assert prdc.precision_recall(column(0, 2), column(4, 6), k=1) == (0.5, 0.5)
+    assert prdc.density_coverage(column(0, 2), column(4, 6), k=1) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
@@ -44,9 +44,9 @@ def test_balls_agree_with_a_search_one_by_one(k):
     real_balls = np.array([[np.linalg.norm(x - y) <= r for y in fake] for x, r in zip(real, radii[0])])
     fake_balls = np.array([[np.linalg.norm(x - y) <= r for x in real] for y, r in zip(fake, radii[1])])
     expected = (np.mean([column.any() for column in real_balls.T]), np.mean([column.any() for column in fake_balls.T]))
-    assert fidelity.precision_recall(real, fake, k) == pytest.approx(expected)
+    assert prdc.precision_recall(real, fake, k) == pytest.approx(expected)
     expected = (real_balls.sum() / (k * 31), np.mean([row.any() for row in real_balls]))
-    assert fidelity.density_coverage(real, fake, k) == pytest.approx(expected)
+    assert prdc.density_coverage(real, fake, k) == pytest.approx(expected)
 
 
 def test_kid_agrees_with_a_double_sum():
@@ -57,20 +57,20 @@ def test_kid_agrees_with_a_double_sum():
 
     within = [sum(kernel(x[i], x[j]) for i in range(len(x)) for j in range(len(x)) if i != j) for x in (real, fake)]
     across = sum(kernel(x, y) for x in real for y in fake)
-    assert fidelity.kid(real, fake) == pytest.approx(within[0] / 72 + within[1] / 42 - 2 * across / 63)
+    assert kid_fid.kid(real, fake) == pytest.approx(within[0] / 72 + within[1] / 42 - 2 * across / 63)
 
 
 def test_kid_of_shifted_gaussians():
     # (x y + 1)^3 = sum_j binom(3, j) x^j y^j: the distance is 3 dm1^2 + 3 dm2^2 + dm3^2 of the first three moments,
     # which are 0, 1, 0 for N(0, 1) and 1, 2, 4 for N(1, 1)
     real, fake = normal(4000, 1), normal(4000, 1, seed=1, shift=1.0)
-    assert fidelity.kid(real, fake) == pytest.approx(3 + 3 + 16, rel=0.1)
+    assert kid_fid.kid(real, fake) == pytest.approx(3 + 3 + 16, rel=0.1)
 
 
 def test_fid_by_hand_in_one_dimension():
     # means 1 and 4, variances 2 and 8: (4 - 1)^2 + 2 + 8 - 2 sqrt(2 * 8)
-    assert fidelity.fid(column(0, 2), column(2, 6)) == pytest.approx(9 + 10 - 8)
-    assert fidelity.fid(column(0, 2), column(2, 0)) == pytest.approx(0)
+    assert kid_fid.fid(column(0, 2), column(2, 6)) == pytest.approx(9 + 10 - 8)
+    assert kid_fid.fid(column(0, 2), column(2, 0)) == pytest.approx(0)
 
 
 @pytest.mark.parametrize("n, m", [(40, 25), (7, 5), (7, 30)])  # d = 12: covariances of full rank, and singular ones
@@ -82,45 +82,45 @@ def test_fid_agrees_with_the_root_of_the_product_of_the_covariances(n, m):
     # Of a singular product the root is not unique, its trace is: that of the roots of the eigenvalues
     trace = np.trace(root) if root is not None else np.sqrt(np.abs(linalg.eigvals(product))).sum()
     expected = ((real.mean(0) - fake.mean(0)) ** 2).sum() + np.trace(np.cov(real.T)) + np.trace(np.cov(fake.T))
-    assert fidelity.fid(real, fake) == pytest.approx(expected - 2 * trace, rel=1e-5)
-    assert fidelity.fid(fake, real) == pytest.approx(fidelity.fid(real, fake))
+    assert kid_fid.fid(real, fake) == pytest.approx(expected - 2 * trace, rel=1e-5)
+    assert kid_fid.fid(fake, real) == pytest.approx(kid_fid.fid(real, fake))
 
 
 def test_fid_of_two_gaussians_and_its_bias_in_few_images():
     real, fake = normal(20000, 4), normal(20000, 4, seed=1, shift=1.0) * 2
     # means 0 and 2, standard deviations 1 and 2, in four dimensions
-    assert fidelity.fid(real, fake) == pytest.approx(4 * (2**2 + (2 - 1) ** 2), rel=0.05)
+    assert kid_fid.fid(real, fake) == pytest.approx(4 * (2**2 + (2 - 1) ** 2), rel=0.05)
     sizes = (10, 40, 160)
-    of_one_distribution = [fidelity.fid(normal(size, 20), normal(size, 20, seed=1)) for size in sizes]
+    of_one_distribution = [kid_fid.fid(normal(size, 20), normal(size, 20, seed=1)) for size in sizes]
     assert (np.diff(of_one_distribution) < 0).all() and of_one_distribution[-1] > 0.5
 
 
 def test_identical_sets():
     real = normal(20)
-    assert fidelity.precision_recall(real, real) == (1.0, 1.0)
-    density, coverage = fidelity.density_coverage(real, real)
+    assert prdc.precision_recall(real, real) == (1.0, 1.0)
+    density, coverage = prdc.density_coverage(real, real)
     assert density == pytest.approx(4 / 3)  # every ball holds its centre and its 3 neighbours
     assert coverage == 1.0
-    assert fidelity.precision_recall(real[[0] * 9], real[[0] * 9]) == (1.0, 1.0)  # balls of radius 0
+    assert prdc.precision_recall(real[[0] * 9], real[[0] * 9]) == (1.0, 1.0)  # balls of radius 0
 
 
 def test_far_clusters():
     real, fake = normal(20), normal(30, seed=1, shift=100.0)
-    assert fidelity.precision_recall(real, fake) == fidelity.density_coverage(real, fake) == (0.0, 0.0)
-    assert fidelity.kid(real, fake) > 1e9
+    assert prdc.precision_recall(real, fake) == prdc.density_coverage(real, fake) == (0.0, 0.0)
+    assert kid_fid.kid(real, fake) > 1e9
 
 
 def test_collapsed_set_has_precision_but_no_recall_and_little_coverage():
     real = normal(20, 20)
-    assert fidelity.precision_recall(real, real[[4] * 50] + 1e-6) == (1.0, 0.0)
-    assert fidelity.density_coverage(real, real[[4] * 50] + 1e-6)[1] <= 0.5
+    assert prdc.precision_recall(real, real[[4] * 50] + 1e-6) == (1.0, 0.0)
+    assert prdc.density_coverage(real, real[[4] * 50] + 1e-6)[1] <= 0.5
 
 
 @pytest.mark.parametrize("n, m, k", [(20, 20, 3), (12, 30, 2)])
 def test_expected_values_for_two_samples_of_one_distribution(n, m, k):
     rng = np.random.default_rng(0)
     pairs = [(rng.normal(size=(n, 5)), rng.normal(size=(m, 5))) for _ in range(1500)]
-    values = np.array([(*fidelity.density_coverage(x, y, k), fidelity.kid(x, y)) for x, y in pairs])
+    values = np.array([(*prdc.density_coverage(x, y, k), kid_fid.kid(x, y)) for x, y in pairs])
     missed = np.prod([(n - i) / (m + n - i) for i in range(1, k + 1)])
     error = values.std(axis=0) / np.sqrt(len(values))
     assert (np.abs(values.mean(axis=0) - [1, 1 - missed, 0]) < 4 * error).all()
@@ -129,21 +129,21 @@ def test_expected_values_for_two_samples_of_one_distribution(n, m, k):
 def test_figures_fall_with_the_distance():
     real = normal(200)
     shifted = [normal(200, seed=1, shift=shift) for shift in (0, 0.7, 1.4, 2.8)]
-    figures = [(*fidelity.precision_recall(real, x), *fidelity.density_coverage(real, x)) for x in shifted]
+    figures = [(*prdc.precision_recall(real, x), *prdc.density_coverage(real, x)) for x in shifted]
     assert (np.diff(figures, axis=0) <= 0).all()  # recall keeps up at first: far fakes have wide balls
     assert (np.array(figures[-1]) < 0.15).all() and min(figures[0]) > 0.8
-    assert (np.diff([fidelity.kid(real, x) for x in shifted]) > 0).all()
+    assert (np.diff([kid_fid.kid(real, x) for x in shifted]) > 0).all()
 
 
 def test_too_few_images_are_refused():
     with pytest.raises(ValueError, match="more than 3 images"):
-        fidelity.precision_recall(normal(9), normal(3))
+        prdc.precision_recall(normal(9), normal(3))
     with pytest.raises(ValueError, match="more than 3 images"):
-        fidelity.density_coverage(normal(3), normal(9))
+        prdc.density_coverage(normal(3), normal(9))
     with pytest.raises(ValueError, match="two images"):
-        fidelity.kid(normal(9), normal(1))
+        kid_fid.kid(normal(9), normal(1))
     with pytest.raises(ValueError, match="two images"):
-        fidelity.fid(normal(1), normal(9))
+        kid_fid.fid(normal(1), normal(9))
 
 
 # ---------------------------------------------------------------- the comparison with its floor
@@ -157,12 +157,12 @@ def test_floor_is_the_training_set_against_the_held_out_set():
     train, synthetic, held_out = normal(20), normal(100, seed=1, shift=0.5), normal(20, seed=2)
     found = fidelity.compare(train, synthetic, held_out)
     real, fake, reference = (
-        fidelity.standardise(x, np.concatenate([train, held_out])) for x in (train, synthetic, held_out)
+        features.standardise(x, np.concatenate([train, held_out])) for x in (train, synthetic, held_out)
     )
     for name, candidate in (("real_vs_real", real), ("all_synthetic_vs_real", fake)):
-        each = *fidelity.precision_recall(reference, candidate), *fidelity.density_coverage(reference, candidate)
+        each = *prdc.precision_recall(reference, candidate), *prdc.density_coverage(reference, candidate)
         assert means(found, name) == pytest.approx(
-            dict(zip(fidelity.METRICS, (*each, fidelity.kid(reference, candidate))))
+            dict(zip(fidelity.METRICS, (*each, kid_fid.kid(reference, candidate))))
         )
         assert all(
             len(found[metric][name]["runs"]) == 1 and found[metric][name]["sd"] is None for metric in means(found, name)
@@ -210,9 +210,9 @@ def test_other_features_are_taken_as_they_are_and_have_an_fid():
     described = {"name": "of a network", "description": "Numbers."}
     found = fidelity.compare(train, synthetic, held_out, features=described)
     assert found["protocol"]["features"] == described
-    assert found["fid"]["real_vs_real"]["mean"] == pytest.approx(fidelity.fid(held_out, train))
-    assert found["fid"]["all_synthetic_vs_real"]["mean"] == pytest.approx(fidelity.fid(held_out, synthetic))
-    assert found["kid"]["real_vs_real"]["mean"] == pytest.approx(fidelity.kid(held_out, train))
+    assert found["fid"]["real_vs_real"]["mean"] == pytest.approx(kid_fid.fid(held_out, train))
+    assert found["fid"]["all_synthetic_vs_real"]["mean"] == pytest.approx(kid_fid.fid(held_out, synthetic))
+    assert found["kid"]["real_vs_real"]["mean"] == pytest.approx(kid_fid.kid(held_out, train))
     assert len(found["fid"]["synthetic_vs_real"]["runs"]) == fidelity.SUBSETS
     assert "fid" not in fidelity.compare(train, synthetic, held_out)
 
@@ -235,7 +235,7 @@ def test_without_neighbours_there_are_no_figures(sizes):
 
 def test_standardising_limits_features_that_hardly_vary():
     real = np.stack([np.linspace(0, 1, 11), np.full(11, 0.5)], axis=1)
-    found = fidelity.standardise(np.array([[0.5, 0.5], [1.0, 0.6]]), real)
+    found = features.standardise(np.array([[0.5, 0.5], [1.0, 0.6]]), real)
     assert found == pytest.approx(np.array([[0, 0], [0.5 / real[:, 0].std(), 10]]))
 
 
@@ -255,13 +255,13 @@ def eyes():
 
 @pytest.fixture(scope="module")
 def mask_sets(eyes):
-    found = fidelity.mask_features(eyes[0])
+    found = features.mask_features(eyes[0])
     return found[:20], found[20:]
 
 
 @pytest.fixture(scope="module")
 def photograph_sets(eyes):
-    found = fidelity.photograph_features(eyes[1], eyes[2])
+    found = features.photograph_features(eyes[1], eyes[2])
     return found[:20], found[20:]
 
 
@@ -291,7 +291,7 @@ MASK_FAULTS = {
 
 @pytest.mark.parametrize("fault", MASK_FAULTS)
 def test_faulty_masks_are_told_from_honest_ones(eyes, mask_sets, fault):
-    found = fidelity.compare(mask_sets[1], fidelity.mask_features(MASK_FAULTS[fault](eyes[0][20:])), mask_sets[0])
+    found = fidelity.compare(mask_sets[1], features.mask_features(MASK_FAULTS[fault](eyes[0][20:])), mask_sets[0])
     assert_told_apart(found, precision=0.6, coverage=0.6, kid=1.5)
 
 
@@ -319,7 +319,7 @@ PHOTOGRAPH_FAULTS = {
 @pytest.mark.parametrize("fault", PHOTOGRAPH_FAULTS)
 def test_faulty_photographs_are_told_from_honest_ones(eyes, photograph_sets, fault):
     masks, photographs, views = (each[20:] for each in eyes)
-    faulty = fidelity.photograph_features(PHOTOGRAPH_FAULTS[fault](photographs, masks), views)
+    faulty = features.photograph_features(PHOTOGRAPH_FAULTS[fault](photographs, masks), views)
     assert_told_apart(
         fidelity.compare(photograph_sets[1], faulty, photograph_sets[0]), precision=0.5, coverage=0.5, kid=5
     )
@@ -354,17 +354,17 @@ def test_features_lie_in_the_unit_interval_and_repeat(eyes, mask_sets, photograp
         assert found.shape == (40, count) and found.dtype == np.float64
         assert found.min() >= 0 and found.max() <= 1
         assert (found.std(axis=0) > 0).mean() > 0.9
-    assert np.array_equal(fidelity.mask_features(list(eyes[0][:2, ..., 0])), mask_sets[0][:2])
+    assert np.array_equal(features.mask_features(list(eyes[0][:2, ..., 0])), mask_sets[0][:2])
 
 
 def test_masks_and_grey_photographs_have_the_same_features(eyes, mask_sets):
-    assert np.array_equal(fidelity.photograph_features(eyes[0][:3] * np.uint8(255)), mask_sets[0][:3])
+    assert np.array_equal(features.photograph_features(eyes[0][:3] * np.uint8(255)), mask_sets[0][:3])
 
 
 def test_sixteen_bits_are_scaled(eyes):
     photographs = eyes[1][:2]
-    assert fidelity.photograph_features(photographs.astype(np.uint16) * 257) == pytest.approx(
-        fidelity.photograph_features(photographs), abs=1e-12
+    assert features.photograph_features(photographs.astype(np.uint16) * 257) == pytest.approx(
+        features.photograph_features(photographs), abs=1e-12
     )
 
 
@@ -372,13 +372,13 @@ def test_noise_outside_the_field_of_view_does_not_count(eyes):
     photographs, views = eyes[1][:2], eyes[2][:2]
     noise = np.random.default_rng(0).integers(0, 256, photographs.shape, np.uint8)
     noisy = np.where(views, photographs, noise)
-    assert np.array_equal(fidelity.photograph_features(noisy, views), fidelity.photograph_features(photographs * views))
-    assert not np.allclose(fidelity.photograph_features(noisy), fidelity.photograph_features(photographs))
+    assert np.array_equal(features.photograph_features(noisy, views), features.photograph_features(photographs * views))
+    assert not np.allclose(features.photograph_features(noisy), features.photograph_features(photographs))
 
 
 def test_cells_are_means_and_standard_deviations():
     image = np.random.default_rng(0).integers(0, 256, (64, 32, 3), np.uint8)
-    found = fidelity.photograph_features([image])[0]
+    found = features.photograph_features([image])[0]
     cells = (image / 255).reshape(4, 16, 4, 8, 3)
     grey = cells @ [0.299, 0.587, 0.114]
     assert found[:48] == pytest.approx(cells.mean(axis=(1, 3)).ravel())
@@ -388,14 +388,14 @@ def test_cells_are_means_and_standard_deviations():
 def test_orientations_tell_stripes_apart_and_patterns_do_not():
     y, x = np.indices((64, 64))
     stripes = [((np.cos(angle) * x + np.sin(angle) * y) % 8 < 3).astype(np.uint8) for angle in (0, np.pi / 2)]
-    upright, level = fidelity.mask_features(stripes)
+    upright, level = features.mask_features(stripes)
     orientations = upright[32:64].reshape(4, 8), level[32:64].reshape(4, 8)
     assert [set(each.argmax(axis=1)) for each in orientations] == [{0}, {4}]  # the gradient is across the stripes
     assert upright[64:] == pytest.approx(level[64:])
 
 
 def test_empty_images_have_features():
-    for found in (fidelity.mask_features(np.zeros((2, 16, 17))), fidelity.mask_features(np.ones((2, 16, 17)))):
+    for found in (features.mask_features(np.zeros((2, 16, 17))), features.mask_features(np.ones((2, 16, 17)))):
         assert np.isfinite(found).all() and not found[:, 16:].round(6).any()
 
 
@@ -412,13 +412,13 @@ def test_empty_images_have_features():
 )
 def test_photographs_that_do_not_fit_are_refused(photographs, message):
     with pytest.raises(ValueError, match=message):
-        fidelity.photograph_features(photographs)
+        features.photograph_features(photographs)
 
 
 @pytest.mark.parametrize("mask", [np.full((20, 20), 255), np.full((20, 20), 0.5), np.zeros((20, 20, 3)), np.zeros(20)])
 def test_masks_that_do_not_fit_are_refused(mask):
     with pytest.raises(ValueError, match="expected"):
-        fidelity.mask_features([mask])
+        features.mask_features([mask])
 
 
 # ---------------------------------------------------------------- real images
@@ -437,9 +437,9 @@ def test_drive_masks_against_warped_repeated_and_broken_ones(real_data):
     warped = np.concatenate(
         [augment.random_warp(tf.constant(train, tf.float32), [7, step], **mild).numpy() >= 0.5 for step in range(3)]
     )
-    real, held_out = fidelity.mask_features(train), fidelity.mask_features(test)
+    real, held_out = features.mask_features(train), features.mask_features(test)
     sets = {"warped": warped, "broken": broken(train), "repeated": train[[3] * 60]}
-    found = {name: fidelity.compare(real, fidelity.mask_features(masks), held_out) for name, masks in sets.items()}
+    found = {name: fidelity.compare(real, features.mask_features(masks), held_out) for name, masks in sets.items()}
     floor = means(found["warped"], "real_vs_real")
     figures = {name: means(each, "synthetic_vs_real") for name, each in found.items()}
     assert min(floor["precision"], floor["recall"], floor["coverage"]) > 0.8 and abs(floor["kid"]) < 0.5

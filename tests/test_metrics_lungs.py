@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from synthmed_tf.datasets.phantoms import xray
-from synthmed_tf.evaluation.distribution import distorted_bodies
+from synthmed_tf.evaluation.similarity import distorted_bodies
 from synthmed_tf.metrics import lungs
 from synthmed_tf.sample import Sample
 

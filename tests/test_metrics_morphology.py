@@ -10,7 +10,7 @@ from skimage.morphology import skeletonize
 
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import crop_sample
-from synthmed_tf.metrics import morphology
+from synthmed_tf.metrics import shapes
 
 
 def canvas(*parts, size=96):
@@ -44,7 +44,7 @@ def networks():
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_straight_bar_has_its_own_width(width, turned):
     bar = canvas((slice(20, 20 + width), slice(10, 80)))
-    found = morphology.statistics(bar.swapaxes(0, 1) if turned else bar)
+    found = shapes.statistics(bar.swapaxes(0, 1) if turned else bar)
     assert (found["width_mean"], found["width_sd"]) == (width, 0)
     assert found["area_fraction"] == width * 70 / 96**2
     assert (found["end_points"], found["branch_points"], found["components"]) == (2, 0, 1)
@@ -58,22 +58,22 @@ def test_a_slanting_bar(width, degrees):
     along = np.array([np.sin(np.radians(degrees)), np.cos(np.radians(degrees))])
     y, x = np.mgrid[:128, :128] - 63.5
     mask = (np.abs(y * along[1] - x * along[0]) <= width / 2) & (np.abs(y * along[0] + x * along[1]) <= 50)
-    found = morphology.statistics(mask)
+    found = shapes.statistics(mask)
     assert found["width_mean"] == pytest.approx(mask.sum() / 100, abs=0.5)
     assert found["branch_points"] == 0 and found["tortuosity"] == pytest.approx(1, abs=0.01)
 
 
 def test_diagonal_steps_count_the_root_of_two():
     line = canvas((np.arange(10, 41), np.arange(10, 41)))
-    assert morphology.statistics(line)["skeleton_length"] == pytest.approx(30 * np.sqrt(2))
+    assert shapes.statistics(line)["skeleton_length"] == pytest.approx(30 * np.sqrt(2))
     corner = canvas((slice(10, 31), 10), (30, slice(10, 51)))
-    assert 60 - 2 + np.sqrt(2) <= morphology.statistics(corner)["skeleton_length"] + 1e-9 <= 60 + 1e-9
+    assert 60 - 2 + np.sqrt(2) <= shapes.statistics(corner)["skeleton_length"] + 1e-9 <= 60 + 1e-9
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 5, 7])
 def test_a_cross_has_one_branch_point_and_four_ends(width):
     cross = canvas((slice(10, 80), slice(40, 40 + width)), (slice(40, 40 + width), slice(10, 80)))
-    found = morphology.statistics(cross)
+    found = shapes.statistics(cross)
     assert (found["branch_points"], found["end_points"], found["components"]) == (1, 4, 1)
     assert found["tortuosity"] == pytest.approx(1)
     assert found["skeleton_length"] == pytest.approx(138, abs=4 * width)
@@ -81,16 +81,16 @@ def test_a_cross_has_one_branch_point_and_four_ends(width):
 
 def test_a_diagonal_cross_and_a_tee():
     steps = np.arange(-20, 21)
-    found = morphology.statistics(canvas((48 + steps, 48 + steps), (48 + steps, 48 - steps)))
+    found = shapes.statistics(canvas((48 + steps, 48 + steps), (48 + steps, 48 - steps)))
     assert (found["branch_points"], found["end_points"]) == (1, 4)
-    tee = morphology.statistics(canvas((30, slice(10, 81)), (slice(30, 61), 45)))
+    tee = shapes.statistics(canvas((30, slice(10, 81)), (slice(30, 61), 45)))
     assert (tee["branch_points"], tee["end_points"]) == (1, 3)
     assert tee["skeleton_length"] == pytest.approx(100, abs=0.5)
 
 
 @pytest.mark.parametrize("radius, tolerance", [(10, 0.03), (25, 0.015), (50, 0.01)])
 def test_tortuosity_of_a_half_circle_is_half_pi(radius, tolerance):
-    found = morphology.statistics(arc(radius))
+    found = shapes.statistics(arc(radius))
     assert found["tortuosity"] == pytest.approx(np.pi / 2, rel=tolerance)
     assert found["branch_points"] == 0 and found["end_points"] == 2
 
@@ -98,7 +98,7 @@ def test_tortuosity_of_a_half_circle_is_half_pi(radius, tolerance):
 @pytest.mark.parametrize("radius", [15, 25, 50])
 @pytest.mark.parametrize("thickness", [1.5, 2.5])
 def test_tortuosity_of_a_thick_half_circle(radius, thickness):
-    found = morphology.statistics(arc(radius, 180, thickness))
+    found = shapes.statistics(arc(radius, 180, thickness))
     half = np.pi / 2 - thickness / radius  # thinning takes up to half the width from either end
     assert 0.985 * half / np.sin(half) < found["tortuosity"] < 1.01 * np.pi / 2
     assert found["width_mean"] == pytest.approx(2 * thickness, abs=0.5)
@@ -107,7 +107,7 @@ def test_tortuosity_of_a_thick_half_circle(radius, thickness):
 @pytest.mark.parametrize("degrees", [60, 90, 270])
 def test_tortuosity_of_other_arcs(degrees):
     half = np.radians(degrees) / 2
-    assert morphology.statistics(arc(50, degrees))["tortuosity"] == pytest.approx(half / np.sin(half), rel=0.015)
+    assert shapes.statistics(arc(50, degrees))["tortuosity"] == pytest.approx(half / np.sin(half), rel=0.015)
 
 
 def test_tortuosity_is_weighted_by_arc_length():
@@ -115,27 +115,27 @@ def test_tortuosity_is_weighted_by_arc_length():
     mask[:90, 20:110, 0] |= arc(40, 180, size=200)[20:110, 55:145]
     line, half = 100, np.pi * 40
     expected = (line * 1 + half * np.pi / 2) / (line + half)
-    assert morphology.statistics(mask)["tortuosity"] == pytest.approx(expected, rel=0.015)
+    assert shapes.statistics(mask)["tortuosity"] == pytest.approx(expected, rel=0.015)
 
 
 def test_closed_loops_and_short_branches_have_no_tortuosity():
     ring = arc(30, 360)
-    found = morphology.statistics(ring)
+    found = shapes.statistics(ring)
     assert found["tortuosity"] is None and (found["end_points"], found["branch_points"]) == (0, 0)
     assert 2 * np.pi * 30 < found["skeleton_length"] < 1.06 * 2 * np.pi * 30
     ring[64, 94:120] = 1  # a ring on a stick: the stick alone is a branch
-    found = morphology.statistics(ring)
+    found = shapes.statistics(ring)
     assert (found["branch_points"], found["end_points"]) == (1, 1) and found["tortuosity"] == pytest.approx(1)
     for length, expected in ((10, None), (12, 1.0)):
-        assert morphology.statistics(canvas((5, slice(0, length))))["tortuosity"] == expected
+        assert shapes.statistics(canvas((5, slice(0, length))))["tortuosity"] == expected
 
 
 def test_components_touch_at_corners():
-    assert morphology.statistics(canvas((5, 5), (6, 6), (6, 9)))["components"] == 2
+    assert shapes.statistics(canvas((5, 5), (6, 6), (6, 9)))["components"] == 2
 
 
 def test_a_lone_pixel():
-    found = morphology.statistics(canvas((5, 5)))
+    found = shapes.statistics(canvas((5, 5)))
     assert found["skeleton_length"] == found["end_points"] == found["branch_points"] == 0
     assert (found["components"], found["width_mean"], found["tortuosity"]) == (1, 1, None)
     assert found["fractal_dimension"] == pytest.approx(0, abs=1e-12)
@@ -143,7 +143,7 @@ def test_a_lone_pixel():
 
 def test_fractal_dimension_of_known_figures():
     def dimension(mask):
-        return morphology.statistics(mask)["fractal_dimension"]
+        return shapes.statistics(mask)["fractal_dimension"]
 
     assert dimension(np.ones((64, 64))) == pytest.approx(2)
     assert dimension(canvas((slice(7, 71), slice(3, 67)), size=128)) == pytest.approx(2)
@@ -155,7 +155,7 @@ def test_fractal_dimension_of_known_figures():
 
 @pytest.mark.parametrize("mask", networks())
 def test_the_skeleton_graph_agrees_with_a_walk_from_pixel_to_pixel(monkeypatch, mask):
-    monkeypatch.setattr(morphology, "SMOOTHINGS", 0)
+    monkeypatch.setattr(shapes, "SMOOTHINGS", 0)
     skeleton = {(int(y), int(x)) for y, x in np.argwhere(skeletonize(np.pad(mask, 1), method="lee"))}
     graph = networkx.Graph()
     graph.add_nodes_from(skeleton)
@@ -179,7 +179,7 @@ def test_the_skeleton_graph_agrees_with_a_walk_from_pixel_to_pixel(monkeypatch, 
             if length >= 10 and cluster.get(start, start) != cluster.get(path[-1], path[-1]):
                 total += length**2 / np.hypot(*np.subtract(start, path[-1]))  # each branch from both of its ends
                 weight += length
-    found = morphology.statistics(mask)
+    found = shapes.statistics(mask)
     assert found["skeleton_length"] == pytest.approx(graph.size("length"))
     assert found["end_points"] == sum(degree == 1 for _, degree in graph.degree)
     assert found["branch_points"] == len(set(cluster.values())) > 5
@@ -189,25 +189,25 @@ def test_the_skeleton_graph_agrees_with_a_walk_from_pixel_to_pixel(monkeypatch, 
 @pytest.mark.parametrize("mask", networks())
 def test_the_skeleton_keeps_the_pieces_and_holes_of_the_mask(mask):
     skeleton = skeletonize(np.pad(mask, 1), method="lee")
-    assert ndimage.label(skeleton, np.ones((3, 3)))[1] == morphology.statistics(mask)["components"] > 1
+    assert ndimage.label(skeleton, np.ones((3, 3)))[1] == shapes.statistics(mask)["components"] > 1
     assert euler_number(skeleton, 2) == euler_number(np.pad(mask, 1), 2)
 
 
 @pytest.mark.parametrize("mask", networks())
 def test_loops_are_pieces_less_the_euler_number(mask):
-    found = morphology.statistics(mask)
+    found = shapes.statistics(mask)
     assert found["loops"] == found["components"] - euler_number(np.pad(mask, 1), 2) > 5
 
 
 def test_loops_of_known_figures():
     ring = arc(30, 360, thickness=1)
-    assert morphology.statistics(ring)["loops"] == 1
-    assert morphology.statistics(arc(30, 300))["loops"] == 0
+    assert shapes.statistics(ring)["loops"] == 1
+    assert shapes.statistics(arc(30, 300))["loops"] == 0
     ring[64, 20:110] = 1  # a bar across
-    assert morphology.statistics(ring)["loops"] == 2
+    assert shapes.statistics(ring)["loops"] == 2
     diamond = canvas((10, 11), (11, [10, 12]), (12, 11))  # closed at its corners
-    assert morphology.statistics(diamond)["loops"] == 1
-    assert morphology.statistics(canvas((0, slice(0, 20)), (slice(0, 20), 0)))["loops"] == 0  # the frame closes nothing
+    assert shapes.statistics(diamond)["loops"] == 1
+    assert shapes.statistics(canvas((0, slice(0, 20)), (slice(0, 20), 0)))["loops"] == 0  # the frame closes nothing
 
 
 def test_moving_the_vessels_changes_nothing():
@@ -215,15 +215,15 @@ def test_moving_the_vessels_changes_nothing():
     for top, left in ((0, 0), (5, 32), (31, 7), (32, 32)):
         mask = np.zeros((96, 96), bool)
         mask[top : top + 64, left : left + 64] = blobs(3)
-        expected = expected or morphology.statistics(mask)
-        assert morphology.statistics(mask) == pytest.approx(expected)
+        expected = expected or shapes.statistics(mask)
+        assert shapes.statistics(mask) == pytest.approx(expected)
 
 
 def test_turning_the_vessels_changes_little():
     mask = blobs(4)
-    expected = morphology.statistics(mask)
+    expected = shapes.statistics(mask)
     for turned in (np.rot90(mask), mask[::-1], mask[:, ::-1], mask.T):
-        found = morphology.statistics(turned)
+        found = shapes.statistics(turned)
         assert found["area_fraction"] == expected["area_fraction"]
         assert (found["components"], found["loops"]) == (expected["components"], expected["loops"])
         for name in ("skeleton_length", "width_mean", "fractal_dimension", "tortuosity"):
@@ -232,11 +232,11 @@ def test_turning_the_vessels_changes_little():
 
 def test_an_empty_and_a_full_mask():
     undefined = ("width_mean", "width_sd", "fractal_dimension", "tortuosity")
-    empty = morphology.statistics(np.zeros((32, 32)))
-    assert list(empty) == list(morphology.STATISTICS)
-    assert empty == {name: None if name in undefined else 0 for name in morphology.STATISTICS}
-    full = morphology.statistics(np.ones((32, 32)))
-    assert list(full) == list(morphology.STATISTICS)
+    empty = shapes.statistics(np.zeros((32, 32)))
+    assert list(empty) == list(shapes.STATISTICS)
+    assert empty == {name: None if name in undefined else 0 for name in shapes.STATISTICS}
+    full = shapes.statistics(np.ones((32, 32)))
+    assert list(full) == list(shapes.STATISTICS)
     assert (full["area_fraction"], full["components"], full["loops"]) == (1, 1, 0)
     assert full["fractal_dimension"] == pytest.approx(2) and full["skeleton_length"] < 3
 
@@ -245,10 +245,10 @@ def test_only_what_lies_in_the_field_of_view_counts():
     mask = canvas((20, slice(0, 96)), (70, slice(0, 96)))
     view = np.zeros_like(mask)
     view[:48, :50] = 1
-    found = morphology.statistics(mask, view)
+    found = shapes.statistics(mask, view)
     assert found["area_fraction"] == 50 / (48 * 50)
     assert (found["components"], found["skeleton_length"]) == (1, 49)
-    assert morphology.statistics(mask, np.zeros_like(mask))["area_fraction"] is None
+    assert shapes.statistics(mask, np.zeros_like(mask))["area_fraction"] is None
 
 
 @pytest.mark.parametrize(
@@ -264,19 +264,19 @@ def test_only_what_lies_in_the_field_of_view_counts():
 )
 def test_masks_that_do_not_fit_are_refused(mask, view, says):
     with pytest.raises(ValueError, match=says):
-        morphology.statistics(mask, view)
+        shapes.statistics(mask, view)
 
 
 # ---------------------------------------------------------------- two sets of masks
 
 
 def every(*values):
-    return [dict.fromkeys(morphology.STATISTICS, value) for value in values]
+    return [dict.fromkeys(shapes.STATISTICS, value) for value in values]
 
 
 def test_distances_by_hand():
-    found = morphology.distances(every(1, 2, 6), every(4, 2, 9), every(0, 6))
-    assert list(found) == list(morphology.STATISTICS)
+    found = shapes.distances(every(1, 2, 6), every(4, 2, 9), every(0, 6))
+    assert list(found) == list(shapes.STATISTICS)
     sd = np.sqrt((4 + 1 + 9) / 2)
     for each in found.values():
         assert each["real"] == {"mean": 3, "sd": pytest.approx(sd)}
@@ -288,31 +288,31 @@ def test_distances_by_hand():
 
 def test_a_shift_by_one_standard_deviation_is_one():
     values = np.random.default_rng(0).normal(5, 3, 40)
-    found = morphology.distances(every(*values), every(*(values + values.std(ddof=1))), every(*values[::-1]))
+    found = shapes.distances(every(*values), every(*(values + values.std(ddof=1))), every(*values[::-1]))
     assert found["tortuosity"]["distance"] == pytest.approx(1)
     assert found["tortuosity"]["floor"] == pytest.approx(0, abs=1e-12)
 
 
 def test_undefined_values_are_left_out():
-    full = morphology.distances(every(1, 2), every(3, 5))
-    gaps = morphology.distances(every(1, None, 2), every(None, 3, 5), every(None))
+    full = shapes.distances(every(1, 2), every(3, 5))
+    gaps = shapes.distances(every(1, None, 2), every(None, 3, 5), every(None))
     assert full == gaps and gaps["width_mean"]["floor"] is None
-    none = morphology.distances(every(1, 2), every(None))["width_mean"]
+    none = shapes.distances(every(1, 2), every(None))["width_mean"]
     assert none["synthetic"] == {"mean": None, "sd": None} and none["distance"] is None
 
 
 def test_real_values_without_spread():
-    found = morphology.distances(every(0.1, 0.1, 0.1), every(0.1, 0.1), every(0.3))["width_mean"]
+    found = shapes.distances(every(0.1, 0.1, 0.1), every(0.1, 0.1), every(0.3))["width_mean"]
     assert found["real"] == {"mean": pytest.approx(0.1), "sd": 0}
     assert (found["distance"], found["floor"]) == (0, None)
-    single = morphology.distances(every(2), every(1, 3))["width_mean"]
+    single = shapes.distances(every(2), every(1, 3))["width_mean"]
     assert (single["real"]["sd"], single["distance"]) == (None, None)
 
 
 def test_no_masks_to_compare_are_refused():
     for real, synthetic in (([], every(1)), (every(1), [])):
         with pytest.raises(ValueError, match="must be some"):
-            morphology.distances(real, synthetic)
+            shapes.distances(real, synthetic)
 
 
 # ---------------------------------------------------------------- vessels
@@ -324,10 +324,10 @@ def test_drive_is_plausible_and_its_two_halves_are_near(real_data):
         if sample.mask is None:
             pytest.skip(f"{real_data}/drive has no test masks")
         sample = crop_sample(sample, (128, 128))
-        found[sample.split].append(morphology.statistics(sample.mask, sample.field_of_view))
+        found[sample.split].append(shapes.statistics(sample.mask, sample.field_of_view))
         if sample.split == "test":
             thick = ndimage.binary_dilation(sample.mask[..., 0], np.ones((2, 2)))
-            found["thick"].append(morphology.statistics(thick, sample.field_of_view[..., 0]))
+            found["thick"].append(shapes.statistics(thick, sample.field_of_view[..., 0]))
     ranges = {
         "area_fraction": (0.07, 0.2),  # 12 % of the field of view on average
         "skeleton_length": (800, 2200),  # area over the width of one to two pixels
@@ -343,7 +343,7 @@ def test_drive_is_plausible_and_its_two_halves_are_near(real_data):
     for values in found["train"] + found["test"]:
         for name, (low, high) in ranges.items():
             assert low <= values[name] <= high, name
-    compared = morphology.distances(found["train"], found["thick"], found["test"])
+    compared = shapes.distances(found["train"], found["thick"], found["test"])
     assert all(0 < each["floor"] < 0.8 for each in compared.values())
     assert compared["width_mean"]["distance"] > 5 * compared["width_mean"]["floor"]
     assert compared["area_fraction"]["distance"] > 3 * compared["area_fraction"]["floor"]
@@ -356,5 +356,5 @@ def test_a_thousand_networks_of_256_pixels_would_take_less_than_two_minutes():
         mask[draw.line(*rng.integers(0, 256, 4))] = 1
     start = time.process_time()
     for _ in range(10):
-        morphology.statistics(mask)
+        shapes.statistics(mask)
     assert time.process_time() - start < 1.2

@@ -5,7 +5,7 @@ import pytest
 import sklearn.metrics
 from PIL import Image
 
-from synthmed_tf.metrics import segmentation
+from synthmed_tf.metrics import f1
 
 
 def images(rng, sizes, decimals=2):
@@ -33,15 +33,15 @@ def reference(predicted, mask, threshold):
 def test_scores_agree_with_scikit_learn_under_all_three_conventions():
     predicted, masks, views = images(np.random.default_rng(0), [(23, 31), (40, 17), (16, 16)])
     views[2] = None
-    found = segmentation.scores(predicted, masks, views, 0.5)
+    found = f1.scores(predicted, masks, views, 0.5)
     seen = [np.ones_like(m, bool) if v is None else v.astype(bool) for m, v in zip(masks, views)]
     inside = [(p[s], m[s]) for p, m, s in zip(predicted, masks, seen)]
     pooled = reference(*map(np.concatenate, zip(*inside)), 0.5)
     whole = reference(np.concatenate([p.ravel() for p in predicted]), np.concatenate([m.ravel() for m in masks]), 0.5)
     each = [reference(p, m, 0.5) for p, m in inside]
-    assert set(found) == set(segmentation.METRICS) == set(pooled)
+    assert set(found) == set(f1.METRICS) == set(pooled)
     for metric, values in found.items():
-        assert tuple(values) == segmentation.CONVENTIONS
+        assert tuple(values) == f1.CONVENTIONS
         assert values["fov_pooled"] == pytest.approx(pooled[metric], abs=1e-12)
         assert values["whole_image"] == pytest.approx(whole[metric], abs=1e-12)
         assert values["fov_per_image"] == pytest.approx(np.mean([image[metric] for image in each]), abs=1e-12)
@@ -50,7 +50,7 @@ def test_scores_agree_with_scikit_learn_under_all_three_conventions():
 def test_scores_by_hand():
     predicted = [np.float32([[0.9, 0.8], [0.3, 0.1]])]
     masks = [np.uint8([[1, 0], [1, 0]])]
-    found = {m: v["whole_image"] for m, v in segmentation.scores(predicted, masks, [None], 0.5).items()}
+    found = {m: v["whole_image"] for m, v in f1.scores(predicted, masks, [None], 0.5).items()}
     assert found["sensitivity"] == found["specificity"] == found["accuracy"] == found["f1"] == found["f1_macro"] == 0.5
     assert found["auc_roc"] == 0.75  # of the four (vessel, background) pairs three are in order
     assert found["auc_pr"] == pytest.approx((1 + 2 / 3) / 2)
@@ -58,18 +58,18 @@ def test_scores_by_hand():
 
 def test_a_value_equal_to_the_threshold_is_vessel():
     predicted, masks = [np.float32([[0.7, 0.1]])], [np.uint8([[1, 0]])]
-    assert segmentation.scores(predicted, masks, [None], 0.7)["f1"]["fov_pooled"] == 1.0
+    assert f1.scores(predicted, masks, [None], 0.7)["f1"]["fov_pooled"] == 1.0
 
 
 def test_undefined_scores_are_none_and_do_not_enter_the_mean_over_images():
     empty, full = np.zeros((4, 4), np.uint8), np.ones((4, 4), np.uint8)
-    found = segmentation.scores([np.float32(empty)], [empty], [None], 0.5)
+    found = f1.scores([np.float32(empty)], [empty], [None], 0.5)
     for metric in ("f1", "f1_macro", "auc_roc", "auc_pr", "sensitivity"):
         assert set(found[metric].values()) == {None}
     assert found["specificity"]["fov_pooled"] == found["accuracy"]["fov_pooled"] == 1.0
-    two = segmentation.scores([np.float32(empty), np.float32(full)], [empty, full], [None, None], 0.5)
+    two = f1.scores([np.float32(empty), np.float32(full)], [empty, full], [None, None], 0.5)
     assert two["f1"]["fov_per_image"] == 1.0
-    nothing_seen = segmentation.scores([np.float32(full)], [full], [empty], 0.5)
+    nothing_seen = f1.scores([np.float32(full)], [full], [empty], 0.5)
     assert nothing_seen["accuracy"]["fov_pooled"] is None and nothing_seen["accuracy"]["whole_image"] == 1.0
 
 
@@ -77,25 +77,25 @@ def test_undefined_scores_are_none_and_do_not_enter_the_mean_over_images():
 def test_a_second_observer_has_scores_but_no_auc(dtype):
     rng = np.random.default_rng(1)
     first, second = rng.random((2, 30, 30, 1)) < 0.3
-    found = segmentation.scores([second.astype(dtype)], [first.astype(np.uint8)], [None], 0.9)
+    found = f1.scores([second.astype(dtype)], [first.astype(np.uint8)], [None], 0.9)
     assert found["f1"]["fov_pooled"] == pytest.approx(sklearn.metrics.f1_score(first.ravel(), second.ravel()))
     assert set(found["auc_roc"].values()) == set(found["auc_pr"].values()) == {None}
 
 
 def test_best_threshold_maximises_f1_inside_the_field_of_view():
     predicted, masks, views = images(np.random.default_rng(2), [(40, 40), (30, 50)])
-    threshold = segmentation.best_threshold(predicted, masks, views)
+    threshold = f1.best_threshold(predicted, masks, views)
     pooled = np.concatenate([p[v == 1] for p, v in zip(predicted, views)])
     truth = np.concatenate([m[v == 1] for m, v in zip(masks, views)])
     every = {value: sklearn.metrics.f1_score(truth, pooled >= value) for value in np.unique(pooled)}
     assert every[np.float32(threshold)] == pytest.approx(max(every.values()), abs=1e-12)
-    assert segmentation.scores(predicted, masks, views, threshold)["f1"]["fov_pooled"] == pytest.approx(
+    assert f1.scores(predicted, masks, views, threshold)["f1"]["fov_pooled"] == pytest.approx(
         max(every.values()), abs=1e-12
     )
 
 
 def test_best_threshold_without_any_vessel_is_the_uninformed_one():
-    assert segmentation.best_threshold([np.float32([[0.2]])], [np.uint8([[0]])], [None]) == 0.5
+    assert f1.best_threshold([np.float32([[0.2]])], [np.uint8([[0]])], [None]) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_best_threshold_without_any_vessel_is_the_uninformed_one():
 )
 def test_input_that_does_not_fit_is_refused(predicted, mask, view, message):
     with pytest.raises(ValueError, match=message):
-        segmentation.scores([predicted], [mask], [view], 0.5)
+        f1.scores([predicted], [mask], [view], 0.5)
 
 
 def test_drives_second_observer_scores_what_the_literature_says(real_data):
@@ -120,7 +120,7 @@ def test_drives_second_observer_scores_what_the_literature_says(real_data):
 
     if not (real_data / "drive" / "test" / "2nd_manual").is_dir():
         pytest.skip(f"{real_data}/drive has no second observer")
-    found = segmentation.scores(read("2nd_manual"), read("1st_manual"), read("mask"), 0.5)
+    found = f1.scores(read("2nd_manual"), read("1st_manual"), read("mask"), 0.5)
     # Fraz et al. 2012, "An ensemble classification-based approach ...", table III: second human observer on DRIVE.
     for metric, published in (("sensitivity", 0.7760), ("specificity", 0.9724), ("accuracy", 0.9472)):
         assert found[metric]["fov_per_image"] == pytest.approx(published, abs=2e-4)
@@ -129,7 +129,7 @@ def test_drives_second_observer_scores_what_the_literature_says(real_data):
 def test_twenty_drive_sized_images_take_less_than_six_seconds():
     predicted, masks, views = images(np.random.default_rng(3), [(584, 565)] * 20, decimals=7)
     start = time.process_time()
-    segmentation.scores(predicted, masks, views, 0.5)
+    f1.scores(predicted, masks, views, 0.5)
     assert time.process_time() - start < 6
 
 
@@ -138,27 +138,25 @@ def test_counts_pool_to_the_f1_of_scikit_learn():
     masks = [(rng.random([9, 7, 1]) < 0.4).astype(np.uint8) for _ in range(5)]
     views = [(rng.random([9, 7, 1]) < 0.7).astype(np.uint8) for _ in range(4)] + [None]
     probabilities = [rng.random([9, 7]).astype(np.float32) for _ in range(5)]
-    counted = segmentation.counts(probabilities, masks, views, 0.6)
+    counted = f1.counts(probabilities, masks, views, 0.6)
     for index in range(5):
         seen = np.ones([9, 7], bool) if views[index] is None else views[index][..., 0] > 0
         truth, found = masks[index][..., 0][seen], probabilities[index][seen] >= 0.6
         (_, fp), (fn, tp) = sklearn.metrics.confusion_matrix(truth, found)
         assert counted[index].tolist() == [tp, fp, fn]
-        assert segmentation.pooled_f1(counted[index : index + 1]) == pytest.approx(
-            sklearn.metrics.f1_score(truth, found)
-        )
-    whole = segmentation.scores(probabilities, masks, views, 0.6)["f1"]["fov_pooled"]
-    assert segmentation.pooled_f1(counted) == pytest.approx(whole)
-    assert np.isnan(segmentation.pooled_f1(np.zeros([3, 3])))
+        assert f1.pooled_f1(counted[index : index + 1]) == pytest.approx(sklearn.metrics.f1_score(truth, found))
+    whole = f1.scores(probabilities, masks, views, 0.6)["f1"]["fov_pooled"]
+    assert f1.pooled_f1(counted) == pytest.approx(whole)
+    assert np.isnan(f1.pooled_f1(np.zeros([3, 3])))
 
 
 def test_bootstrap_of_f1_by_hand():
     """Of two images, one all right and one all wrong, a quarter of the draws is all right and a quarter all wrong."""
     right, wrong = [4, 0, 0], [0, 3, 1]
-    drawn = segmentation.bootstrapped([[right, wrong]], seed=1)
+    drawn = f1.bootstrapped([[right, wrong]], seed=1)
     values, counts = np.unique(drawn.round(9), return_counts=True)
     assert values == pytest.approx([0, 8 / 12, 1])
     assert counts / len(drawn) == pytest.approx([0.25, 0.5, 0.25], abs=0.05)
-    assert set(segmentation.bootstrapped([[right, wrong]], ["a", "a"])) == {8 / 12}
-    of_two = segmentation.bootstrapped([[right, wrong], [wrong, wrong]], seed=1)
+    assert set(f1.bootstrapped([[right, wrong]], ["a", "a"])) == {8 / 12}
+    of_two = f1.bootstrapped([[right, wrong], [wrong, wrong]], seed=1)
     assert of_two == pytest.approx(drawn / 2)

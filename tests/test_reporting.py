@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed_tf.evaluation import comparison, privacy
-from synthmed_tf.metrics import distribution, fidelity, morphology, segmentation
+from synthmed_tf.evaluation import baseline, privacy_audit
+from synthmed_tf.metrics import f1, features, fidelity, kid_fid, kl, shapes
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
 from synthmed_tf.reporting import figures, html, table, words
@@ -43,10 +43,10 @@ def spread(values):
 def arms(shift=0.0, repeats=3):
     return {
         arm: {
-            metric: {c: spread([f1 + shift + 0.01 * k + 0.002 * run for run in range(repeats)]) for k, c in enumerate(segmentation.CONVENTIONS)}
-            for metric in segmentation.METRICS
+            metric: {c: spread([value + shift + 0.01 * k + 0.002 * run for run in range(repeats)]) for k, c in enumerate(f1.CONVENTIONS)}
+            for metric in f1.METRICS
         }
-        for arm, f1 in ARMS.items()
+        for arm, value in ARMS.items()
     }  # fmt: skip
 
 
@@ -70,12 +70,10 @@ def made_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
     )
     train, test = real[:8], real[8:]
     histograms = {
-        key: {c: h.tolist() for c, h in distribution.intensity_histograms([s.image for s in samples]).items()}
+        key: {c: h.tolist() for c, h in kl.intensity_histograms([s.image for s in samples]).items()}
         for key, samples in (("real", train), ("synthetic", synthetic))
     }
-    human = {
-        m: {c: None if m.startswith("auc") else 0.788 for c in segmentation.CONVENTIONS} for m in segmentation.METRICS
-    }
+    human = {m: {c: None if m.startswith("auc") else 0.788 for c in f1.CONVENTIONS} for m in f1.METRICS}
     report = {
         "schema_version": 1,
         "command": "evaluate.py --synthetic_dir=out/",
@@ -90,21 +88,21 @@ def made_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
         },
         "distribution": {
             "kl_intensity": {
-                "synthetic_vs_real": {c: distribution.kl_divergence(histograms["real"][c], histograms["synthetic"][c]) for c in histograms["real"]},
+                "synthetic_vs_real": {c: kl.kl_divergence(histograms["real"][c], histograms["synthetic"][c]) for c in histograms["real"]},
                 "synthetic_vs_held_out": {"grey": 0.021, "red": 0.4}, "real_vs_held_out": {"grey": 0.064, "red": 0.3},
-                "real_vs_real": distribution.real_vs_half([s.image for s in train]),
-                "synthetic_vs_half": distribution.real_vs_half([s.image for s in train], others=[s.image for s in synthetic]),
+                "real_vs_real": kl.real_vs_half([s.image for s in train]),
+                "synthetic_vs_half": kl.real_vs_half([s.image for s in train], others=[s.image for s in synthetic]),
             },
             "histograms": histograms,
-            "smoothing": distribution.SMOOTHING,
+            "smoothing": kl.SMOOTHING,
         },
         "fidelity": {
-            "photographs": fidelity.compare(*(fidelity.photograph_features([s.image for s in some]) for some in (train, synthetic, test))),
-            "masks": fidelity.compare(*(fidelity.mask_features([s.mask for s in some]) for some in (train, synthetic, test))),
+            "photographs": fidelity.compare(*(features.photograph_features([s.image for s in some]) for some in (train, synthetic, test))),
+            "masks": fidelity.compare(*(features.mask_features([s.mask for s in some]) for some in (train, synthetic, test))),
         },
-        "morphology": morphology.distances(*([morphology.statistics(s.mask) for s in some] for some in (train, synthetic, test))),
-        "copies": privacy.nearest_training_masks(train, synthetic, test),
-        "privacy": privacy.images(train, synthetic, test),
+        "morphology": shapes.distances(*([shapes.statistics(s.mask) for s in some] for some in (train, synthetic, test))),
+        "copies": privacy_audit.nearest_training_masks(train, synthetic, test),
+        "privacy": privacy_audit.images(train, synthetic, test),
         "wall_seconds": 754.2,
         "real_images_shown": True,
     }  # fmt: skip
@@ -155,7 +153,7 @@ def test_the_page_says_what_the_numbers_say_and_needs_no_other_file(made, page_o
     assert "0.8205" in text and "0.9816" in text and "second person" in text and "0.788" in text
     assert "synthetic images with F1 0.702 ± 0.002, those of the real test images with 0.802 ± 0.002" in text
     assert "macro" in text and "0.8877" in text and "0.8988" in text
-    for name in segmentation.CONVENTIONS:
+    for name in f1.CONVENTIONS:
         assert words.CONVENTION_NAMES[name] in text
     assert "abc123" in text and "train_stage2.py --data=drive" in text and "evaluate.py --synthetic_dir=out/" in text
     assert "13 minutes" in text
@@ -280,9 +278,9 @@ def test_better_goes_by_the_direction_of_each_number():
 def test_fid_of_few_images_comes_with_a_warning():
     few, many = (
         fidelity.compare(
-            *(np.random.default_rng(seed).normal(size=(count, 3)) for seed in range(3)), features=fidelity.FEATURES | {}
+            *(np.random.default_rng(seed).normal(size=(count, 3)) for seed in range(3)), features=features.FEATURES | {}
         )
-        for count in (20, fidelity.ENOUGH_FOR_FID)
+        for count in (20, kid_fid.ENOUGH_FOR_FID)
     )
     for found, warned in ((few, True), (many, False)):
         report = {"fidelity": {"photographs, Inception": found}}
@@ -341,7 +339,7 @@ def test_a_baseline_stands_beside_the_set_and_leaves_no_picture_behind(made, tmp
     manifest = write_records(tmp_path / "single", "single", photographs, source="stage 1", extra=extra)
     sets = [list(Records(real, split)) for split in ("train", "test")]
     benchmarks = ("distribution", "fidelity", "morphology", "copies")
-    measured = comparison.measure(photographs, real=sets[0], held_out=sets[1], benchmarks=benchmarks, seed=0)
+    measured = baseline.measure(photographs, real=sets[0], held_out=sets[1], benchmarks=benchmarks, seed=0)
     assert measured.keys() == {"distribution", "fidelity"}
     report = copy.deepcopy(report) | {"baseline": {"synthetic": manifest, **measured}}
     for shown in (True, False):
@@ -408,7 +406,7 @@ def test_the_audit_of_images_says_what_it_found_and_what_it_can_find(made, page_
     alone["privacy"]["protocol"]["held_out"] = 0
     assert "than training images of different patients are like one another" in words.private(alone["privacy"])
     assert "none to measure" in table.text(alone) and "AUC" not in words.private(alone["privacy"])
-    assert words.private({"unavailable": privacy.ALONE}) == words.NOT_COMPARED
+    assert words.private({"unavailable": privacy_audit.ALONE}) == words.NOT_COMPARED
 
 
 def test_who_is_surely_given_away_and_how_many_were_compared_is_said(made, page_of_made):
@@ -444,7 +442,7 @@ def test_near_copies_are_counted_on_the_page_and_listed_in_the_json_alone(made):
     assert (
         "3 of the synthetic images are more like a training one than all of the control: report.json lists them" in text
     )
-    assert "privacy.structure.near_copy_list and privacy.shading.near_copy_list" in text
+    assert "privacy.structure.near_copy_list and privacy_audit.shading.near_copy_list" in text
     assert (
         "1 of the synthetic masks is more like" in text
         and "under copies.likeness.near_copy_list and copies.halves.near" in text
@@ -479,8 +477,8 @@ def test_masks_are_said_not_to_be_copied_only_by_an_audit_that_finds_planted_cop
     assert "so are 4 of their 24 halves beside halves (by chance 1.3, in 95 % of cases at most 3), so look" in of_halves
     assert "rejected by this very distance" in words.copied(part, True)
     assert "rejected by this very distance" not in words.copied(part) and "does not see a copy" in words.copied(part)
-    alone = words.copied(part | {"likeness": {"unavailable": privacy.ALONE}})
-    assert privacy.ALONE in alone and "no sign" not in alone
+    alone = words.copied(part | {"likeness": {"unavailable": privacy_audit.ALONE}})
+    assert privacy_audit.ALONE in alone and "no sign" not in alone
 
 
 def test_a_set_whose_masks_were_filtered_is_said_to_be(made):
@@ -489,9 +487,11 @@ def test_a_set_whose_masks_were_filtered_is_said_to_be(made):
     report["synthetic"]["stage1"] = {"filter": {"candidates": 20, "rejected": 8, "too_near": 0}}
     _, text = written(report, *where)
     assert "Masks were rejected by this very distance when the set was made" in text
-    report["copies"]["likeness"] = report["privacy"] = {"unavailable": privacy.ALONE}
+    report["copies"]["likeness"] = report["privacy"] = {"unavailable": privacy_audit.ALONE}
     _, text = written(report, *where)
-    assert f"Likeness was not measured: {privacy.ALONE}" in text and f"Not measured: {privacy.ALONE}" in text
+    assert (
+        f"Likeness was not measured: {privacy_audit.ALONE}" in text and f"Not measured: {privacy_audit.ALONE}" in text
+    )
     assert "likeness" not in table.text(report)
 
 
@@ -602,8 +602,8 @@ def classified(tmp_path, classes=("normal", "tumour"), repeats=2):
             "seconds": {},
         },
         "distribution": {
-            "kl_intensity": {"synthetic_vs_real": {"grey": 0.1}, "real_vs_real": distribution.real_vs_half(images)},
-            "histograms": {key: {"grey": [1] * 256} for key in ("real", "synthetic")}, "smoothing": distribution.SMOOTHING,
+            "kl_intensity": {"synthetic_vs_real": {"grey": 0.1}, "real_vs_real": kl.real_vs_half(images)},
+            "histograms": {key: {"grey": [1] * 256} for key in ("real", "synthetic")}, "smoothing": kl.SMOOTHING,
         },
     }  # fmt: skip
     return report, tmp_path / "report", tmp_path / "real", tmp_path / "out" / "synthetic"

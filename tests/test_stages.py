@@ -15,7 +15,7 @@ from synthmed_tf import augment, flags, losses
 from synthmed_tf.datasets.phantoms import fundus, vessels
 from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.images.pixels import to_uint8
-from synthmed_tf.metrics import morphology, privacy
+from synthmed_tf.metrics import likeness, shapes
 from synthmed_tf.networks import layers
 from synthmed_tf.sample import Sample
 from synthmed_tf.smalldata.fields import make_fields, measure_thickness
@@ -139,9 +139,9 @@ def test_what_stage_1_is_measured_by_tells_real_masks_from_broken_and_from_repea
     originality = {name: each["originality"] for name, (each, _) in found.items()}
     assert max(originality["copied"], originality["repeated"]) < 1e-5
     assert 0.9 < originality["real"] < 1.1 < originality["empty"]
-    small = privacy.mask_thumbnails(masks)
-    alike = [privacy.likeness(small[i : i + 1], np.delete(small[:12], i, 0))[0].max() for i in range(12)]
-    nearest = privacy.likeness(small[12:], small[:12])[0].max(1)
+    small = likeness.mask_thumbnails(masks)
+    alike = [likeness.likeness(small[i : i + 1], np.delete(small[:12], i, 0))[0].max() for i in range(12)]
+    nearest = likeness.likeness(small[12:], small[:12])[0].max(1)
     expected = (1 - np.median(nearest)) / (1 - np.median(alike))
     assert originality["real"] == pytest.approx(expected, rel=0.03)  # 64 samples of these 12, not each as often
 
@@ -173,7 +173,7 @@ def test_against_one_picture_or_equal_ones_nothing_is_measured(target, count):
 
 
 def test_the_mean_distance_is_that_of_what_can_be_measured():
-    undefined = dict.fromkeys(morphology.STATISTICS)
+    undefined = dict.fromkeys(shapes.STATISTICS)
 
     def described(*lengths):
         return [undefined | {"skeleton_length": length, "components": 2.0} for length in lengths]

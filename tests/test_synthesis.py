@@ -13,7 +13,7 @@ from synthmed_tf import synthesis
 from synthmed_tf.datasets.phantoms import fundus
 from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.images.field_of_view import estimate_field_of_view
-from synthmed_tf.metrics import privacy
+from synthmed_tf.metrics import likeness, planted
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
@@ -126,9 +126,9 @@ def passed(masks, real, count, tally=None):
 REAL = [dots((0, 1), (0, 2)), dots((0, 1), (0, 3))]  # Dice 1/2: the threshold is 1/2
 COPY, NEAR = dots((1, 0), (2, 0)), dots((0, 1), (0, 2), (5, 9))  # turned; with a dot more: distance 1 - 4/5
 FRESH = [dots((3, i), (4, 9 + i), (6, 2 + 2 * i)) for i in range(3)]
-LIKENESS = privacy.likeness(privacy.mask_thumbnails(REAL), privacy.mask_thumbnails(REAL))[0]
-HALVES = [half for mask in REAL for half in privacy.halves(mask)]
-LIKENESS_OF_HALVES = privacy.likeness(privacy.mask_thumbnails(HALVES), privacy.mask_thumbnails(HALVES))[0]
+LIKENESS = likeness.likeness(likeness.mask_thumbnails(REAL), likeness.mask_thumbnails(REAL))[0]
+HALVES = [half for mask in REAL for half in likeness.halves(mask)]
+LIKENESS_OF_HALVES = likeness.likeness(likeness.mask_thumbnails(HALVES), likeness.mask_thumbnails(HALVES))[0]
 THRESHOLDS = {
     "threshold": 0.5,
     "most_alike": pytest.approx(max(LIKENESS[0, 1], LIKENESS[1, 0]), abs=1e-6),
@@ -148,7 +148,7 @@ def test_filter_rejects_copies_of_real_masks():
 
 def test_filter_rejects_disguised_copies():
     *real, fresh = (crop_sample(fundus.draw_fundus(index), (64, 64)).mask for index in range(9))
-    ways = privacy.planted_masks(real[:2])
+    ways = planted.planted_masks(real[:2])
     for disguise in ("turned or mirrored", "shifted", "tilted", "scaled"):
         tally = {}
         (found,) = passed([*ways[disguise], fresh], real, 1, tally)
@@ -157,7 +157,7 @@ def test_filter_rejects_disguised_copies():
 
 def test_a_mask_that_is_there_twice_does_not_let_copies_pass():
     *real, fresh = (crop_sample(fundus.draw_fundus(index), (64, 64)).mask for index in range(9))
-    shifted = privacy.planted_masks(real[:3])["shifted"]
+    shifted = planted.planted_masks(real[:3])["shifted"]
     tallies = [{}, {}]
     for twice, tally in zip(
         ([], [real[0], real[4][::-1], np.zeros_like(fresh), np.zeros_like(fresh)]), tallies, strict=True
@@ -173,8 +173,8 @@ def test_filter_rejects_masks_crossed_of_two_real_ones():
     tally = {}
     (found,) = passed([*crossed, fresh], real, 1, tally)
     assert (found.mask == fresh).all() and tally["rejected"] == 7
-    small, learned = privacy.mask_thumbnails(crossed), privacy.mask_thumbnails(real)
-    assert (privacy.likest(small, learned)[0].max(1) < tally["most_alike"]).any()  # their halves alone tell
+    small, learned = likeness.mask_thumbnails(crossed), likeness.mask_thumbnails(real)
+    assert (likeness.likest(small, learned)[0].max(1) < tally["most_alike"]).any()  # their halves alone tell
 
 
 @pytest.mark.parametrize("groups, expected", [("aab", "different"), ("abc", "all"), ("aaa", "all")])
@@ -183,8 +183,8 @@ def test_masks_of_one_patient_do_not_say_how_alike_patients_are(groups, expected
     masks.insert(1, np.roll(masks[0], 1, 0))
     real, tally = [Sample(str(i), mask=mask, group=groups[i]) for i, mask in enumerate(masks)], {}
     next(synthesis.no_copies(itertools.repeat(Sample("c", mask=FRESH[0].repeat(4, 0).repeat(4, 1))), real, 1, tally))
-    small = privacy.mask_thumbnails(masks)
-    alike = privacy.likeness(small, small)[0]
+    small = likeness.mask_thumbnails(masks)
+    alike = likeness.likeness(small, small)[0]
     np.fill_diagonal(alike, -1)
     assert alike.max() > 0.95 > max(alike[2].max(), alike[:, 2].max())
     found = {"different": max(alike[2].max(), alike[:, 2].max()), "all": alike.max()}

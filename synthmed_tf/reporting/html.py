@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from synthmed_tf.metrics import copies as mask_copies
-from synthmed_tf.metrics.privacy import VIEWS
+from synthmed_tf.metrics import symmetries
+from synthmed_tf.metrics.likeness import VIEWS
 from synthmed_tf.records.read import Records
 from synthmed_tf.reporting import figures, table, words
 from synthmed_tf.sample import InputError
@@ -118,7 +118,7 @@ def _figures(report, real_dir, synthetic_dir, baseline_dir):
             [
                 (
                     ours[row["synthetic_id"]].mask,
-                    mask_copies.transform(theirs[row["training_id"]].mask, row["symmetry"]),
+                    symmetries.transform(theirs[row["training_id"]].mask, row["symmetry"]),
                     f"{letter}: {table.number(row['distance'])}",
                 )
                 for letter, row in zip("ABCDEF", rows)
@@ -132,7 +132,7 @@ def _figures(report, real_dir, synthetic_dir, baseline_dir):
             [
                 (
                     ours[row["synthetic_id"]].image,
-                    mask_copies.transform(theirs[row["training_id"]].image, row["symmetry"]),
+                    symmetries.transform(theirs[row["training_id"]].image, row["symmetry"]),
                     table.number(row["likeness"], ".2f"),
                 )
                 for row in rows
@@ -289,7 +289,7 @@ def _context(report, drawn):
         "copy_rows": words.copy_rows(copied),
         "baseline": words.beside(report),
         "nearest": list(zip("ABCDEF", _shown_rows(copied))) if shown else [],
-        "symmetries": mask_copies.SYMMETRIES,
+        "symmetries": symmetries.SYMMETRIES,
         "figures": {file: base64.b64encode(content).decode() for file, content in drawn.items()},
         "provenance": words.provenance(report, shown),
         "duration": words.duration(report.get("wall_seconds")),

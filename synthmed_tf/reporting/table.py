@@ -2,11 +2,12 @@
 
 import math
 
-from synthmed_tf.metrics.fidelity import ENOUGH_FOR_FID, METRICS
-from synthmed_tf.metrics.privacy import VIEWS
+from synthmed_tf.metrics.fidelity import METRICS
+from synthmed_tf.metrics.kid_fid import ENOUGH_FOR_FID
+from synthmed_tf.metrics.likeness import VIEWS
 
 ARMS = {"real": "real", "synthetic_50": "50 synthetic", "synthetic": "synthetic", "real_and_synthetic": "both"}
-DISTANCES = ("kid", "fid")  # of metrics.fidelity, where the others are shares: less is better
+DISTANCES = ("kid", "fid")  # of metrics.kid_fid, where the others are shares: less is better
 WIDTH = 100  # columns of the terminal table
 P1_F1 = {"synthetic": 0.8877, "real": 0.8988}  # P1 section 10, on DRIVE
 P1_KL = {"synthetic_vs_real": 4.759, "real_vs_real": 4.212e-4}  # P1 section 10, on DRIVE
@@ -380,7 +381,7 @@ def mask_rows(copies):
 
 
 def privacy_rows(privacy):
-    """[(what, one cell for each of metrics.privacy.VIEWS)] of the audit of images."""
+    """[(what, one cell for each of metrics.likeness.VIEWS)] of the audit of images."""
     if "unavailable" in privacy:
         return []
     return _audit_rows([privacy[view] for view in VIEWS], privacy["protocol"], "images")

@@ -1,8 +1,8 @@
 """What report.html says about the numbers of report.json: its sentences and the rows of its tables, as plain text."""
 
-from synthmed_tf.metrics.classification import relative_drop
-from synthmed_tf.metrics.morphology import STATISTICS
-from synthmed_tf.metrics.segmentation import METRICS
+from synthmed_tf.metrics.accuracy import relative_drop
+from synthmed_tf.metrics.f1 import METRICS
+from synthmed_tf.metrics.shapes import STATISTICS
 from synthmed_tf.reporting import table
 
 STRUCTURES = {"drive": "vessel", "chase_db1": "vessel", "phantom": "vessel", "bubil": "cell"}  # what a mask marks

@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from synthmed_tf.metrics.classification import NEIGHBOURS, RADII
+from synthmed_tf.metrics.local_binary_patterns import NEIGHBOURS, RADII
 from synthmed_tf.sample import InputError
 
 FOLDS = 5  # P2 § 3.2

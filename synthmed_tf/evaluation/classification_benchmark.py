@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from synthmed_tf.datasets import study_groups
-from synthmed_tf.metrics import bootstrap, classification
+from synthmed_tf.metrics import accuracy, bootstrap, local_binary_patterns
 from synthmed_tf.records.atomic import write_json
 from synthmed_tf.sample import InputError
 from synthmed_tf.training import classical, classifier
@@ -261,14 +261,14 @@ def _compare(arms, truth, groups, seed):
     """
     found, drawn = {}, {}
     for arm, runs in arms.items():
-        drawn[arm] = classification.bootstrapped(runs, truth, groups, seed)
-        each = [classification.scores(values, truth) for values in runs]
+        drawn[arm] = accuracy.bootstrapped(runs, truth, groups, seed)
+        each = [accuracy.scores(values, truth) for values in runs]
         found[arm] = {
             metric: _summary([scores[metric] for scores in each]) | {"interval": bootstrap.interval(drawn[arm][metric])}
-            for metric in classification.METRICS
+            for metric in accuracy.METRICS
         }
-    drop = classification.relative_drop(*(found[arm]["accuracy"]["mean"] for arm in ("real", "synthetic")))
-    drops = classification.relative_drop(*(drawn[arm]["accuracy"] for arm in ("real", "synthetic")))
+    drop = accuracy.relative_drop(*(found[arm]["accuracy"]["mean"] for arm in ("real", "synthetic")))
+    drops = accuracy.relative_drop(*(drawn[arm]["accuracy"] for arm in ("real", "synthetic")))
     found["relative_drop"] = float(drop) if np.isfinite(drop) else None
     return found | {"relative_drop_interval": bootstrap.interval(drops)}
 
@@ -308,7 +308,7 @@ def _features(folder, images):
     if path.exists():
         return np.load(path, allow_pickle=False)
     bar = tqdm(images.pixels, desc=f"patterns of {images.name}", unit="image")
-    features = classification.lbp_features(bar)
+    features = local_binary_patterns.lbp_features(bar)
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:
         np.save(file, features)

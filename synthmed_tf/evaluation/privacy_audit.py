@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from tqdm import tqdm
 
-from synthmed_tf.metrics import copies, privacy
+from synthmed_tf.metrics import likeness, mask_distance, membership, near_copies, planted
 from synthmed_tf.sample import spaced
 
 MOST = 8000  # of one set, at even steps: 8,000 with 8,000 took 17 minutes a view on two busy cores (in full: 102)
@@ -18,19 +18,19 @@ ALONE = "There is one training image and no held-out one, so nothing tells how a
 
 
 def images(training, synthetic, test, seed=0):
-    """The "privacy" part of report.json: for each of metrics.privacy.VIEWS
+    """The "privacy" part of report.json: for each of metrics.likeness.VIEWS
 
       "synthetic_to_training", "control_to_training": {"max", "median"} of the likeness of each to its likest training
-        image, see metrics.privacy.likest. The control are held-out images; without any, training images beside those
+        image, see metrics.likeness.likest. The control are held-out images; without any, training images beside those
         of other patients.
       "near_copies": how many synthetic images are more like a training image than every image of the control is.
       "near_copy_list": which, the likest first: [{"synthetic_id", "likeness"}].
-      "by_chance": how many would be if they were other images of the same kind, metrics.privacy.by_chance.
-      "by_chance_at_most": how many at most in 95 of 100 such sets, metrics.privacy.most_by_chance.
-      "closer_to_training": metrics.privacy.closer_to_training.
-      "membership": metrics.privacy.membership; None without held-out images.
+      "by_chance": how many would be if they were other images of the same kind, metrics.near_copies.by_chance.
+      "by_chance_at_most": how many at most in 95 of 100 such sets, metrics.near_copies.most_by_chance.
+      "closer_to_training": metrics.membership.closer_to_training.
+      "membership": metrics.membership.membership; None without held-out images.
       "caught": {disguise: share of planted copies that are near copies by this, of their own original},
-        metrics.privacy.planted.
+        metrics.planted.planted.
       "likest": the SHOWN likest pairs, [{"synthetic_id", "training_id", "likeness", "symmetry"}].
 
     and "protocol", where "of" is how many images there are, beside the numbers of those that were compared, and
@@ -44,23 +44,23 @@ def images(training, synthetic, test, seed=0):
       The dict, or {"unavailable": why} where there is nothing to compare with.
     """
 
-    def planted(some):
-        ways = privacy.planted([sample.image for sample in some], [sample.field_of_view for sample in some], seed)
+    def disguise(some):
+        ways = planted.planted([sample.image for sample in some], [sample.field_of_view for sample in some], seed)
         return {
             name: [dataclasses.replace(some[0], image=image, field_of_view=view) for image, view in zip(*found)]
             for name, found in ways.items()
         }
 
     def thumbnail(surround):
-        return lambda sample: privacy.thumbnails([sample.image], [sample.field_of_view], surround)[0]
+        return lambda sample: likeness.thumbnails([sample.image], [sample.field_of_view], surround)[0]
 
-    thumbnails = {view: thumbnail(surround) for view, surround in privacy.VIEWS.items()}
+    thumbnails = {view: thumbnail(surround) for view, surround in likeness.VIEWS.items()}
     square = len(set(training[0].image.shape[:2])) == 1
-    return _audit(training, synthetic, test, thumbnails, planted, square, seed)
+    return _audit(training, synthetic, test, thumbnails, disguise, square, seed)
 
 
-def _audit(training, synthetic, test, thumbnails, planted, square, seed):
-    """`images` for any small pictures: thumbnails is {view: function of a Sample}, planted a function of a list of
+def _audit(training, synthetic, test, thumbnails, disguise, square, seed):
+    """`images` for any small pictures: thumbnails is {view: function of a Sample}, disguise a function of a list of
     training Samples that returns {disguise: list of Samples}.
     """
     if len(training) == 1 and not len(test):
@@ -69,7 +69,7 @@ def _audit(training, synthetic, test, thumbnails, planted, square, seed):
     originals = spaced(range(len(learned.ids)), PLANTED)
     disguised = {
         name: _Pictured(samples, thumbnails)
-        for name, samples in planted([training[learned.taken[index]] for index in originals]).items()
+        for name, samples in disguise([training[learned.taken[index]] for index in originals]).items()
     }
     control = held_out if len(test) else learned
     # Of one patient alone, the other images are the control
@@ -84,11 +84,11 @@ def _audit(training, synthetic, test, thumbnails, planted, square, seed):
         for view in thumbnails:
 
             def compared(ours, theirs, apart=None, view=view):
-                return privacy.likest(ours.small[view], theirs.small[view], square, apart, bar.update)
+                return likeness.likest(ours.small[view], theirs.small[view], square, apart, bar.update)
 
             of_control = compared(control, learned, apart)[0]
             threshold = of_control.max()
-            chance = privacy.by_chance(of_control, patients, not len(test))
+            chance = near_copies.by_chance(of_control, patients, not len(test))
             report[view] = {"control_to_training": _most_and_median(of_control.max(1))}
             del of_control
             to_training, symmetry = compared(made, learned)
@@ -97,7 +97,7 @@ def _audit(training, synthetic, test, thumbnails, planted, square, seed):
                 "near_copies": int((to_training.max(1) > threshold).sum()),
                 "near_copy_list": _listed(made.ids, to_training.max(1), threshold),
                 "by_chance": len(made.ids) * chance,
-                "by_chance_at_most": int(len(made.ids) * privacy.most_by_chance(chance)),
+                "by_chance_at_most": int(len(made.ids) * near_copies.most_by_chance(chance)),
                 "closer_to_training": None,
                 "membership": None,
                 "caught": {},
@@ -111,15 +111,15 @@ def _audit(training, synthetic, test, thumbnails, planted, square, seed):
             if len(test):
                 some = [each.small[view][part] for each, part in zip((learned, made, held_out), parts, strict=True)]
                 real = np.concatenate([some[0], some[2]])
-                guessed = privacy.likest(real, made.small[view], square, None, bar.update)[0].max(1)
+                guessed = likeness.likest(real, made.small[view], square, None, bar.update)[0].max(1)
                 count = len(parts[0])
-                report[view]["membership"] = privacy.membership(guessed[:count], guessed[count:], groups, seed)
+                report[view]["membership"] = membership.membership(guessed[:count], guessed[count:], groups, seed)
                 alike = []
-                for start in range(0, len(some[1]), privacy.CHUNK):
-                    alike.append(privacy.likeness(some[1][start : start + privacy.CHUNK], real, square)[0])
+                for start in range(0, len(some[1]), likeness.CHUNK):
+                    alike.append(likeness.likeness(some[1][start : start + likeness.CHUNK], real, square)[0])
                     bar.update(len(alike[-1]))
                 both = np.split(np.concatenate(alike), [count], 1)
-                report[view]["closer_to_training"] = privacy.closer_to_training(*both, groups, seed)
+                report[view]["closer_to_training"] = membership.closer_to_training(*both, groups, seed)
     names = ("training", "synthetic", "held_out")
     protocol = {
         "control": "held-out images" if len(test) else "training images beside those of other patients",
@@ -127,8 +127,8 @@ def _audit(training, synthetic, test, thumbnails, planted, square, seed):
         "of": {name: len(each) for name, each in zip(names, (training, synthetic, test), strict=True)},
         "relabelled": {name: len(part) for name, part in zip(names, parts, strict=True)},
         "planted": len(originals),
-        "side": privacy.SIDE,
-        "shift": privacy.SHIFT,
+        "side": likeness.SIDE,
+        "shift": likeness.SHIFT,
         "seed": seed,
     }
     return report | {"protocol": protocol}
@@ -171,7 +171,7 @@ def _most_and_median(values):
 def nearest_training_masks(training, synthetic, test, seed=0):
     """The "copies" part of report.json.
 
-    Distances are 1 - Dice, see metrics.copies. "likeness" is the audit by the correlation of blurred masks, with planted
+    Distances are 1 - Dice, see metrics.mask_distance. "likeness" is the audit by the correlation of blurred masks, with planted
     copies that were shifted, tilted and scaled: as one view of `images`, with its own "protocol". "halves" is the same
     of `Halves`, as a mask may be made of parts of several (augment.crossed). By distance and by likeness, also of
     halves, beside other training masks, synthesis.no_copies rejects masks, so of a set that went through it near copies
@@ -182,40 +182,40 @@ def nearest_training_masks(training, synthetic, test, seed=0):
       seed: of subsets, relabellings and bootstrap.
     """
     masks = [sample.mask for sample in training]
-    index, distance, symmetry = copies.nearest_masks([sample.mask for sample in synthetic], masks)
+    index, distance, symmetry = mask_distance.nearest_masks([sample.mask for sample in synthetic], masks)
     report = {
         "nearest_training_mask": [
             {"synthetic_id": sample.id, "training_id": training[int(i)].id, "distance": float(d), "symmetry": int(s)}
             for sample, i, d, s in zip(synthetic, index, distance, symmetry, strict=True)
         ],
         "synthetic_to_training": _extent(distance),
-        "test_to_training": _extent(copies.nearest_masks([sample.mask for sample in test], masks)[1])
+        "test_to_training": _extent(mask_distance.nearest_masks([sample.mask for sample in test], masks)[1])
         if len(test)
         else None,
     }
     for name, samples in (("synthetic", synthetic), ("real", training)):
-        pair = copies.closest_pair([sample.mask for sample in samples])
+        pair = mask_distance.closest_pair([sample.mask for sample in samples])
         ids = pair and [samples[i].id for i in pair[:2]]
         report[f"closest_{name}_pair"] = pair and {"distance": pair[2], "ids": ids}
 
-    def planted(some):
-        ways = privacy.planted_masks([sample.mask for sample in some])
+    def disguise(some):
+        ways = planted.planted_masks([sample.mask for sample in some])
         return {name: [dataclasses.replace(some[0], mask=mask) for mask in found] for name, found in ways.items()}
 
-    thumbnails = {"masks": lambda sample: privacy.mask_thumbnails([sample.mask])[0]}
+    thumbnails = {"masks": lambda sample: likeness.mask_thumbnails([sample.mask])[0]}
     square = len(set(training[0].mask.shape[:2])) == 1
     sets = training, synthetic, test
     for name, parts in (("likeness", sets), ("halves", [Halves(samples) for samples in sets])):
         found = {"unavailable": ALONE}
         if len(training) > 1 or len(test):
-            found = _audit(*parts, thumbnails, planted, square, seed)
+            found = _audit(*parts, thumbnails, disguise, square, seed)
             found |= found.pop("masks")
         report[name] = found
     return report
 
 
 class Halves:
-    """The halves of the masks of some Samples, as Samples; see metrics.privacy.halves."""
+    """The halves of the masks of some Samples, as Samples; see metrics.likeness.halves."""
 
     def __init__(self, samples):
         self.samples = samples
@@ -225,7 +225,7 @@ class Halves:
 
     def __getitem__(self, index):
         sample = self.samples[index // 2]
-        return dataclasses.replace(sample, mask=privacy.halves(sample.mask)[index % 2])
+        return dataclasses.replace(sample, mask=likeness.halves(sample.mask)[index % 2])
 
 
 def _extent(distances):

@@ -3,8 +3,9 @@
 import numpy as np
 from scipy import special
 
+from synthmed_tf.metrics.grey import LUMA
+
 BINS = 256  # one a grey level of an 8-bit image; 16-bit images are binned by their upper byte
-LUMA = (0.299, 0.587, 0.114)  # red, green, blue -> grey, ITU-R BT.601, as Pillow's and OpenCV's grey conversion
 # Additive (Lidstone) smoothing, as a share of all pixels: P1 does not name one, and without it an intensity that only
 # one set has makes the divergence infinite. 1e-6 is about one pixel of the 20 DRIVE images at 256 x 256 (0.9 million
 # pixels inside the field of view), so it is Laplace's add-one there, and does not move with the number or size of the

@@ -2,32 +2,9 @@
 
 import numpy as np
 
-SYMMETRIES = (  # what `transform` does, by its number; the odd turns exist for square masks only
-    "as it is",
-    "turned by 180 degrees",
-    "mirrored left to right",
-    "mirrored top to bottom",
-    "turned by 90 degrees",
-    "turned by 270 degrees",
-    "mirrored on the main diagonal",
-    "mirrored on the other diagonal",
-)
+from synthmed_tf.metrics.symmetries import SYMMETRIES, transform
+
 CHUNK_BYTES = 64 * 2**20  # of one block of masks as float32
-
-
-def transform(image, symmetry):
-    """The image [height, width, ...] under one of the 8 flips and rotations, `symmetry` being an index into SYMMETRIES."""
-    diagonal = np.swapaxes(image, 0, 1)
-    return (
-        image,
-        image[::-1, ::-1],
-        image[:, ::-1],
-        image[::-1],
-        diagonal[::-1],
-        diagonal[:, ::-1],
-        diagonal,
-        diagonal[::-1, ::-1],
-    )[symmetry]
 
 
 def nearest_masks(queries, references):

@@ -8,7 +8,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from synthmed_tf.metrics import distribution, fidelity, lungs
+from synthmed_tf.metrics import features, fidelity, kl, lungs, shapes
 from synthmed_tf.records.atomic import hash_file
 from synthmed_tf.sample import spaced
 
@@ -34,30 +34,28 @@ def intensity(real, synthetic, held_out=(), seed=0):
     """
     (real_images, real_views), (images, views) = _images(real), _images(synthetic)
     histograms = {
-        "real": distribution.intensity_histograms(real_images, real_views),
-        "synthetic": distribution.intensity_histograms(images, views),
+        "real": kl.intensity_histograms(real_images, real_views),
+        "synthetic": kl.intensity_histograms(images, views),
     }
-    others = distribution.intensity_histograms(*_images(held_out)) if len(held_out) else {}
+    others = kl.intensity_histograms(*_images(held_out)) if len(held_out) else {}
 
     halves = {"size": min(len(real) // 2, len(synthetic)), "seed": seed}
 
     def divergence(p, q):
-        return {channel: distribution.kl_divergence(p[channel], q[channel]) for channel in sorted(p.keys() & q.keys())}
+        return {channel: kl.kl_divergence(p[channel], q[channel]) for channel in sorted(p.keys() & q.keys())}
 
     return {
         "kl_intensity": {
             "synthetic_vs_real": divergence(histograms["real"], histograms["synthetic"]),
             "synthetic_vs_held_out": divergence(others, histograms["synthetic"]),
             "real_vs_held_out": divergence(others, histograms["real"]),
-            "real_vs_real": distribution.real_vs_half(real_images, real_views, **halves),
-            "synthetic_vs_half": distribution.real_vs_half(
-                real_images, real_views, others=images, other_views=views, **halves
-            ),
+            "real_vs_real": kl.real_vs_half(real_images, real_views, **halves),
+            "synthetic_vs_half": kl.real_vs_half(real_images, real_views, others=images, other_views=views, **halves),
         },
         "histograms": {
             name: {key: counts.tolist() for key, counts in each.items()} for name, each in histograms.items()
         },
-        "smoothing": distribution.SMOOTHING,
+        "smoothing": kl.SMOOTHING,
     }
 
 
@@ -83,7 +81,7 @@ def fidelity_and_diversity(training, synthetic, test, seed=0, photographs=None, 
         from synthmed_tf.networks.inception import inception
 
         network = inception(synthetic[0].image.shape, inception_weights)
-        described = {
+        inception_features = {
             "name": "Inception",
             "description": INCEPTION_DESCRIPTION,
             "weights": Path(inception_weights).name,
@@ -97,27 +95,48 @@ def fidelity_and_diversity(training, synthetic, test, seed=0, photographs=None, 
     )
     with tqdm(total=total, desc="features", unit="image") as bar:
 
-        def features(name, samples):
+        def described(name, samples):
             def counted(values):
                 for value in values:
                     bar.update()
                     yield value
 
             if name == "masks":
-                return fidelity.mask_features(counted(sample.mask for sample in samples))
+                return features.mask_features(counted(sample.mask for sample in samples))
             if name == INCEPTION_NAME:
                 return _inception_features(network, samples, seed, bar)
             images, views = _images(samples)
-            return fidelity.photograph_features(counted(images), views)
+            return features.photograph_features(counted(images), views)
 
         figures = {}
         for name, (learned, others) in sets.items():
-            held_out = features(name, others) if len(others) else None
-            kind = described if name == INCEPTION_NAME else fidelity.FEATURES
+            held_out = described(name, others) if len(others) else None
+            kind = inception_features if name == INCEPTION_NAME else features.FEATURES
             figures[name] = fidelity.compare(
-                features(name, learned), features(name, synthetic), held_out, seed=seed, features=kind
+                described(name, learned), described(name, synthetic), held_out, seed=seed, features=kind
             )
     return figures
+
+
+def mask_shapes(training, synthetic, test):
+    """The "morphology" part of report.json:
+    metrics.shapes.distances from the training masks, a statistic at a time.
+
+    Fields of view are counted where all three sets have them.
+
+    Args:
+      training, synthetic, test: sequences of Samples with masks of one size; test, the floor, may be empty.
+    """
+    has_views = all(samples[0].field_of_view is not None for samples in (training, synthetic, test) if len(samples))
+    with tqdm(total=len(training) + len(synthetic) + len(test), desc="mask shapes", unit="mask") as bar:
+
+        def measured(samples):
+            for sample in samples:
+                bar.update()
+                yield shapes.statistics(sample.mask, sample.field_of_view if has_views else None)
+
+        sets = [list(measured(samples)) for samples in (training, synthetic, test)]
+    return shapes.distances(*sets)
 
 
 def distorted_bodies(training, synthetic, test):
@@ -147,7 +166,7 @@ def _inception_features(network, samples, seed, bar):
     found = []
     for start in range(0, len(drawn), INCEPTION_BATCH):
         batch = [samples[int(index)] for index in drawn[start : start + INCEPTION_BATCH]]
-        pictures = np.stack([fidelity.visible(each.image, each.field_of_view) for each in batch])
+        pictures = np.stack([features.visible(each.image, each.field_of_view) for each in batch])
         found.append(network(pictures.astype(np.float32), training=False).numpy())
         bar.update(len(batch))
     return np.concatenate(found).astype(np.float64)

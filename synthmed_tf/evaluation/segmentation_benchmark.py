@@ -9,7 +9,7 @@ import numpy as np
 
 from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.images.resize import fit_box, uncrop
-from synthmed_tf.metrics import bootstrap, segmentation
+from synthmed_tf.metrics import bootstrap, f1
 from synthmed_tf.training import segmenter
 
 P1_PAIRS = 50  # P1 section 10
@@ -54,20 +54,20 @@ def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed
             name = "-".join([arm, *how, *map(_digest, arms[arm])])
             label = f"U-Net {repeat * len(arms) + place}/{repeats * len(arms)} ({arm})"
             model, result = segmenter.train(folder / name, arms[arm], steps, seed + repeat, label, levels, width)
-            threshold = segmentation.best_threshold(*_predictions(model, arms[arm][0][:MOST]))
+            threshold = f1.best_threshold(*_predictions(model, arms[arm][0][:MOST]))
             if arm == "real":
-                agreement.append(segmentation.scores(*_predictions(model, synthetic[:MOST]), threshold))
+                agreement.append(f1.scores(*_predictions(model, synthetic[:MOST]), threshold))
             probabilities = [*segmenter.predict(model, frame.small)]
-            small[arm].append(segmentation.scores(probabilities, frame.masks, frame.views, threshold))
-            counts[arm].append(segmentation.counts(probabilities, frame.masks, frame.views, threshold))
+            small[arm].append(f1.scores(probabilities, frame.masks, frame.views, threshold))
+            counts[arm].append(f1.counts(probabilities, frame.masks, frame.views, threshold))
             native[arm].append(
-                segmentation.scores(frame.to_native(probabilities), frame.native_masks, frame.native_views, threshold)
+                f1.scores(frame.to_native(probabilities), frame.native_masks, frame.native_views, threshold)
             )
             thresholds[arm].append(threshold)
             seconds[arm].append(round(result["seconds"], 1))
     summary = {arm: _summary(runs) for arm, runs in small.items()}
     groups = [f"alone {index}" if sample.group is None else sample.group for index, sample in enumerate(test)]
-    drawn = {arm: segmentation.bootstrapped(runs, groups, seed) for arm, runs in counts.items()}
+    drawn = {arm: f1.bootstrapped(runs, groups, seed) for arm, runs in counts.items()}
 
     return {
         "image_size": list(image_size),
@@ -131,9 +131,7 @@ class Frame:
         """Scores of the second observer against the first at native resolution; None where there is no second."""
         if any(sample.second_mask is None for sample in self.test):
             return None
-        return segmentation.scores(
-            [sample.second_mask for sample in self.test], self.native_masks, self.native_views, 0.5
-        )
+        return f1.scores([sample.second_mask for sample in self.test], self.native_masks, self.native_views, 0.5)
 
 
 def _digest(samples):

@@ -6,7 +6,7 @@ import collections.abc
 import dataclasses
 
 from synthmed_tf import synthesis
-from synthmed_tf.evaluation import distribution, morphology, privacy
+from synthmed_tf.evaluation import privacy_audit, similarity
 from synthmed_tf.images.field_of_view import estimate_field_of_view
 from synthmed_tf.records.read import Records
 from synthmed_tf.sample import InputError
@@ -57,15 +57,15 @@ def measure(synthetic, *, real, held_out, benchmarks, seed, photographs=None, in
     """
     photographs = photographs or (real, held_out)
     functions = {
-        "distribution": lambda: distribution.intensity(photographs[0], synthetic, photographs[1], seed),
-        "fidelity": lambda: distribution.fidelity_and_diversity(
+        "distribution": lambda: similarity.intensity(photographs[0], synthetic, photographs[1], seed),
+        "fidelity": lambda: similarity.fidelity_and_diversity(
             real, synthetic, held_out, seed, photographs, inception_weights
         ),
-        "privacy": lambda: privacy.images(photographs[0], synthetic, photographs[1], seed),
+        "privacy": lambda: privacy_audit.images(photographs[0], synthetic, photographs[1], seed),
     }
     if synthetic[0].mask is not None:
-        functions["morphology"] = lambda: morphology.shapes(real, synthetic, held_out)
-        functions["copies"] = lambda: privacy.nearest_training_masks(real, synthetic, held_out)
+        functions["morphology"] = lambda: similarity.mask_shapes(real, synthetic, held_out)
+        functions["copies"] = lambda: privacy_audit.nearest_training_masks(real, synthetic, held_out)
     return {name: function() for name, function in functions.items() if name in benchmarks}
 
 
