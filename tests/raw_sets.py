@@ -124,15 +124,15 @@ def write_table(path, rows):
         csv.writer(file).writerows(rows)
 
 
-def make_nih(folder, people=PEOPLE, films=2, age="{:03d}Y", lists=True, table="Data_Entry_2017.csv"):
-    """The official layout with small made films: patients of PEOPLE, `films` of each; the last two patients are test."""
+def make_nih(folder, people=PEOPLE, xrays=2, age="{:03d}Y", lists=True, table="Data_Entry_2017.csv"):
+    """The official layout with small made X-rays, `xrays` of each of the people; the last two are test."""
     rows, names = [], {"train_val_list.txt": [], "test_list.txt": []}
     for patient, (gender, years) in enumerate(people, 1):
-        for film in range(films):
-            name = f"{patient:08d}_{film:03d}.png"
+        for number in range(xrays):
+            name = f"{patient:08d}_{number:03d}.png"
             save(folder / f"images_{1 + patient % 2:03d}" / "images" / name, grey())
             rows.append(
-                [name, "No Finding", film, patient, age.format(years), gender, "PA", 2682, 2749, 0.143, 0.143, ""]
+                [name, "No Finding", number, patient, age.format(years), gender, "PA", 2682, 2749, 0.143, 0.143, ""]
             )
             names["test_list.txt" if patient > len(people) - 2 else "train_val_list.txt"].append(name)
     write_table(folder / table, [NIH_COLUMNS, *rows])
@@ -169,7 +169,7 @@ def make_classes(folder, classes={"normal": 10, "tumour": 15}):
 
 
 def make_table(folder, rows, header=("file", "finding"), name="labels.csv"):
-    """FOLDER/images/ with a film for each row, and the table."""
+    """FOLDER/images/ with an image for each row, and the table."""
     for row in rows:
         save(folder / "images" / row[0], grey())
     write_table(folder / name, [header, *rows])

@@ -35,7 +35,7 @@ def test_nih_as_it_ships(tmp_path, age):
 
 
 def test_nih_own_bins_leave_the_others_out(tmp_path):
-    make_nih(tmp_path / "nih", [("F", 18), ("F", 38), ("M", 38), ("M", 39), ("F", 17), ("M", 18)], films=1, lists=False)
+    make_nih(tmp_path / "nih", [("F", 18), ("F", 38), ("M", 38), ("M", 39), ("F", 17), ("M", 18)], xrays=1, lists=False)
     entries, said = quiet_split("nih", tmp_path, labels="18-38")
     assert sorted(entry.label for entry in entries) == ["female 18-38"] * 2 + ["male 18-38"] * 2
     assert "2 of 6 images are in no class of --labels=18-38" in said and "00000004_000.png" in said
@@ -45,7 +45,7 @@ def test_nih_own_bins_leave_the_others_out(tmp_path):
 
 
 def test_ages_that_are_typing_errors(tmp_path):
-    make_nih(tmp_path / "nih", [("F", 20), ("M", 20), ("F", 414), ("M", 20)], films=1, lists=False)
+    make_nih(tmp_path / "nih", [("F", 20), ("M", 20), ("F", 414), ("M", 20)], xrays=1, lists=False)
     entries, said = quiet_split("nih", tmp_path, labels="0-999")
     assert len(entries) == 3 and "1 of 4 images" in said
 
@@ -86,7 +86,7 @@ def test_nih_that_does_not_fit(tmp_path):
     (folder / "test_list.txt").write_text("00000006_000.png")
     refused("neither in train_val_list.txt nor in test_list.txt", "nih", tmp_path)
     (folder / "test_list.txt").write_text(
-        "\n".join(f"{patient:08d}_00{film}.png" for patient in (4, 5, 6) for film in (0, 1))
+        "\n".join(f"{patient:08d}_00{number}.png" for patient in (4, 5, 6) for number in (0, 1))
     )
     edit(folder / "train_val_list.txt", "00000004_000.png", "")
     edit(folder / "test_list.txt", "00000004_001.png", "00000001_000.png")
@@ -97,7 +97,7 @@ def test_nih_that_does_not_fit(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P"])
-def test_films_saved_in_colour_are_grey(tmp_path, mode):
+def test_xrays_saved_in_colour_are_grey(tmp_path, mode):
     make_nih(tmp_path / "nih", PEOPLE * 2)
     path = tmp_path / "nih" / "images_002" / "images" / "00000001_000.png"
     pixels = np.asarray(Image.open(path))

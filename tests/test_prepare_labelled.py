@@ -22,7 +22,7 @@ def no_normalisation(monkeypatch):
 def test_prepared_labelled_set(tmp_path):
     from synthmed_tf import synthesis
 
-    make_nih(tmp_path / "nih", [("F", 8), ("M", 12)] * 5, films=1, lists=False)
+    make_nih(tmp_path / "nih", [("F", 8), ("M", 12)] * 5, xrays=1, lists=False)
     folder = prepare("nih", tmp_path, (16, 24), out_dir=tmp_path / "out", labels="5-9,10-20")
     manifest = read_manifest(folder)
     assert manifest["labels"] == "5-9,10-20" and manifest["fields_of_view"] == "none"
@@ -49,8 +49,8 @@ def test_class_names_by_number(tmp_path):
     assert manifest["class_names"] == ["grade 1", "grade 9", "grade 10"] and "labels" not in manifest
 
 
-def test_16_bit_films_stay_16_bit(tmp_path):
-    make_nih(tmp_path / "nih", PEOPLE * 2, films=1, lists=False)
+def test_16_bit_xrays_stay_16_bit(tmp_path):
+    make_nih(tmp_path / "nih", PEOPLE * 2, xrays=1, lists=False)
     deep = {}
     for path in (tmp_path / "nih").rglob("*.png"):
         deep[path.stem] = RNG.integers(0, 65536, (16, 16)).astype(np.uint16)
@@ -64,7 +64,7 @@ def test_patients_stay_out_of_everything_else(tmp_path):
     """The prepared set keeps the group, a copy of it written as the scripts write does not,
     and a synthetic one may not.
     """
-    make_nih(tmp_path / "nih", [(g, a) for g, a in PEOPLE] * 2, films=1, lists=False)
+    make_nih(tmp_path / "nih", [(g, a) for g, a in PEOPLE] * 2, xrays=1, lists=False)
     path = tmp_path / "nih" / "Data_Entry_2017.csv"
     path.write_text(path.read_text().replace(",No Finding,0,", ",No Finding,0,Doe"))
     real = Records(prepare("nih", tmp_path, (16, 16), out_dir=tmp_path / "out"), "train")

@@ -13,7 +13,7 @@ from synthmed_tf.sample import InputError
 
 
 @pytest.fixture(scope="module")
-def films():
+def xrays():
     """(entries, images [n, 256, 256] in [0, 1]) of eight rounds to train on and four to test on."""
     rounds, first = xray.ROUND, xray.TRAINING
     entries = xray.list_entries(None)
@@ -21,7 +21,7 @@ def films():
     return entries, draw(xray, entries)[..., 0] / np.float32(65535)
 
 
-def test_films_have_more_than_eight_bits():
+def test_xrays_have_more_than_eight_bits():
     assert len(np.unique(xray.draw_xray(3))) > 10000
 
 
@@ -33,22 +33,22 @@ def test_labels_follow_from_gender_age_and_bins():
         for first, last in study_groups.BINS["young_mature"]
     }
     for bins in ("x_norm", "18-30,60-68"):
-        for film, entry in enumerate(xray.list_entries(None, labels=bins)):
-            person = xray.draw_person(xray.find_patient(film))
+        for number, entry in enumerate(xray.list_entries(None, labels=bins)):
+            person = xray.draw_person(xray.find_patient(number))
             assert entry.label == study_groups.label_person(*person, study_groups.parse_bins(bins))
-            assert entry.id == found[film].id and entry.group == found[film].group
+            assert entry.id == found[number].id and entry.group == found[number].group
     assert any(entry.label is None for entry in xray.list_entries(None, labels="18-30,60-68"))
     with pytest.raises(InputError, match="age bins"):
         xray.list_entries(None, labels="old")
 
 
-def test_every_third_patient_has_two_films_that_differ():
-    films = collections.defaultdict(list)
-    for film in range(xray.COUNT):
-        films[xray.find_patient(film)].append(film)
-    assert len(films) == 450 and sorted(films) == list(range(450))
-    assert collections.Counter(map(len, films.values())) == {1: 300, 2: 150}
-    first, second = next(pair for pair in films.values() if len(pair) == 2)
+def test_every_third_patient_has_two_xrays_that_differ():
+    xrays = collections.defaultdict(list)
+    for number in range(xray.COUNT):
+        xrays[xray.find_patient(number)].append(number)
+    assert len(xrays) == 450 and sorted(xrays) == list(range(450))
+    assert collections.Counter(map(len, xrays.values())) == {1: 300, 2: 150}
+    first, second = next(pair for pair in xrays.values() if len(pair) == 2)
     assert not np.array_equal(xray.draw_xray(first), xray.draw_xray(second))
 
 
@@ -72,15 +72,15 @@ def test_traits_differ_between_groups_on_average_and_overlap():
         assert low.max() > np.quantile(high, 0.25), trait
 
 
-def test_lungs_are_dark_between_bright_tissue_and_the_surround_is_black(films):
-    mean = films[1].mean(0)
+def test_lungs_are_dark_between_bright_tissue_and_the_surround_is_black(xrays):
+    mean = xrays[1].mean(0)
     right, left, middle = mean[110:140, 75:95].mean(), mean[110:140, 165:185].mean(), mean[110:140, 122:134].mean()
     liver, corners = mean[200:220, 80:110].mean(), mean[:20, :40].mean()
     assert corners < 0.15 < max(right, left) < 0.55 < min(middle, liver)
 
 
-def test_gender_and_age_can_be_learned_but_not_from_brightness(films):
-    entries, images = films
+def test_gender_and_age_can_be_learned_but_not_from_brightness(xrays):
+    entries, images = xrays
     small = images.reshape(len(images), 64, 4, 64, 4).mean((2, 4))
     found = study_groups.list_tasks({entry.label for entry in entries})
     assert set(found) == {"gender", "age group"}
