@@ -6,7 +6,7 @@ import numpy as np
 from raw_sets import load, make_drive, refused, same_samples, splits, zip_folder
 from scipy import ndimage
 
-from synthmed_tf.datasets.decode import read_entry
+from synthmed_tf.datasets.entries import read_entry
 from synthmed_tf.datasets.fingerprint import fingerprint_set
 from synthmed_tf.datasets.split import split_entries
 

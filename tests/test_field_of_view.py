@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synthmed_tf.images.decode import read_image
 from synthmed_tf.images.field_of_view import estimate_field_of_view
-from synthmed_tf.images.read import read_image
 
 
 def dice(a, b):

@@ -16,7 +16,7 @@ GROUPS = ["female 18-38", "male 18-38", "female 39-47", "male 39-47", "female 48
 
 @pytest.fixture(autouse=True)
 def no_normalisation(monkeypatch):
-    """Pixels stay as they are in the files: how brightness is normalised is for tests/test_images_lungs.py."""
+    """Pixels stay as they are in the files: how brightness is normalised is for tests/test_lungs.py."""
     monkeypatch.setattr(load_module, "normalise_by_lungs", lambda image: (image, True))
 
 

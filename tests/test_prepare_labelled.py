@@ -15,7 +15,7 @@ from synthmed_tf.records.write import write_records
 
 @pytest.fixture(autouse=True)
 def no_normalisation(monkeypatch):
-    """Pixels stay as they are in the files: how brightness is normalised is for tests/test_images_lungs.py."""
+    """Pixels stay as they are in the files: how brightness is normalised is for tests/test_lungs.py."""
     monkeypatch.setattr(load_module, "normalise_by_lungs", lambda image: (image, True))
 
 

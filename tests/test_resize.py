@@ -6,7 +6,7 @@ from made_masks import components, tree
 from PIL import Image
 
 from synthmed_tf.images import resize
-from synthmed_tf.images.read import read_image
+from synthmed_tf.images.decode import read_image
 from synthmed_tf.images.resize import Box, crop_resize, crop_resize_mask, fit_box, uncrop
 
 

@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
-from synthmed_tf.images.read import IMAGE_SUFFIXES
+from synthmed_tf.images.decode import IMAGE_SUFFIXES
 from synthmed_tf.sample import InputError, UnreadableImage
 
 MAX_MEMBER_BYTES = 256 * 2**20  # one file in a zip; DRIVE's largest, the zip in the zip, has 15 MB

@@ -29,7 +29,7 @@ from synthmed_tf.datasets.files import (
     show_path,
 )
 from synthmed_tf.datasets.table_of_labels import add_groups, list_table_entries
-from synthmed_tf.images.read import IMAGE_SUFFIXES
+from synthmed_tf.images.decode import IMAGE_SUFFIXES
 from synthmed_tf.sample import InputError
 
 _SUFFIXES = ", ".join(IMAGE_SUFFIXES)

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 
-from synthmed_tf.datasets.decode import read_entry
+from synthmed_tf.datasets.entries import read_entry
 from synthmed_tf.datasets.sources import BUILT_IN
 from synthmed_tf.datasets.split import list_some, split_entries
+from synthmed_tf.images.decode import DICOM_SUFFIXES
 from synthmed_tf.images.dicom import says_burned_in
 from synthmed_tf.images.lungs import normalise_by_lungs
-from synthmed_tf.images.read import DICOM_SUFFIXES
 from synthmed_tf.sample import InputError, UnreadableImage
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from synthmed_tf.datasets.files import Entry, File, list_files, make_id, show_path
 from synthmed_tf.datasets.spreadsheets import read_table
-from synthmed_tf.images.read import IMAGE_SUFFIXES
+from synthmed_tf.images.decode import IMAGE_SUFFIXES
 from synthmed_tf.sample import InputError, UnreadableImage
 
 FOLDERS = ("pcam", "PCam", "pcamv1")

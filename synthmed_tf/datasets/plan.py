@@ -1,5 +1,6 @@
 """What is known of a prepared data set from the list of its files alone."""
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -25,11 +26,14 @@ class Plan(list):
     Attributes:
       folder, manifest, features, class_names: as of `Records`, with what is known. Counts are those of the list of
         files, copies and unreadable ones among them.
+      pictured: the first Sample with its pictures, once for each class.
     """
 
     def __init__(self, name, entries, first, described):
         """entries: of all splits. first: the first training sample, as it would be written. described: Description."""
         super().__init__(Sample(entry.id, label=entry.label) for entry in entries if entry.split == "train")
+        labels = described.class_names or [first.label]
+        self.pictured = [dataclasses.replace(first, id=f"{first.id}-{label}", label=label) for label in labels]
         self.folder, self.class_names = Path(f"{name} (not prepared)"), described.class_names
         self.features = [key for key in ("image", "mask", "field_of_view") if getattr(first, key) is not None]
         self.manifest = {"name": name, "channels": first.image.shape[2]} | described._asdict()

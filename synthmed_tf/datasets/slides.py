@@ -26,7 +26,7 @@ from synthmed_tf.datasets.files import (
     make_id,
     show_path,
 )
-from synthmed_tf.images.read import read_image
+from synthmed_tf.images.decode import read_image
 from synthmed_tf.sample import InputError, UnreadableImage
 
 TILE = 256  # pixels, P2 § 2.2, at the slide's full resolution

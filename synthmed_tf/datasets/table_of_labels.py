@@ -14,7 +14,7 @@ from synthmed_tf.datasets.files import (
     show_path,
 )
 from synthmed_tf.datasets.spreadsheets import read_table
-from synthmed_tf.images.read import IMAGE_SUFFIXES
+from synthmed_tf.images.decode import IMAGE_SUFFIXES
 from synthmed_tf.sample import InputError
 
 _SUFFIXES = ", ".join(IMAGE_SUFFIXES)

@@ -59,7 +59,7 @@ def read_manifest(folder):
 
 
 def _is_feature(key, entry):
-    """Whether what a manifest says of a feature is complete, see `check.find_features`."""
+    """Whether what a manifest says of a feature is complete, see `schema.find_features`."""
     if not isinstance(entry, dict) or entry.get("kind") != KINDS.get(key):
         return False
     shape = entry.get("shape")

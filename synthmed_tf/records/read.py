@@ -13,7 +13,7 @@ import numpy as np
 from synthmed_tf.records.atomic import hash_file
 from synthmed_tf.records.manifest import PICTURES, REMEDY, SHARD, read_manifest
 from synthmed_tf.records.tfds import read_tfds_folder
-from synthmed_tf.sample import InputError, Sample
+from synthmed_tf.sample import InputError, Sample, spaced
 
 CACHE_BYTES = 2**30  # decoded samples that one Records keeps in memory
 
@@ -59,6 +59,11 @@ class Records(collections.abc.Sequence):
                 raise InputError(f"{self.folder} is damaged ({announced}); {REMEDY}")
             self._places += places
         self._cache, self._cached_bytes = {}, 0
+
+    @property
+    def pictured(self):
+        """A few Samples, at even steps, to try a training on."""
+        return spaced(self, 8)
 
     def __len__(self):
         return len(self._places)
@@ -129,6 +134,13 @@ class Records(collections.abc.Sequence):
                 raise InputError(f"{where} is of class {value} of {len(self.class_names)}; {REMEDY}")
             return self.class_names[value]
         return value.decode(errors="replace") if key in ("id", "group") else value
+
+
+def require_features(real, *features):
+    """Raises InputError unless the real records hold these features."""
+    for feature in features:
+        if feature not in real.features:
+            raise InputError(f"{real.folder}: the samples have no {feature}, which is needed here; give another set")
 
 
 def _find_frames(path):
