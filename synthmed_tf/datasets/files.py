@@ -14,9 +14,9 @@ from synthmed_tf.images.decode import IMAGE_SUFFIXES
 from synthmed_tf.progress import show_progress
 from synthmed_tf.sample import InputError, UnreadableImage
 
-MAX_MEMBER_BYTES = 256 * 2**20  # of one file in a zip; DRIVE's largest, the zip in the zip, has 15 MB
+MAX_MEMBER_BYTES = 256 * 2**20  # one file in a zip; DRIVE's largest, the zip in the zip, has 15 MB
 MAX_MEMBERS = 100_000
-SPLITS = {  # what a sub-folder, or a cell of a table, may be called -> the split that it is
+SPLITS = {  # what a sub-folder or a cell of a table may be called -> the split that it means
     "train": "train",
     "training": "train",
     "val": "train",
@@ -199,7 +199,7 @@ def make_id(stem):
 
 
 def has_image_suffix(name):
-    """Whether a file's name ends like one of images.IMAGE_SUFFIXES."""
+    """Whether a file's name ends like one of IMAGE_SUFFIXES."""
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 

@@ -212,7 +212,7 @@ def crop_sample(sample, size):
 
 
 def _is_prepared(place):
-    """Whether records are there and whole; damaged ones are prepared anew."""
+    """Whether records are there and whole; damaged ones are prepared again."""
     try:
         Records(place)
     except InputError:
