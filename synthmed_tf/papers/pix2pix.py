@@ -138,8 +138,6 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
     sampling = checkpoints.Sampling(generator, lambda: pairs.grid(paint), watch(paint), checkpoint, pairs.close)
-    result = loop.fit(
-        folder, step, pairs.batch, state, settings.steps, name=name, sampling=sampling, strategy=strategy
-    )
+    result = loop.fit(folder, step, pairs.batch, state, settings.steps, name=name, sampling=sampling, strategy=strategy)
     sampled = checkpoints.restore_sampler(folder, sampling)
     return paint, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))

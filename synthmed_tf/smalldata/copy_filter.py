@@ -84,7 +84,9 @@ def reject_copies(candidates, real, count, tally):
 def measure_limits(real):
     """The Limits that training Samples with a mask set."""
     samples = spaced(real, MOST_COMPARED)
-    distances = mask_distance.measure_distances([sample.mask for sample in samples], [sample.mask for sample in samples])
+    distances = mask_distance.measure_distances(
+        [sample.mask for sample in samples], [sample.mask for sample in samples]
+    )
     # A mask that is there twice, as of two photographs of one eye, says nothing of how alike two eyes are
     first = [index for index, row in enumerate(distances) if row[:index].min(initial=1.0) > REPEATED]
     samples, distances = [samples[index] for index in first], distances[np.ix_(first, first)]
@@ -100,7 +102,9 @@ def measure_limits(real):
         of_part = np.repeat(patients, parts)
         are_apart = np.not_equal.outer(of_part, of_part)
         if are_apart.any():
-            greatest.append(float(likeness.find_most_similar(thumbnails[-1], thumbnails[-1], is_square, are_apart)[0].max()))
+            greatest.append(
+                float(likeness.find_most_similar(thumbnails[-1], thumbnails[-1], is_square, are_apart)[0].max())
+            )
         else:
             greatest.append(1.0)
     return Limits(masks, is_square, float(distance), tuple(thumbnails), tuple(greatest))

@@ -55,7 +55,9 @@ class ImageSettings(MaskSettings):
 def build(image_size, channels, classes, settings):
     """(generator, discriminator, averaged generator) with their initial weights; of masks the resize DCGAN."""
     networks = dcgan if isinstance(settings, ImageSettings) else resize_dcgan
-    generator = functools.partial(networks.build_generator, image_size, channels, settings.latent, classes, settings.width)
+    generator = functools.partial(
+        networks.build_generator, image_size, channels, settings.latent, classes, settings.width
+    )
     discriminator = networks.build_discriminator(image_size, channels, classes, settings.width)
     averaged = generator()
     return generator(), discriminator, averaged
