@@ -19,17 +19,17 @@ def disc(radius, size=100):
 
 def test_the_rim_of_the_field_of_view_holds_no_vessel():
     everywhere = np.ones([100, 100], bool)
-    kept = annotation.without_rim(everywhere, disc(40))
+    kept = annotation.remove_rim(everywhere, disc(40))
     assert kept.dtype == np.uint8 and kept.shape == (100, 100, 1)
     assert (kept[disc(37) > 0] == 1).all() and not kept[disc(38.6) == 0].any()  # 2 % of 100 pixels
-    assert not annotation.without_rim(~everywhere, disc(40)).any()
+    assert not annotation.remove_rim(~everywhere, disc(40)).any()
 
 
 def test_a_frame_that_cuts_the_field_of_view_is_its_rim_and_without_one_there_is_no_rim():
     everywhere = np.ones([100, 50], bool)
-    kept = annotation.without_rim(everywhere, np.ones([100, 50, 1], np.uint8))
+    kept = annotation.remove_rim(everywhere, np.ones([100, 50, 1], np.uint8))
     assert kept[2:-2, 2:-2].all() and kept.sum() == 96 * 46
-    assert annotation.without_rim(everywhere, None).all()
+    assert annotation.remove_rim(everywhere, None).all()
 
 
 @pytest.fixture
@@ -62,8 +62,8 @@ def sets(tmp_path, monkeypatch):
 
 def test_photographs_get_the_masks_that_the_other_sets_threshold_gives(sets, tmp_path):
     photographs, teachers, learned = sets
-    pairs = annotation.annotated(tmp_path / "stage2", photographs, teachers, 5)
-    assert learned[0] == (tmp_path / "stage2" / "segmenter", ["teachers"], annotation.ANNOTATION_STEPS, 5)
+    pairs = annotation.annotate(tmp_path / "stage2", photographs, teachers, 5)
+    assert learned[0] == (tmp_path / "stage2" / "segmenter", ["teachers"], annotation.STEPS, 5)
     assert pairs.manifest["threshold"] == pytest.approx(150 / 255) and pairs.manifest["name"] == "photographs_annotated"
     for pair, photograph in zip(pairs, photographs, strict=True):
         assert (pair.image == photograph.image).all() and pair.label is None
@@ -73,14 +73,14 @@ def test_photographs_get_the_masks_that_the_other_sets_threshold_gives(sets, tmp
 
 def test_photographs_that_have_masks_by_these_weights_keep_them(sets, tmp_path, monkeypatch):
     photographs, teachers, learned = sets
-    first = annotation.annotated(tmp_path / "stage2", photographs, teachers, 5)
+    first = annotation.annotate(tmp_path / "stage2", photographs, teachers, 5)
     predictions = len(learned)
-    again = annotation.annotated(tmp_path / "stage2", photographs, teachers, 5)
+    again = annotation.annotate(tmp_path / "stage2", photographs, teachers, 5)
     assert len(learned) == predictions + 1  # the U-Net alone was asked for again
     assert all((one.mask == two.mask).all() for one, two in zip(first, again, strict=True))
     others = [
         Sample(f"p{i}", 255 - sample.image, field_of_view=sample.field_of_view) for i, sample in enumerate(photographs)
     ]
     write_records(tmp_path / "others", "others", others, source="x")
-    fresh = annotation.annotated(tmp_path / "stage2", Records(tmp_path / "others"), teachers, 5)
+    fresh = annotation.annotate(tmp_path / "stage2", Records(tmp_path / "others"), teachers, 5)
     assert any((one.mask != two.mask).any() for one, two in zip(first, fresh, strict=True))

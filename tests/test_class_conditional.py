@@ -21,7 +21,10 @@ def test_a_gans_images_and_logits_depend_on_the_class(model, monkeypatch):
     monkeypatch.setattr(dcgan, "MAX_CHANNELS", 8)
     tf.keras.utils.set_random_seed(0)
     network = NETWORKS[model]
-    generator, discriminator = network.generator(SIZE, 1, 6, classes=3), network.discriminator(SIZE, 1, classes=3)
+    generator, discriminator = (
+        network.build_generator(SIZE, 1, 6, classes=3),
+        network.build_discriminator(SIZE, 1, classes=3),
+    )
     z, labels = np.repeat(RNG.normal(size=[1, 6]), 3, 0), np.eye(3)
     images = generator([z, labels], training=True).numpy()
     assert min(np.abs(images[i] - images[j]).max() for i, j in ((0, 1), (0, 2), (1, 2))) > 1e-3
@@ -35,13 +38,13 @@ def test_a_gans_images_and_logits_depend_on_the_class(model, monkeypatch):
 def test_a_new_gans_images_depend_more_on_z_than_on_the_class(model, monkeypatch):
     monkeypatch.setattr(dcgan, "MAX_CHANNELS", 8)
     z, labels = np.repeat(RNG.normal(size=[8, 64]), 3, 0), np.tile(np.eye(3), [8, 1])
-    generator = NETWORKS[model].generator(SIZE, 1, 64, classes=3)
+    generator = NETWORKS[model].build_generator(SIZE, 1, 64, classes=3)
     images = generator([z, labels], training=True).numpy().reshape(8, 3, -1)
     assert images.std(0).mean() > 4 * images.std(1).mean() > 0
 
 
 def test_a_flows_images_depend_on_the_class():
-    network, plain = (flow.denoiser((32, 32), 1, classes) for classes in (2, 0))
+    network, plain = (flow.build_denoiser((32, 32), 1, classes) for classes in (2, 0))
     assert network.count_params() - plain.count_params() == 2 * 128 and len(plain.inputs) == 2
     for weight in network.trainable_weights:
         if not np.abs(weight).max():  # at first its last layers make nothing

@@ -15,6 +15,7 @@ from synthmed_tf.papers import pggan
 from synthmed_tf.papers.pggan import Growth, Settings
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import batches, checkpoints, loop
+from synthmed_tf.training.average import AVERAGE_EVERY
 from synthmed_tf.training.examples import Examples
 
 RNG = np.random.default_rng(0)
@@ -202,18 +203,18 @@ def test_it_forgets_at_both_ends_of_each_fade_and_its_average_is_as_long_from_th
     forgotten, averages = [], []
     monkeypatch.setattr(pggan, "forget", forgotten.append)
 
-    def fit(folder, step, batch, state, steps, *, before, short_at_first, average, **_):
+    def fit(folder, step, batch, state, steps, *, before, average, **_):
         for index in range(steps):
             count = len(forgotten)
             before(index)
             assert len(forgotten) - count == (2 if index in (0, 4, 6) else 0)  # generator and discriminator
-        averages.append((average[2], short_at_first))
+        averages.append((float(average.decay), average.is_short_at_first))
         return {"step": steps}
 
     monkeypatch.setattr(loop, "fit", fit)
     monkeypatch.setattr(checkpoints, "restore_sampler", lambda *_: (8, "prefix"))
     pggan.train(tmp_path, examples_of(list(draw_tiles())), TINY, 0, watch=lambda *_: None)
-    assert averages == [(0.9, False)]
+    assert averages == [(pytest.approx(0.9**AVERAGE_EVERY), False)]
 
 
 class Killed(Exception):
@@ -240,7 +241,7 @@ def test_a_run_killed_after_a_change_of_level_and_resumed_before_it_ends_with_th
 ):
     monkeypatch.setattr(loop, "SAVE_EVERY", 3)
     monkeypatch.setattr(checkpoints, "MEASURE_EVERY", 5)
-    monkeypatch.setattr(loop, "AVERAGE_EVERY", 2)
+    monkeypatch.setattr("synthmed_tf.training.average.AVERAGE_EVERY", 2)
     tiles = list(draw_tiles())
     whole, result = train_until(None, tmp_path / "whole", tiles)
     with pytest.raises(Killed):

@@ -57,13 +57,17 @@ def test_up_and_down_are_nearest_and_average():
     np.testing.assert_allclose(pggan.downscale(up), x, atol=1e-6)
     np.testing.assert_allclose(pggan.downscale(x, 2)[0, 1, 2], x[0, 2:4, 4:6].mean((0, 1)), atol=1e-6)
     assert (pggan.upscale(x, 1) == x).all() and (pggan.downscale(x, 1) == x).all()
-    np.testing.assert_allclose(pggan.faded(0.0, tf.constant(8.0), 0.25), 2.0)
+    np.testing.assert_allclose(pggan.fade(0.0, tf.constant(8.0), 0.25), 2.0)
 
 
 def test_feature_maps_are_those_of_table_2():
     # 4 to 1024 pixels
-    assert [pggan.features(level) for level in range(9)] == [512, 512, 512, 512, 256, 128, 64, 32, 16]
-    assert pggan.features(-1) == 512 and pggan.features(0, 0.125) == 64 and pggan.features(8, 1 / 512) == 1
+    assert [pggan.count_features(level) for level in range(9)] == [512, 512, 512, 512, 256, 128, 64, 32, 16]
+    assert (
+        pggan.count_features(-1) == 512
+        and pggan.count_features(0, 0.125) == 64
+        and pggan.count_features(8, 1 / 512) == 1
+    )
 
 
 def test_parameters_of_the_first_levels_are_those_of_table_2():
@@ -94,7 +98,7 @@ def test_every_level_doubles_the_size(size, base, last):
     for level in range(last + 1):
         images = generator(normal(4, 5), level=level)
         assert images.shape == (4, base[0] * 2**level, base[1] * 2**level, 3) and images.dtype == tf.float32
-        assert images.shape[1:3] == pggan.level_size(size, level)
+        assert images.shape[1:3] == pggan.compute_level_size(size, level)
         assert discriminator(images, level=level).shape == (4, 1)
     assert (generator(normal(1, 5)).shape[1:3]) == size  # the last level, if none is said
 
