@@ -75,7 +75,7 @@ def test_the_grid_has_the_same_noise_each_time_and_classes_in_turn(dtype):
     sampler = make_sampler(paint, classes=3)
     grid = sampler.grid()
     expected = np.broadcast_to((np.arange(16) % 3)[:, None, None, None], [16, 2, 2, 1]).astype(np.uint8)
-    assert grid.dtype == np.uint8 and (grid == log.picture_grid(expected)).all()
+    assert grid.dtype == np.uint8 and (grid == log.draw_grid(expected)).all()
     sampler.grid(4)
     (first, labels), (few, _) = calls
     assert (first[:4] == few).all() and len(few) == 4 and labels.argmax(1).tolist() == [i % 3 for i in range(16)]
