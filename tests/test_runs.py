@@ -1,5 +1,9 @@
-import fcntl
+"""A run's folder: one run at a time, changed settings are named, nobody else's files are touched."""
+
+import errno
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,18 +12,20 @@ from synthmed_tf import runs
 from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
 
-SETTINGS = {"steps": 5, "seed": 0, "image_size": (64, 80), "data_dir": "data"}
+SETTINGS = {
+    "seed": 1,
+    "steps": 5,
+    "data": "drive",
+    "image_size": (64, 64),
+    "out_dir": "a",
+    "num_samples": 3,
+    "given": {"seed"},
+}
 
 
-def kept(folder):
-    return json.loads((folder / "flags.json").read_text())
-
-
-def claimed(folder, **changes):
-    """Claims the folder for a run with these settings, which leaves a file there; returns its flags.json."""
-    with runs.claim(folder, SETTINGS | changes):
-        (folder / "weights").write_text("old")
-    return kept(folder)
+def claimed(folder, overwrite=False, **changes):
+    with runs.claim(folder, SETTINGS | changes, overwrite):
+        return json.loads((folder / "flags.json").read_text())
 
 
 def test_the_settings_of_an_earlier_script(tmp_path):
@@ -27,94 +33,117 @@ def test_the_settings_of_an_earlier_script(tmp_path):
         runs.read(tmp_path)
     (tmp_path / "flags.json").write_text('{"data": "drive"}')
     assert runs.read(tmp_path) == {"data": "drive"}
-    (tmp_path / "flags.json").write_text('{"data": "dri')
-    with pytest.raises(InputError, match="flags.json: cannot be read.*--overwrite"):
-        runs.read(tmp_path)
-    (tmp_path / "flags.json").write_text("[1]")
-    with pytest.raises(InputError, match="holds no settings.*--overwrite"):
-        runs.read(tmp_path)
+    for content, says in (('{"data": "dri', "cannot be read.*--overwrite"), ("[1]", "holds no settings.*--overwrite")):
+        (tmp_path / "flags.json").write_text(content)
+        with pytest.raises(InputError, match=f"flags.json: {says}"):
+            runs.read(tmp_path)
 
 
-def test_a_claim_keeps_the_settings_but_not_how_it_was_called(tmp_path):
-    more = {"given": {"seed"}, "overwrite": False, "dry_run": False}
-    with runs.claim(tmp_path / "new" / "run", SETTINGS | more):
-        assert kept(tmp_path / "new" / "run") == SETTINGS | {"image_size": [64, 80]}
-    assert runs.read(tmp_path / "new" / "run")["seed"] == 0
+def test_claim_keeps_the_settings_and_lets_length_and_places_change(tmp_path):
+    folder = tmp_path / "a" / "b"
+    kept = {key: value for key, value in SETTINGS.items() if key != "given"} | {"image_size": [64, 64]}
+    assert claimed(folder) == kept
+    assert claimed(folder, dry_run=False, given={"steps"}) == kept
+    assert claimed(folder, steps=9, num_samples=8, out_dir="b", data_dir="c")["steps"] == 9
 
 
-def test_a_run_goes_on_with_the_same_settings_and_may_go_farther_or_move(tmp_path):
-    claimed(tmp_path)
-    changes = {"steps": 9, "num_samples": 3, "data_dir": "/elsewhere", "out_dir": "x", "checkpoint": "last"}
-    assert claimed(tmp_path, **changes)["steps"] == 9 and kept(tmp_path)["data_dir"] == "/elsewhere"
-
-
-def test_settings_that_decide_the_result_are_named_where_they_differ(tmp_path):
-    claimed(tmp_path)
+def test_changed_settings_are_named_and_change_nothing(tmp_path):
+    before = claimed(tmp_path)
     with pytest.raises(InputError) as caught:
-        claimed(tmp_path, seed=7, latent=100)
-    for text in ("latent was None and is now 100", "seed was 0 and is now 7", "--out_dir", "--overwrite"):
-        assert text in str(caught.value)
-    assert kept(tmp_path) == SETTINGS | {"image_size": [64, 80]} and (tmp_path / "weights").exists()
+        claimed(tmp_path, seed=2, image_size=(64, 80), steps=9, extra=True)
+    message = str(caught.value)
+    assert "seed was 1 and is now 2" in message and "image_size was [64, 64] and is now [64, 80]" in message
+    assert "extra was None and is now True" in message and "--overwrite" in message
+    assert "steps" not in message and "\n" not in message
+    assert json.loads((tmp_path / "flags.json").read_text()) == before
 
 
-def test_overwrite_throws_away_what_a_run_left(tmp_path):
+def test_overwrite_clears_the_folder(tmp_path):
+    claimed(tmp_path / "run")
+    (tmp_path / "run" / "checkpoints").mkdir()
+    (tmp_path / "run" / "checkpoints" / "ckpt-1.index").write_text("")
+    (tmp_path / "run" / "metrics.jsonl").write_text("")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / "samplers").symlink_to(tmp_path / "elsewhere")
+    assert claimed(tmp_path / "run", overwrite=True, seed=2)["seed"] == 2
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock", "flags.json"]
+    assert (tmp_path / "elsewhere").is_dir()
+
+
+def test_an_overwrite_that_was_stopped_can_be_done_again(tmp_path, monkeypatch):
     claimed(tmp_path)
-    (tmp_path / "samples").mkdir()
-    (tmp_path / "samples" / "1.png").write_text("")
-    with runs.claim(tmp_path, SETTINGS | {"seed": 7}, overwrite=True):
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "flags.json"]
-    assert kept(tmp_path)["seed"] == 7
+    (tmp_path / "metrics.jsonl").write_text("")
+    entries, unlink = sorted(tmp_path.iterdir()), Path.unlink
+
+    def killed(path):
+        if path.name == "metrics.jsonl":
+            raise KeyboardInterrupt
+        unlink(path)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "iterdir", lambda _: iter(entries))
+        patch.setattr(Path, "unlink", killed)
+        claimed(tmp_path, overwrite=True)
+    assert claimed(tmp_path, overwrite=True, seed=2)["seed"] == 2
+
+
+def test_a_claim_that_was_stopped_or_found_the_disk_full_can_be_made_again(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(InputError, match="flags.json: could not be written .No space left on device"):
+            claimed(tmp_path)
+    (tmp_path / "flags.json.4711.tmp").write_text("{")  # as a kill leaves it
+    claimed(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "flags.json"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_files_of_somebody_else_are_left_alone(tmp_path, overwrite):
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path, overwrite):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="files that are not of a run"):
-        with runs.claim(tmp_path, SETTINGS, overwrite):
-            raise AssertionError("claimed")
+    with pytest.raises(InputError, match="holds files that are not of a run of this program"):
+        claimed(tmp_path, overwrite)
     assert (tmp_path / "thesis.tex").read_text() == "years of work" and not (tmp_path / "flags.json").exists()
 
 
-def test_a_damaged_record_of_settings_is_said(tmp_path):
+@pytest.mark.parametrize("content", ['{"seed": 1', "", "\x00"])
+def test_unreadable_settings(tmp_path, content):
     claimed(tmp_path)
-    (tmp_path / "flags.json").write_text('{"seed": ')
-    with pytest.raises(InputError, match="not readable as JSON; --overwrite"):
+    (tmp_path / "flags.json").write_text(content)
+    with pytest.raises(InputError, match="flags.json: not readable.*--overwrite"):
         claimed(tmp_path)
-    with runs.claim(tmp_path, SETTINGS, overwrite=True):
-        pass
-    assert kept(tmp_path)["seed"] == 0
-
-
-def test_what_a_killed_claim_left_is_cleared(tmp_path):
-    (tmp_path / "flags.json.123.tmp").write_text("{")
-    claimed(tmp_path)
-    assert not list(tmp_path.glob("*.tmp"))
-
-
-def test_one_run_at_a_time(tmp_path):
-    with runs.claim(tmp_path, SETTINGS):
-        for overwrite in (False, True):
-            with pytest.raises(InputError, match="another run is working here"):
-                with runs.claim(tmp_path, SETTINGS, overwrite):
-                    raise AssertionError("claimed twice")
-    claimed(tmp_path)  # the first one has ended
-    with open(tmp_path / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with pytest.raises(InputError, match="another run is working here"):
-            claimed(tmp_path)
+    assert claimed(tmp_path, overwrite=True)["seed"] == 1
 
 
 @pytest.mark.parametrize("name", ["run[1]", "run\\1"])
-def test_names_of_folders_that_tensorflow_takes_for_a_pattern(tmp_path, name):
-    with pytest.raises(InputError, match="give another"):
-        claimed(tmp_path / name)
-    assert not (tmp_path / name).exists()
+def test_a_folder_that_no_checkpoint_could_be_read_from_is_refused_before_anything_is_written(tmp_path, name):
+    with pytest.raises(InputError, match=r"\[ or .* in its name"), runs.claim(tmp_path / name / "stage1", SETTINGS):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_set_is_current_while_its_number_and_its_weights_are_the_same(tmp_path):
-    assert not runs.is_current(tmp_path / "set", 3)
-    masks = [Sample(f"{index}", mask=np.full([4, 4, 1], index, np.uint8)) for index in range(2)]
-    write_records(tmp_path / "set", "set", masks, source="test", extra={"checkpoint_sha256": "ab"})
-    assert runs.is_current(tmp_path / "set", 2) and runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab")
-    assert not runs.is_current(tmp_path / "set", 3) and not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="c")
-    assert not runs.is_current(tmp_path / "set", 2, refined_sha256="ab")
+def test_one_run_at_a_time_in_a_folder(tmp_path):
+    with runs.claim(tmp_path, SETTINGS):
+        for overwrite in (False, True):
+            with pytest.raises(InputError, match="another run is working here"):
+                claimed(tmp_path, overwrite)
+    with pytest.raises(RuntimeError), runs.claim(tmp_path, SETTINGS):
+        raise RuntimeError("ended badly")
+    claimed(tmp_path)
+
+
+def some_masks(count):
+    return [Sample(f"synthetic-{i:06d}", mask=np.zeros([64, 64, 1], np.uint8), seed=3) for i in range(count)]
+
+
+def test_is_current_asks_for_the_count_and_the_checkpoints(tmp_path):
+    assert not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab")
+    write_records(
+        tmp_path / "set", "set", some_masks(2), source="test", extra={"checkpoint_sha256": "ab", "stage1": {"steps": 5}}
+    )
+    assert runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 5})
+    assert not runs.is_current(tmp_path / "set", 3, checkpoint_sha256="ab")
+    assert not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="cd")
+    assert not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 6})

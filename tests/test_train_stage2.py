@@ -47,7 +47,7 @@ def masks_only(trained):
 def untrained(masks_only, monkeypatch):
     """The same, with a stage 2 that learns nothing, and a segmenter of two steps."""
     monkeypatch.setattr(painter, "make_step", unreal_step())
-    monkeypatch.setattr(annotation, "ANNOTATION_STEPS", 2)
+    monkeypatch.setattr(annotation, "STEPS", 2)
     return masks_only
 
 
