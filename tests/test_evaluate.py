@@ -4,17 +4,14 @@ import fcntl
 import json
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-import script_runs
 import tensorflow as tf
-from script_runs import STAGE1, STEM, UNETS, contents, make_classes, make_drive, make_set, refused, samples, succeeded
+from script_runs import STAGE1, STEM, UNETS, contents, make_classes, make_drive, refused, succeeded
 
 from synthmed_tf.networks.unet import unet
 from synthmed_tf.papers import segmenter
-from synthmed_tf.publishing.synthetic_set import describe_real
 from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import Sample
@@ -92,7 +89,9 @@ def test_a_baseline_is_measured_as_the_set_that_it_stands_beside(trained, tmp_pa
         for name in ("synthetic_vs_real", "synthetic_vs_held_out")
         for channel in kl[0][name]
     ]
-    assert f"better on {sum(ours < theirs for ours, theirs in pairs)} of 8 shared numbers" in printed  # too few images for others
+    assert (
+        f"better on {sum(ours < theirs for ours, theirs in pairs)} of 8 shared numbers" in printed
+    )  # too few images for others
     figures = {path.name for path in (trained.out / "report" / "figures").iterdir()}
     assert figures == {"baseline.png", "examples.png", "intensity.png"}
     page = page_of(trained.out)
@@ -129,7 +128,12 @@ def test_test_images_without_masks_are_said_and_holdout_mends_it(original, tmp_p
     make_drive(tmp_path / "data")
     shutil.copytree(original.out / "synthetic", tmp_path / "set")
     out = tmp_path / "out"
-    words = [f"--synthetic_dir={tmp_path / 'set'}", "--data=drive", f"--data_dir={tmp_path / 'data'}", f"--out_dir={out}"]
+    words = [
+        f"--synthetic_dir={tmp_path / 'set'}",
+        "--data=drive",
+        f"--data_dir={tmp_path / 'data'}",
+        f"--out_dir={out}",
+    ]
     words += ["--benchmarks=segmentation,distribution,fidelity", "--repeats=1"]
     printed = " ".join(succeeded(SCRIPT, *words).split())
     report = report_of(out)

@@ -54,7 +54,9 @@ def write_pairs(folder, prepared, **extra):
 
 def keep(folder, **flags):
     folder.mkdir(parents=True)
-    (folder / "flags.json").write_text(json.dumps({name: str(v) if isinstance(v, Path) else v for name, v in flags.items()}))
+    (folder / "flags.json").write_text(
+        json.dumps({name: str(v) if isinstance(v, Path) else v for name, v in flags.items()})
+    )
 
 
 @pytest.fixture
@@ -245,7 +247,9 @@ def test_held_out_photographs_need_no_masks_to_be_compared(tmp_path):
     make_drive(tmp_path)
     prepared = prepare("drive", tmp_path, (64, 64), out_dir=tmp_path)
     write_pairs(tmp_path / "set", prepared)
-    flags, opened_sets = opened(f"--synthetic_dir={tmp_path / 'set'}", f"--data_dir={tmp_path}", f"--out_dir={tmp_path}")
+    flags, opened_sets = opened(
+        f"--synthetic_dir={tmp_path / 'set'}", f"--data_dir={tmp_path}", f"--out_dir={tmp_path}"
+    )
     opened_sets.open_controls(flags, sets.find(flags))
     assert opened_sets.held_out == [] and opened_sets.native_test(flags) == []
     real, others = opened_sets.photographs

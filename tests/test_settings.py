@@ -156,7 +156,9 @@ def test_help_shows_the_ten_flags_that_people_use_and_helpfull_shows_all(script)
     groups = groups_of(script)
     names = [flag.name for flags in groups.values() for flag in flags]
     short, full = (settings.help_text("A script.", groups, is_full) for is_full in (False, True))
-    shown = {text: [name for name in names if f"--{name}=" in text or f"--[no]{name}\n" in text] for text in (short, full)}
+    shown = {
+        text: [name for name in names if f"--{name}=" in text or f"--[no]{name}\n" in text] for text in (short, full)
+    }
     assert 8 <= len(shown[short]) <= 12 and shown[full] == names and len(set(names)) == len(names)
     assert max(map(len, full.splitlines())) <= 120 and len(short.splitlines()) < 60
     assert all(len(flag.help) > 5 for flags in groups.values() for flag in flags)

@@ -81,7 +81,12 @@ def test_a_single_gan_makes_photographs_at_once(fresh):
 @pytest.mark.parametrize(("words", "models"), [([], [""]), (["--noconditional"], ["1_sick", "2_well"])])
 def test_labelled_images_come_from_one_model_or_from_one_a_class(fresh, tmp_path, words, models):
     data = make_classes(tmp_path / "grades")
-    words = [f"--data={data}", f"--data_dir={tmp_path}", *without(fresh.stage1, "data", "data_dir", "num_samples"), *words]
+    words = [
+        f"--data={data}",
+        f"--data_dir={tmp_path}",
+        *without(fresh.stage1, "data", "data_dir", "num_samples"),
+        *words,
+    ]
     succeeded(SCRIPT, *words, "--target=image", "--nohash_filter")
     manifest = read_manifest(fresh.out / "synthetic")
     real = read_manifest(next((tmp_path / "prepared").glob("grades-*")))
@@ -101,7 +106,11 @@ def test_folders_of_models_have_the_class_in_their_name():
 def test_the_seed_draws_what_is_held_out(fresh, tmp_path):
     """Two groups of ten: other images by another seed, and none of them is learned from."""
     data = make_set(tmp_path / "set")
-    words = [f"--data={data}", f"--data_dir={tmp_path / 'private'}", *without(fresh.stage1, "data", "data_dir", "out_dir")]
+    words = [
+        f"--data={data}",
+        f"--data_dir={tmp_path / 'private'}",
+        *without(fresh.stage1, "data", "data_dir", "out_dir"),
+    ]
     held_out = {}
     for seed in (0, 1, 0):
         succeeded(SCRIPT, *words, f"--out_dir={tmp_path / str(seed)}", "--holdout=2", f"--seed={seed}")

@@ -100,7 +100,12 @@ def test_nothing_real_is_in_the_synthetic_set(original, clinic):
 
 def test_photographs_without_masks_get_theirs_from_a_segmenter(untrained, tmp_path):
     save_idrid(tmp_path / "private" / "idrid")
-    command = ["--data=idrid", f"--data_dir={tmp_path / 'private'}", f"--out_dir={untrained.out}", *untrained.stage2[3:]]
+    command = [
+        "--data=idrid",
+        f"--data_dir={tmp_path / 'private'}",
+        f"--out_dir={untrained.out}",
+        *untrained.stage2[3:],
+    ]
     succeeded(SCRIPT, *command)
     annotated = samples(untrained.out / "stage2" / "pairs")
     prepared = next((tmp_path / "private" / "prepared").glob("idrid-*"))

@@ -63,7 +63,9 @@ def train_flow(folder, real, steps):
 def train_pggan(folder, real, steps):
     """Grows from 4 to 16 pixels in steps 0, 4 and 8; conditional."""
     tiles = [Sample(sample.id, sample.image[24:40, 24:40], label="ab"[i % 2]) for i, sample in enumerate(real)]
-    settings = pggan.with_steps(pggan.Settings(steps=steps, batch_size=4, level_images=16, width=1 / 32), (16, 16), True)
+    settings = pggan.with_steps(
+        pggan.Settings(steps=steps, batch_size=4, level_images=16, width=1 / 32), (16, 16), True
+    )
     examples = WarpedImages(tiles, [], "image", 4, SEED, "ab")
     sampler, result = pggan.train(folder / "pggan", examples, settings, SEED, watch=checkpoint_choice.measurement)
     images = synthetic_set.draw_labelled(
