@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from test_scripts import refused, succeeded
+from script_runs import refused, succeeded
 
 from synthmed_tf.datasets import prepare, sources
 from synthmed_tf.evaluation import classification_benchmark
