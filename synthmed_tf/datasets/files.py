@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from tqdm import tqdm
-
 from synthmed_tf.images.decode import IMAGE_SUFFIXES
+from synthmed_tf.progress import show_progress
 from synthmed_tf.sample import InputError, UnreadableImage
 
 MAX_MEMBER_BYTES = 256 * 2**20  # one file in a zip; DRIVE's largest, the zip in the zip, has 15 MB
@@ -110,7 +109,7 @@ def list_files(folder, zip_names=()):
     Raises:
       InputError: a zip that is damaged, or has members that climb out of it or declare absurd sizes.
     """
-    listed, zips, progress = {}, [], tqdm(desc=f"listing {show_path(folder)}", unit="file", delay=2)
+    listed, zips, progress = {}, [], show_progress(desc=f"listing {show_path(folder)}", unit="file", delay=2)
     for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         depth = len(Path(parent).relative_to(folder).parts)
         folders[:] = [] if depth >= 4 else sorted(name for name in folders if not is_system_file(name))

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from synthmed_tf.datasets.files import (
     Entry,
@@ -27,6 +26,7 @@ from synthmed_tf.datasets.files import (
     show_path,
 )
 from synthmed_tf.images.decode import read_image
+from synthmed_tf.progress import show_progress
 from synthmed_tf.sample import InputError, UnreadableImage
 
 TILE = 256  # pixels, P2 § 2.2, at the slide's full resolution
@@ -78,7 +78,7 @@ def list_entries(folder):
         raise InputError(f"{show_path(others[0])}: lies beside {min(splits).name}/; {_LAYOUT}; move it there, or away")
     listed = [(*slide, split) for place, split in (splits or {folder: None}).items() for slide in _list_slides(place)]
     entries = []
-    for path, mask, label, split in tqdm(listed, "looking for tissue", unit="slide", delay=2):
+    for path, mask, label, split in show_progress(listed, "looking for tissue", unit="slide", delay=2):
         files = [get_file(file) for file in (path, mask) if file]
         stamp = tuple((file.path.stat().st_size, file.path.stat().st_mtime_ns) for file in files)
         group = make_id(path.stem)
