@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.12",  # what tensorflow-addons 0.23 has wheels for, and what the code's syntax needs
     packages=find_packages(include=["synthmed_tf", "synthmed_tf.*"]),
-    package_data={"synthmed_tf.reporting": ["*.j2"]},
+    package_data={"synthmed_tf.reporting": ["templates/*"]},
     scripts=["train_stage1.py", "train_stage2.py", "evaluate.py"],
     install_requires=[
         "absl-py",

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.metrics import f1
+from synthmed_tf.papers import segmenter
 from synthmed_tf.records.atomic import write_json
-from synthmed_tf.training import loop, segmenter
+from synthmed_tf.training import hardware
 
 
 def main(data_dir, out_dir, steps=4000):
-    loop.set_up()
+    hardware.set_up()
     samples = list(load_samples("drive", Path(data_dir)))
     training = [sample for sample in samples if sample.split == "train"]
     test = [sample for sample in samples if sample.split == "test"]

@@ -7,7 +7,7 @@ from sklearn.metrics import f1_score, recall_score
 
 from synthmed_tf.evaluation import segmentation_benchmark
 from synthmed_tf.networks.unet import unet
-from synthmed_tf.training import segmenter
+from synthmed_tf.papers import segmenter
 
 
 class Trained:

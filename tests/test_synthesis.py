@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from synthmed_tf import synthesis
+from synthmed_tf import runs, synthesis
 from synthmed_tf.datasets.phantoms import fundus
 from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.images.field_of_view import estimate_field_of_view
@@ -17,7 +17,9 @@ from synthmed_tf.metrics import likeness, planted
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
+from synthmed_tf.smalldata import copy_filter
 from synthmed_tf.training import stage1, stage2
+from synthmed_tf.training.checkpoints import checkpoint_sha256
 
 SETTINGS = {"seed": 3, "warp": False}
 
@@ -120,7 +122,7 @@ def passed(masks, real, count, tally=None):
     """Masks of a stream, repeated endlessly, that the filter passes on."""
     candidates = (Sample(f"c{i}", mask=masks[i % len(masks)]) for i in itertools.count())
     real = [Sample(f"r{i}", mask=mask) for i, mask in enumerate(real)]
-    return list(synthesis.no_copies(candidates, real, count, {} if tally is None else tally))
+    return list(copy_filter.no_copies(candidates, real, count, {} if tally is None else tally))
 
 
 REAL = [dots((0, 1), (0, 2)), dots((0, 1), (0, 3))]  # Dice 1/2: the threshold is 1/2
@@ -204,7 +206,7 @@ def test_filter_ends_with_a_generator_that_makes_one_mask_only():
     tally = {}
     found = passed([NEAR], REAL, 4, tally)
     assert len(found) == 4 and tally["too_near"] == 4
-    assert tally["candidates"] == 4 * synthesis.MOST_TRIES == tally["rejected"] + 4
+    assert tally["candidates"] == 4 * copy_filter.MOST_TRIES == tally["rejected"] + 4
 
 
 def test_filter_keeps_the_farthest_of_what_it_must_keep():
@@ -325,10 +327,10 @@ def test_is_current_asks_for_the_count_and_the_checkpoints(tmp_path):
     write_records(
         tmp_path / "set", "set", some_pairs(2), source="test", extra={"checkpoint_sha256": "ab", "stage1": {"steps": 5}}
     )
-    assert synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 5})
-    assert not synthesis.is_current(tmp_path / "set", 3, checkpoint_sha256="ab")
-    assert not synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="cd")
-    assert not synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 6})
+    assert runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 5})
+    assert not runs.is_current(tmp_path / "set", 3, checkpoint_sha256="ab")
+    assert not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="cd")
+    assert not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 6})
 
 
 def test_require_names_what_is_missing(tmp_path):
@@ -357,11 +359,11 @@ def test_checkpoint_sha256_depends_on_all_values_and_not_on_how_often_they_were_
     one, two = tf.Variable([1.0, 2.0]), tf.Variable(3)
     checkpoint = tf.train.Checkpoint(one=one, two=two)
     saved = [checkpoint.save(tmp_path / name) for name in ("a", "b")]
-    first, second = map(synthesis.checkpoint_sha256, saved)
+    first, second = map(checkpoint_sha256, saved)
     assert first == second and len(first) == 64 and saved[0] != saved[1]
     others = []
     for variable, value in ((one, [1.0, 2.1]), (two, 4)):
         variable.assign(value)
-        others.append(synthesis.checkpoint_sha256(checkpoint.write(str(tmp_path / "c"))))
-    others.append(synthesis.checkpoint_sha256(tf.train.Checkpoint(two=one, one=two).write(str(tmp_path / "d"))))
+        others.append(checkpoint_sha256(checkpoint.write(str(tmp_path / "c"))))
+    others.append(checkpoint_sha256(tf.train.Checkpoint(two=one, one=two).write(str(tmp_path / "d"))))
     assert len({first, *others}) == 4

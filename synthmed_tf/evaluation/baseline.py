@@ -3,10 +3,9 @@
 import collections.abc
 import dataclasses
 
-from synthmed_tf import synthesis
 from synthmed_tf.evaluation import privacy_audit, similarity
 from synthmed_tf.images.field_of_view import estimate_field_of_view
-from synthmed_tf.records.read import Records
+from synthmed_tf.records.read import Records, require_features
 from synthmed_tf.sample import InputError
 
 OF_MASKS = ("segmentation", "morphology", "copies")
@@ -97,7 +96,7 @@ def open_baseline(folder, synthetic):
       InputError: not a data set, no images, or images of another size or with other channels.
     """
     baseline = Records(folder)
-    synthesis.require(baseline, "image")
+    require_features(baseline, "image")
     theirs, ours = ("{} x {} pixels with {} channels".format(*set_[0].image.shape) for set_ in (baseline, synthetic))
     if theirs != ours:
         raise InputError(

@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from synthmed_tf.datasets import study_groups
 from synthmed_tf.evaluation import balanced_sets
-from synthmed_tf.metrics import accuracy, bootstrap, local_binary_patterns
+from synthmed_tf.metrics import accuracy, bootstrap
+from synthmed_tf.papers import lbp, vgg16
 from synthmed_tf.records.atomic import write_json
 from synthmed_tf.sample import InputError
-from synthmed_tf.training import classical, classifier
 
 MODELS = ("vgg16", "knn", "svm", "random_forest")  # P2 § 3.2
 ARMS = ("real", "synthetic", "real_and_synthetic")
@@ -193,12 +193,12 @@ class Trainings:
         learn, check = [], []
         for part in parts:
             pixels = self.sets[part.name].pixels[part.chosen]
-            split = next(classical.folds(part.truth, part.groups, seed).split(part.truth, part.truth, part.groups))
+            split = next(lbp.folds(part.truth, part.groups, seed).split(part.truth, part.truth, part.groups))
             for images, indices in zip((learn, check), split, strict=True):
                 images.append((pixels[indices], part.truth[indices]))
         classes = tested.truth.max() + 1
-        model, fit = classifier.train(folder, learn, check, classes, steps, seed, label, self.weights)
-        values = classifier.predict(model, self.sets[tested.name].pixels[tested.chosen])
+        model, fit = vgg16.train(folder, learn, check, classes, steps, seed, label, self.weights)
+        values = vgg16.predict(model, self.sets[tested.name].pixels[tested.chosen])
         parameters = {"validation_loss": fit["validation_loss"]}
         return {"values": values, "parameters": parameters, "seconds": round(fit["seconds"], 1)}
 
@@ -209,8 +209,8 @@ class Trainings:
         truth = np.concatenate([part.truth for part in parts])
         # No group in two sets
         groups = np.concatenate([part.groups + place * len(features) for place, part in enumerate(parts)])
-        fitted, parameters = classical.train(model, features, truth, groups, seed)
-        values = classical.predict(fitted, self.features[tested.name][tested.chosen])
+        fitted, parameters = lbp.train(model, features, truth, groups, seed)
+        values = lbp.predict(fitted, self.features[tested.name][tested.chosen])
         return {"values": values, "parameters": parameters, "seconds": round(time.monotonic() - began, 1)}
 
     def describe(self, models, arms):
@@ -232,8 +232,8 @@ class Trainings:
 
 def _count_steps(real):
     """Training steps of P2's epochs of a Part, without the fold that the best weights are chosen on."""
-    learned = len(real.chosen) * (classical.FOLDS - 1) / classical.FOLDS
-    return math.ceil(classifier.EPOCHS * learned / classifier.BATCH_SIZE)
+    learned = len(real.chosen) * (lbp.FOLDS - 1) / lbp.FOLDS
+    return math.ceil(vgg16.EPOCHS * learned / vgg16.BATCH_SIZE)
 
 
 def _compare_arms(values, tested, seed):
@@ -278,7 +278,7 @@ def _describe(folder, images):
     if path.exists():
         return np.load(path, allow_pickle=False)
     bar = tqdm(images.pixels, desc=f"patterns of {images.name}", unit="image")
-    features = local_binary_patterns.count_patterns(bar)
+    features = lbp.count_patterns(bar)
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:
         np.save(file, features)

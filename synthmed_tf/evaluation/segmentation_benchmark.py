@@ -9,13 +9,24 @@ import numpy as np
 from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.images.resize import fit_box, uncrop
 from synthmed_tf.metrics import bootstrap, f1
-from synthmed_tf.training import segmenter
+from synthmed_tf.papers import segmenter
 
+NOTHING_TO_TEST_ON = (
+    "The test images of {} have no masks, so there is nothing to test on. Hold out training images in their place: run "
+    "train_stage1.py with --holdout=5 and another --out_dir, and then the other two scripts with that --out_dir."
+)
 P1_PAIRS = 50  # P1 section 10
 MOST = 200  # training pairs that a threshold is chosen on, and synthetic pairs that the agreement is measured on
 
 # What one U-Net reaches: scores at the benchmark's size and at native resolution, counts as of `f1.count_pixels`
 Run = collections.namedtuple("Run", "scores native counts threshold seconds")
+
+
+def measure(folder, real, synthetic, test, image_size, **options):
+    """`benchmark`, or {"unavailable": why}."""
+    if not test:
+        return {"unavailable": NOTHING_TO_TEST_ON.format(real.manifest["name"])}
+    return benchmark(folder, real, synthetic, test, image_size, **options)
 
 
 def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed=0, levels=3, width=16):

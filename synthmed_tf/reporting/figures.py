@@ -10,7 +10,7 @@ import io
 
 import numpy as np
 
-from synthmed_tf.reporting import table
+from synthmed_tf.reporting.values import ARMS, MODELS
 
 REAL, SYNTHETIC, BOTH = "#0072B2", "#D55E00", "#009E73"
 WIDTH = 7.2  # inches of a figure, and so of a printed page without its margins
@@ -72,7 +72,7 @@ def nearest_images(triples):
 
     Args:
       triples: [(synthetic image, training image, caption)], images [height, width, channels] uint8 or uint16, the
-        training image turned as it is likest.
+        training image turned so that it is most similar.
     """
     height, width = triples[0][0].shape[:2]
     figure = _figure(WIDTH / len(triples) * height / width * 2 + 0.3)
@@ -80,7 +80,7 @@ def nearest_images(triples):
     for column, (synthetic, training, caption) in enumerate(triples):
         _show(axes[0, column], synthetic, caption)
         _show(axes[1, column], training)
-    for axis, label in zip(axes[:, 0], ("synthetic", "likest in training")):
+    for axis, label in zip(axes[:, 0], ("synthetic", "most similar in training")):
         axis.set_ylabel(label)
     return figure
 
@@ -115,12 +115,12 @@ def scores(panels):
     """Every run's F1 as a dot, one row an arm, one panel a resolution.
 
     Args:
-      panels: [(title, {arm: [F1 of each run]}, F1 of the second observer or None)], in the order of table.ARMS.
+      panels: [(title, {arm: [F1 of each run]}, F1 of the second observer or None)], in the order of values.ARMS.
     """
     figure = _figure(1.9)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (title, arms, observer) in zip(axes, panels):
-        labels = [table.ARMS[arm] for arm in arms]
+        labels = [ARMS[arm] for arm in arms]
         for row, arm in enumerate(arms):
             colour = {"real": REAL, "real_and_synthetic": BOTH}.get(arm, SYNTHETIC)
             axis.plot(arms[arm], [row] * len(arms[arm]), "o", color=colour, markersize=7, alpha=0.7)
@@ -144,20 +144,20 @@ def accuracies(tasks):
       tasks: {task: {model: {arm: {"accuracy": {"mean", "interval"}}}}}, as in report.json.
     """
     arms = (("real", REAL, "o"), ("synthetic", SYNTHETIC, "s"), ("real_and_synthetic", BOTH, "^"))
-    models = [model for model in table.MODELS if all(model in found for found in tasks.values())]
+    models = [model for model in MODELS if all(model in scores for scores in tasks.values())]
     figure = _figure(0.9 + 0.5 * len(models))
     axes = figure.subplots(1, len(tasks), squeeze=False, sharey=True)[0]
-    for axis, (task, found) in zip(axes, tasks.items()):
+    for axis, (task, scores) in zip(axes, tasks.items()):
         for offset, (arm, colour, marker) in zip((-0.22, 0, 0.22), arms):
-            entries = [found[model][arm]["accuracy"] for model in models]
+            entries = [scores[model][arm]["accuracy"] for model in models]
             rows, means = [row + offset for row in range(len(models))], [entry["mean"] for entry in entries]
             for row, entry in zip(rows, entries):
                 axis.plot(entry["interval"], [row, row], "-", color=colour, linewidth=1.3)
-            axis.plot(means, rows, marker, color=colour, markersize=6, label=table.ARMS[arm])
+            axis.plot(means, rows, marker, color=colour, markersize=6, label=ARMS[arm])
         axis.set(
             title=task,
             yticks=range(len(models)),
-            yticklabels=[table.MODELS[model] for model in models],
+            yticklabels=[MODELS[model] for model in models],
             xlabel="accuracy",
         )
         axis.set_ylim(len(models) - 0.5, -0.5)
