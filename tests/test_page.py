@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import pytest
 from made_reports import HOSTILE, make_arms, make_classified, make_report, make_samples, read_pictures, write
 
-from synthmed_tf.evaluation import baseline as measuring
 from synthmed_tf.evaluation import privacy_audit
+from synthmed_tf.evaluation.baseline import compare_with_real
 from synthmed_tf.metrics import f1, kid_fid
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
@@ -176,7 +176,7 @@ def test_a_baseline_stands_beside_the_set_and_leaves_no_picture_behind(made, tmp
     manifest = write_records(tmp_path / "single", "single", photographs, source="stage 1", extra=extra)
     sets = [list(Records(real, split)) for split in ("train", "test")]
     benchmarks = ("distribution", "fidelity", "morphology", "copies")
-    measured = measuring.measure(photographs, real=sets[0], held_out=sets[1], benchmarks=benchmarks, seed=0)
+    measured = compare_with_real(photographs, real=sets[0], held_out=sets[1], benchmarks=benchmarks, seed=0)
     assert measured.keys() == {"distribution", "fidelity"}
     report = copy.deepcopy(report) | {"baseline": {"synthetic": manifest, **measured}}
     for shown in (True, False):
