@@ -18,163 +18,153 @@ Run again, it goes on where it stopped; done, it says so. Next: train_stage2.py 
 """
 
 import re
-import warnings
 from pathlib import Path
 
-from synthmed_tf import flags
-from synthmed_tf.datasets.sources import check_set
+from synthmed_tf import settings
+from synthmed_tf.datasets import sources
+from synthmed_tf.sample import InputError
+from synthmed_tf.settings import Flag
 
-NUM_SAMPLES = 200  # of masks, and of photographs without labels
-NETWORKS = {
-    "dcgan": "DCGAN (Radford et al. 2016; P1, P2)",
-    "pggan": "PGGAN (Karras et al. 2018; P2)",
-    "flow": "rectified flow (Liu et al. 2023), no GAN",
-}
-ADDED = {  # to the papers' networks, by target
-    "mask": {
-        "dcgan": (
-            "warped masks as distance fields, resize convolutions, a discriminator without batch norm and with minibatch "
-            "standard deviation, a light gradient penalty, averaged weights, a quarter of the width"
-        ),
-        "pggan": "warped masks as distance fields, an eighth of the width",
-    },
-    "image": {
-        "dcgan": "warped images, averaged weights, a quarter of the width",
-        "pggan": "warped images, an eighth of the width",
-    },
-}
+NUM_SAMPLES = 200  # masks, or images without labels
+FLAGS = {
+    "Data": (
+        Flag("data", str, "drive", settings.SETS, True),
+        Flag("data_dir", str, "data", "folder that holds the data sets as downloaded; private", True),
+        Flag("out_dir", str, "out", "folder for all results; the three scripts chain through it", True),
+        Flag("image_size", str, None,
+            "pixels, as N or HEIGHTxWIDTH, multiples of 16 from 64 to 4096; default 128", True),
+        Flag("holdout", int, 0,
+            "hold out N groups of training images as test images (for DRIVE, whose test labels may be missing)",
+            least=0),
+        Flag("labels", str, None, settings.LABELS),
+        Flag("chest_xrays", bool, None, settings.CHEST_XRAYS),
+        Flag("skip_bad_files", bool, False, "leave out unreadable files, with a counted warning, instead of stopping"),
+    ),
+    "Network": (
+        Flag("target", ("mask", "image"), "mask",
+            "mask: masks, on which stage 2 paints photographs; image: one network makes images at once, without stage "
+            "2", True),
+        Flag("model", ("dcgan", "pggan", "flow"), None,
+            "dcgan: Radford et al. 2016 (default but for labelled images in colour); pggan: Karras et al. 2018, which "
+            "grows from 4 x 4 pixels (their default); flow: a rectified flow, no GAN, slower and somewhat better",
+            True),
+        Flag("preset", ("small_data", "paper"), "small_data",
+            "small_data: with what makes few images suffice (docs/SMALL_DATA.md); paper: as P1 and P2 have it", True),
+        Flag("conditional", bool, None,
+            "labelled images: one class-conditional model (default), or --noconditional: one model a class, in "
+            "OUT_DIR/stage1/NUMBER_CLASS"),
+    ),
+    "Settings": (  # of the network, where the method's own are not wanted; --dry_run shows them
+        Flag("steps", int, None,
+            "training steps in all; a larger number goes on. Masks that begin to copy end it sooner", True, 1),
+        Flag("batch_size", int, None, "images a step", least=1),
+        Flag("level_images", int, None,
+            "pggan: real images shown at each size that it grows through; further steps train the last one", least=1),
+        Flag("latent", int, None, "length of the noise vector", least=1),
+        Flag("width", float, None, "times the paper's channels", least=0),
+        Flag("learning_rate", float, None, "of Adam", least=0),
+        Flag("rate_decay", int, None, "steps in which the learning rate is halved; 0: it is constant", least=0),
+        Flag("beta1", float, None, "of Adam", least=0),
+        Flag("beta2", float, None, "of Adam", least=0),
+        Flag("r1", float, None, "weight of the gradient penalty R1; 0: none", least=0),
+        Flag("average", float, None, "what a step keeps of the averaged weights", least=0),
+    ),
+    "Samples": (
+        Flag("num_samples", int, None,
+            "how many masks or images to make; default 200, of labelled images as many as the real set has to train "
+            "on", True, 1),
+        Flag("checkpoint", str, "best",
+            "whose weights make them: best (the latest within 3 %, of images 10 %, of the least distance to the "
+            "training set, where masks do not copy it), last, or a number of steps"),
+        Flag("label_distribution", ("real", "balanced"), "real",
+            "classes of labelled images: as in the real set, or as many of each"),
+        Flag("hash_filter", bool, True,
+            "regenerate labelled images that are less like real ones of their class than real ones are (average hash; "
+            "P2 § 3.2)"),
+    ),
+    "Run": settings.RUN,
+}  # fmt: skip
+METHOD = [flag.name for flag in FLAGS["Settings"]]  # which override the settings of a method
 
 
-def main(settings):
-    check_set(
-        settings["data"],
-        settings["data_dir"],
-        labels=settings["labels"],
-        chest_xrays=settings["chest_xrays"],
-        needs_masks=settings["target"] != "image",
+def main(flags):
+    needs_masks = flags.target == "mask"
+    sources.check_set(
+        flags.data, flags.data_dir, labels=flags.labels, chest_xrays=flags.chest_xrays, needs_masks=needs_masks
     )
-    settings["image_size"] = settings["image_size"] or (128, 128)
-    out = Path(settings["out_dir"])
-    folder = out / "stage1"
+    flags.image_size = flags.image_size or (128, 128)
 
-    from tqdm import tqdm
+    from synthmed_tf import methods, runs
+    from synthmed_tf.datasets import prepare
+    from synthmed_tf.publishing import stage_output
+    from synthmed_tf.records.read import require_features
+    from synthmed_tf.smalldata import checkpoint_choice
+    from synthmed_tf.training import hardware
 
-    from synthmed_tf import synthesis
-    from synthmed_tf.datasets.prepare import prepare_training_split
-    from synthmed_tf.records.read import Records
-    from synthmed_tf.records.write import write_records
-    from synthmed_tf.training import loop, stage1
-
-    real = prepare_training_split(
-        settings["data"], settings["data_dir"], settings["image_size"], out_dir=out, labels=settings["labels"],
-        chest_xrays=settings["chest_xrays"], holdout=settings["holdout"], skip_bad_files=settings["skip_bad_files"],
-        dry_run=settings["dry_run"],
+    real = prepare.prepare_training_split(
+        flags.data, flags.data_dir, flags.image_size, out_dir=flags.out_dir, labels=flags.labels,
+        chest_xrays=flags.chest_xrays, holdout=flags.holdout, skip_bad_files=flags.skip_bad_files, seed=flags.seed,
+        dry_run=flags.dry_run,
     )  # fmt: skip
+    require_features(real, flags.target)
+    is_labelled = needs_classes(flags, real)
     channels = real.manifest["channels"]
-    settings["model"] = settings["model"] or flags.default_model(settings, real.class_names, channels)
-    settings = flags.apply_preset(settings, flags.STAGE1_PRESETS)
-    target = settings["target"]
-    synthesis.require(real, target)
-    flags.apply_classes(settings, real.class_names, channels)
-    labelled = settings["conditional"] is not None
-    settings["num_samples"] = settings["num_samples"] or (len(real) if labelled else NUM_SAMPLES)
-    class_names = real.class_names if settings["conditional"] else ()
+    flags.model = flags.model or methods.default_model(flags, is_labelled, channels)
+    flags.num_samples = flags.num_samples or (len(real) if is_labelled else NUM_SAMPLES)
+    class_names = real.class_names if flags.conditional else ()
     parts = {"": real}  # what a model each learns from
-    if settings["conditional"] is False:
+    if flags.conditional is False:
         parts = {name: [sample for sample in real if sample.label == name] for name in real.class_names}
-        parts = {name: part for name, part in parts.items() if part}
-    own = {name: dict(settings) if name else settings for name in parts}  # a class may be smaller than a batch
-    plans = {name: flags.steps_and_epochs(own[name], len(part)) for name, part in parts.items()}
-    strategy, settings["precision"] = loop.set_up(settings["precision"], settings["strategy"])
-    settings["prepared"] = real.folder.name
+        parts = {name: samples for name, samples in parts.items() if samples}
+    chosen = {
+        name: methods.of_stage1(flags, METHOD, len(samples), channels=channels, is_labelled=is_labelled)
+        for name, samples in parts.items()
+    }
+    strategy, flags.precision = hardware.set_up(
+        flags.precision or hardware.default_precision(flags.preset), flags.strategy
+    )
 
-    if settings["dry_run"]:
-        networks = stage1.build(settings, channels, len(class_names))
-        name = next(iter(plans))  # where there is one model a class, the first
-        settings["batch_size"] = own[name]["batch_size"]
-        flags.print_plan(settings, real, *plans[name], **networks.trained)
+    if flags.dry_run:
+        method, own, examples_class = next(iter(chosen.values()))
+        few = examples_class(real.pictured, [], flags.target, own.batch_size, flags.seed, class_names)
+        methods.print_plan(flags, METHOD, real, method, own, few)
         return
-
-    with loop.claim(folder, settings, settings["overwrite"]):
-        models, results = {}, {}
-        print(network_text(settings, real.features))
-        for number, (name, part) in enumerate(parts.items(), 1):
-            steps, epochs = plans[name]
+    folder, (_, own, _) = Path(flags.out_dir) / "stage1", next(iter(chosen.values()))
+    recorded = settings.record(flags, own, prepared=real.folder.name)
+    with runs.claim(folder, recorded, flags.overwrite):
+        print(methods.text(flags.preset, flags.target, flags.model, "field_of_view" in real.features))
+        samplers, results = {}, {}
+        for number, (name, samples) in enumerate(parts.items(), 1):
+            method, own, examples_class = chosen[name]
             title = f"class {number} of {len(parts)}: {name}" if name else "stage 1"
             place = folder / folder_name(number, name) if name else folder
-            print(
-                f"{title}: {len(part)} {target}s of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {place}"
-            )
-            models[name], results[name] = stage1.train(place, part, own[name], steps, strategy, class_names, title)
-            models[name].discriminator = None  # one a class would be much memory
-        made = folder / "masks" if target == "mask" else out / "synthetic"
-        trained = {
-            "steps": {name: result["step"] for name, result in results.items()},
-            "sampled_step": {name: result["sampled_step"] for name, result in results.items()},
-            "checkpoint_sha256": {
-                name: synthesis.checkpoint_sha256(result["sampler"]) for name, result in results.items()
-            },
-        }
-        if settings["refined"]:
-            trained["refined_sha256"] = {
-                name: synthesis.checkpoint_sha256(result["refined"]) for name, result in results.items()
-            }
-        if "" in parts:
-            trained = {key: values[""] for key, values in trained.items()}
-        decides = {key: value for key, value in trained.items() if key.endswith("_sha256")}
-        if labelled:
-            decides |= {name: settings[name] for name in ("label_distribution", "hash_filter")}
-        count = settings["num_samples"]
-        if synthesis.is_current(made, count, **decides) and (target == "mask" or (made / "png").is_dir()):
-            ended = any(results[name]["step"] < steps for name, (steps, _) in plans.items())  # as masks copy
-            larger = "--num_samples" if ended else "--steps or --num_samples"
-            print(f"already done: {count} {target}s in {made}. A larger {larger} goes on from here")
-            return
-        with_view = target == "image" and "field_of_view" in real.features
-        tally, rejected = {}, []
-        if labelled:
-            models = {name: models.get(name, models.get("")) for name in real.class_names}
-            samples = synthesis.labelled(models, real, settings, count, tally, rejected, with_view)
-        elif target == "mask":
-            samples = synthesis.no_copies(synthesis.from_noise(models[""], settings, None), real, count, tally)
+            length = f"{own.steps} steps of {own.batch_size}"
+            print(f"{title}: {len(samples)} {flags.target}s of {real.manifest['name']}, {length} -> {place}")
+            learned, held_out = checkpoint_choice.divide(samples, flags.seed)
+            examples = examples_class(learned, held_out, flags.target, own.batch_size, flags.seed, class_names)
+            samplers[name], results[name] = method.train(
+                place, examples, own, flags.seed, watch=checkpoint_choice.measurement, checkpoint=flags.checkpoint,
+                strategy=strategy, name=title,
+            )  # fmt: skip
+        if flags.target == "mask":
+            stage_output.write_masks(flags, recorded, real, samplers[""], results, own.steps)
         else:
-            samples = synthesis.from_noise(models[""], settings, count, with_field_of_view=with_view)
-        extra = (
-            trained
-            | decides
-            | {
-                "command": flags.command("train_stage1", settings),
-                "commands": [flags.command("train_stage1", settings)],
-                "flags": flags.shareable(settings),
-                "real": synthesis.describe_real(real.manifest),
-            }
-        )
-        extra |= {"filter": tally} if target == "mask" or (labelled and settings["hash_filter"]) else {}
-        name = f"{real.manifest['name']}_{'masks' if target == 'mask' else 'synthetic'}"
-        write_records(
-            made, name, tqdm(samples, f"{target}s", count), source=f"stage 1, {target}s", extra=extra,
-            class_names=real.class_names if labelled else None,
-        )  # fmt: skip
-        if target == "mask":
-            say_copies(tally, count)
-        elif labelled and settings["hash_filter"]:
-            say_filtered(tally, count)
-            synthesis.write_grid(folder / "rejected.png", rejected)
-        if target == "image":
-            synthesis.write_png(made / "png", Records(made))
-        following = "train_stage2.py" if target == "mask" else f"evaluate.py --synthetic_dir={out}"
-        weights = f"by the weights of step {trained['sampled_step']}" if "" in parts else "one model a class"
-        print(f"{count} {target}s in {made}, samples of the training in {folder}, {weights}. Next: {following}")
+            stage_output.write_images(flags, recorded, real, samplers, results, is_labelled)
 
 
-def network_text(settings, features):
-    """One line: the network, and what is added to the paper's. features: of the real set."""
-    added = ADDED[settings["target"]].get(settings["model"])
-    if settings["preset"] == "paper" or not added:
-        return f"network: {NETWORKS[settings['model']]}"
-    if settings["target"] == "mask" and "field_of_view" in features:
-        added = f"halves of two eyes joined, {added}"
-    return f"network: {NETWORKS[settings['model']]}; added for small sets: {added} (--preset=paper: without)"
+def needs_classes(flags, real):
+    """Whether labelled images are learned; decides flags.conditional, None where they are not.
+
+    Raises:
+      InputError: --conditional and nothing that it could mean.
+    """
+    is_labelled = flags.target == "image" and bool(real.class_names)
+    if flags.conditional and not is_labelled:
+        why = f"the images of {flags.data} have no labels; leave it out"
+        why = "masks have no classes; give --target=image" if real.class_names else why
+        raise InputError(f"--conditional: {why}")
+    flags.conditional = flags.conditional is not False if is_labelled else None
+    return is_labelled
 
 
 def folder_name(number, name):
@@ -182,26 +172,5 @@ def folder_name(number, name):
     return "_".join([str(number), *re.findall(r"[\w-]+", name)])[:100]
 
 
-def say_copies(tally, count):
-    """Prints what synthesis.no_copies did."""
-    print(
-        f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask than the two nearest training masks are to each other ({tally['threshold']:.3f}), or more like a training mask than the two most similar ({tally['most_alike']:.3f}), or by a half more like a half of one ({tally['halves_most_alike']:.3f})"
-    )
-    if tally["too_near"]:
-        warnings.warn(
-            f"{tally['too_near']} of {count} masks are kept although they are as near to a training mask; look at them before the set is shared"
-        )
-
-
-def say_filtered(tally, count):
-    """Prints what synthesis.like_real did."""
-    by_class = ", ".join(f"{name} {each['rate']:.0%}" for name, each in tally["classes"].items())
-    print(
-        f"{tally['rejected']} of {tally['candidates']} photographs rejected by their average hash: farther from every real one than real ones are from each other; not like real ones: {tally['rate']:.0%} ({by_class})"
-    )
-    if tally["too_far"]:
-        warnings.warn(f"{tally['too_far']} of {count} photographs are kept although they are as far: ten in a row were")
-
-
 if __name__ == "__main__":
-    flags.main("train_stage1", __doc__, main)
+    settings.run("train_stage1", __doc__, FLAGS, main)

@@ -15,140 +15,164 @@ Next: evaluate.py --synthetic_dir=OUT_DIR.
 
 from pathlib import Path
 
-from synthmed_tf import flags
-from synthmed_tf.datasets.sources import check_set, has_masks
+from synthmed_tf import settings
+from synthmed_tf.datasets import sources
 from synthmed_tf.sample import InputError
+from synthmed_tf.settings import Flag
 
-NETWORKS = {
-    "small_data": (
-        "pix2pix (Isola et al. 2017; P1); added for small sets: a lighter generator with resize convolutions and instance "
-        "norm, given noise and the light; warped pairs, feature matching, a discriminator that waits while it wins, "
-        "averaged weights (--preset=pix2pix: without)"
+FLAGS = {
+    "Data": (
+        Flag("data", str, None, settings.SETS + "; default: that of stage 1", True),
+        Flag("data_dir", str, "data", "folder that holds the data sets as downloaded; private", True),
+        Flag("out_dir", str, "out", "folder for all results; the three scripts chain through it", True),
+        Flag("labels", str, None,
+            "photographs without masks in a folder with a table: its label column, if it has several"),
     ),
-    "pix2pix": "pix2pix (Isola et al. 2017)",
-    "vess2ret": "vess2ret (Costa et al. 2017; P1)",
-}
+    "Network": (
+        Flag("preset", ("small_data", "vess2ret", "pix2pix"), "small_data",
+            "small_data: with what makes few pairs suffice (docs/SMALL_DATA.md); vess2ret, pix2pix: as their papers "
+            "have it", True),
+    ),
+    "Settings": (  # of the network, where the method's own are not wanted; --dry_run shows them
+        Flag("steps", int, None,
+            "training steps in all; a larger number goes on. vess2ret's are updates of one network, 20 of D, then 20 "
+            "of G", True, 1),
+        Flag("batch_size", int, None, "pairs a step", least=1),
+        Flag("learning_rate", float, None, "of Adam", least=0),
+        Flag("discriminator_rate", float, None, "of the discriminator's Adam", least=0),
+        Flag("beta1", float, None, "of Adam", least=0),
+        Flag("l1", float, None, "weight of L1", least=0),
+        Flag("feature_matching", float, None, "weight of feature matching; 0: none", least=0),
+        Flag("most_accurate", float, None,
+            "the discriminator learns while it is right about at most this share of patches", least=0),
+        Flag("jitter", int, None, "pixels of 256 that a pair is enlarged by before a random crop", least=0),
+        Flag("average", float, None, "what a step keeps of the averaged weights", least=0),
+    ),
+    "Samples": (
+        Flag("num_samples", int, None, "how many pairs to write; default: one for each mask of stage 1", True, 1),
+        Flag("checkpoint", str, None,
+            "whose weights paint them: best (the latest whose KID is at most twice the least; small_data's default), "
+            "last (the papers'), or a number of steps"),
+    ),
+    "Run": settings.RUN,
+}  # fmt: skip
+METHOD = [flag.name for flag in FLAGS["Settings"]]  # which override the settings of a method
 
 
-def main(settings):
-    out = Path(settings["out_dir"])
-    folder = out / "stage2"
-    is_there = (out / "stage1" / "flags.json").exists()
-    first = flags.read_settings(out / "stage1") if is_there or settings["data"] is None else {}
-    settings |= {name: first[name] for name in first.keys() & {"data", "data_dir"} - settings["given"]}
-    settings["given"].add("data")  # of the commands in the manifest each says its own
-    check_set(settings["data"], settings["data_dir"], labels=settings["labels"])
-    settings = flags.apply_preset(settings, flags.STAGE2_PRESETS)
+def main(flags):
+    out = Path(flags.out_dir)
+    first = read_stage1(flags, out / "stage1")
+    sources.check_set(flags.data, flags.data_dir, labels=flags.labels)
 
-    from tqdm import tqdm
+    from synthmed_tf import methods, runs
+    from synthmed_tf.papers import annotation
+    from synthmed_tf.publishing import stage_output
+    from synthmed_tf.smalldata import checkpoint_choice
+    from synthmed_tf.training import hardware
 
-    from synthmed_tf import synthesis
-    from synthmed_tf.datasets.plan import Plan
-    from synthmed_tf.datasets.prepare import prepare_training_split
+    masks = open_masks(out / "stage1" / "masks", flags)
+    teachers, real = open_real(flags, first)  # what the masks come from; what is painted like
+    method, own, pairs_class = methods.of_stage2(flags, METHOD, len(real), first["image_size"])
+    flags.checkpoint = flags.checkpoint or method.CHECKPOINT
+    strategy, flags.precision = hardware.set_up(
+        flags.precision or hardware.default_precision(flags.preset), flags.strategy
+    )
+
+    if flags.dry_run:
+        methods.print_plan(flags, METHOD, real, method, own, pairs_class(real.pictured, own.batch_size, flags.seed))
+        return
+    folder, photographs = out / "stage2", None
+    kept = {name: first[name] for name in ("image_size", "holdout")}
+    recorded = settings.record(flags, own, prepared=real.folder.name, **kept)
+    with runs.claim(folder, recorded, flags.overwrite):
+        model = "pix2pix" if flags.preset == "small_data" else flags.preset
+        print(methods.text(flags.preset, "photograph", model, has_views=True))
+        length = f"{own.steps} steps of {own.batch_size}"
+        print(f"stage 2: {len(real)} pairs of {real.manifest['name']}, {length} -> {folder}")
+        if real is not teachers:
+            photographs = real.manifest
+            real = annotation.annotated(folder, real, teachers, flags.seed)
+        pairs = pairs_class(real, own.batch_size, flags.seed)
+        watch = checkpoint_choice.painting(real, masks, flags.seed)
+        painter, result = method.train(
+            folder, pairs, own, flags.seed, watch=watch, checkpoint=flags.checkpoint, strategy=strategy
+        )
+        stage_output.write_pairs(flags, recorded, real, painter, result, masks, photographs)
+
+
+def read_stage1(flags, folder):
+    """What stage 1 was run with; the set and its place are stage 1's where the user names none.
+
+    Raises:
+      InputError: stage 1 was not run here, or made photographs at once.
+    """
+    from synthmed_tf import runs
+
+    first = runs.read(folder)
+    if first["target"] == "image":
+        raise InputError(
+            f"{folder}: its GAN makes photographs at once (--target=image), so there is nothing to paint; run "
+            f"evaluate.py --synthetic_dir={flags.out_dir}, or train_stage1.py with another --out_dir"
+        )
+    for name in {"data", "data_dir"} - flags.given:
+        setattr(flags, name, first[name])
+    flags.given.add("data")  # in the manifest's commands each says its own
+    return first
+
+
+def open_masks(folder, flags):
+    """The records.Records of stage 1's masks; as many as wanted, or InputError."""
     from synthmed_tf.records.read import Records
-    from synthmed_tf.records.write import write_records
-    from synthmed_tf.training import loop, stage2
 
-    first = first or flags.read_settings(out / "stage1")
-    if first.get("target") == "image":
+    if not folder.is_dir():
+        raise InputError(f"{folder}: not there; run train_stage1.py again, it goes on where it stopped")
+    masks = Records(folder)
+    flags.num_samples = flags.num_samples or len(masks)
+    if flags.num_samples > len(masks):
         raise InputError(
-            f"{out / 'stage1'}: its GAN makes photographs at once (--target=image), so there is nothing to paint; run "
-            f"evaluate.py --synthetic_dir={out}, or train_stage1.py with another --out_dir"
+            f"{folder}: {len(masks)} masks, --num_samples={flags.num_samples}; run train_stage1.py "
+            f"--num_samples={flags.num_samples} first"
         )
-    if not (out / "stage1" / "masks").is_dir():
+    return masks
+
+
+def open_real(flags, first):
+    """(training split of stage 1's set, that of the photographs: the same, or one without masks).
+
+    Raises:
+      InputError: they do not fit each other, or stage 1.
+    """
+    from synthmed_tf.datasets import prepare
+    from synthmed_tf.datasets.plan import Plan
+    from synthmed_tf.records.read import require_features
+
+    is_same = first["data"] == flags.data
+    if not is_same and sources.has_masks(flags.data, flags.data_dir, flags.labels):
         raise InputError(
-            f"{out / 'stage1' / 'masks'}: not there; run train_stage1.py again, it goes on where it stopped"
+            f"stage 1 was run on --data={first['data']}, now --data={flags.data}; give the same to both stages"
         )
-    masks = Records(out / "stage1" / "masks")
-    if "sampled_step" not in masks.manifest or "too_near" not in masks.manifest.get("filter", {}):
-        raise InputError(f"{masks.folder}: made by an earlier version of this program; run train_stage1.py --overwrite")
-    same = first["data"] == settings["data"]
-    if not same and has_masks(settings["data"], settings["data_dir"], settings["labels"]):
-        raise InputError(
-            f"{masks.folder}: made from --data={first['data']}, now --data={settings['data']}; give the same to both stages"
-        )
-    settings["image_size"], settings["holdout"] = tuple(first["image_size"]), first["holdout"]
-    settings |= stage2.for_size(settings)
-    options = {"out_dir": out, "skip_bad_files": first["skip_bad_files"], "chest_xrays": first.get("chest_xrays")}
-    options["dry_run"] = settings["dry_run"]
-    place = settings["data_dir"], settings["image_size"]
-    teachers = prepare_training_split(first["data"], *place, holdout=first["holdout"], **options)
+    options = {name: first[name] for name in ("skip_bad_files", "chest_xrays", "seed")}
+    options |= {"out_dir": flags.out_dir, "dry_run": flags.dry_run}
+    place = flags.data_dir, tuple(first["image_size"])
+    teachers = prepare.prepare_training_split(first["data"], *place, holdout=first["holdout"], **options)
     if teachers.folder.name != first["prepared"] and not isinstance(teachers, Plan):
         raise InputError(
-            f"{teachers.folder}: the real set, or how this program prepares it, has changed since stage 1 ({first['prepared']}); "
-            "run train_stage1.py --overwrite"
+            f"{teachers.folder}: the real set, or how this program prepares it, has changed since stage 1 "
+            f"({first['prepared']}); run train_stage1.py --overwrite"
         )
-    count = settings["num_samples"] or len(masks)
-    if count > len(masks):
-        raise InputError(
-            f"{masks.folder}: {len(masks)} masks, --num_samples={count}; run train_stage1.py --num_samples={count} first"
-        )
-    synthesis.require(teachers, "image", "mask")
-    real = teachers if same else prepare_training_split(settings["data"], *place, labels=settings["labels"], **options)
-    synthesis.require(real, "image")
-    channels = [each.manifest["channels"] for each in (teachers, real)]
+    require_features(teachers, "image", "mask")
+    if is_same:
+        return teachers, teachers
+    real = prepare.prepare_training_split(flags.data, *place, labels=flags.labels, **options)
+    require_features(real, "image")
+    channels = [split.manifest["channels"] for split in (teachers, real)]
     if channels[0] != channels[1]:
         raise InputError(
-            f"{settings['data']}: images of {channels[1]} channels, those of {first['data']}, which the masks are learned from, "
-            f"have {channels[0]}; give a set of as many"
+            f"{flags.data}: images of {channels[1]} channels, those of {first['data']}, which the masks are learned "
+            f"from, have {channels[0]}; give a set of as many"
         )
-    steps, epochs = flags.steps_and_epochs(settings, len(real))
-    strategy, settings["precision"] = loop.set_up(settings["precision"], settings["strategy"])
-    settings["prepared"] = real.folder.name
-
-    if settings["dry_run"]:
-        networks = stage2.build(settings, real.manifest["channels"])
-        flags.print_plan(
-            settings, real, steps, epochs, generator=networks.generator, discriminator=networks.discriminator
-        )
-        return
-
-    with loop.claim(folder, settings, settings["overwrite"]):
-        print(f"network: {NETWORKS[settings['preset']]}")
-        print(f"stage 2: {len(real)} pairs of {real.manifest['name']}, {steps} steps ({epochs:.0f} epochs) -> {folder}")
-        manifest = real.manifest
-        if not same:
-            real = synthesis.annotated(folder, real, teachers, settings["seed"])
-        networks, result = stage2.train(folder, real, settings, steps, strategy, masks)
-        synthetic = out / "synthetic"
-        digest = synthesis.checkpoint_sha256(result["sampler"])
-        keys = "flags", "steps", "sampled_step", "checkpoint_sha256", "refined_sha256"
-        stage1 = {key: masks.manifest[key] for key in keys if key in masks.manifest}
-        # The threshold is measured on real masks, and stays here
-        counted = ("candidates", "rejected", "too_near")
-        stage1["filter"] = {key: masks.manifest["filter"][key] for key in counted}
-        if (
-            synthesis.is_current(synthetic, count, checkpoint_sha256=digest, stage1=stage1)
-            and (synthetic / "png").is_dir()
-        ):
-            print(f"already done: {count} pairs in {synthetic}. A larger --steps or --num_samples goes on from here")
-            return
-        with_view = "field_of_view" in real.features
-        samples = tqdm(synthesis.pairs(networks, masks[:count], settings, with_view), "pairs", count)
-        extra = {
-            "command": flags.command("train_stage2", settings),
-            "commands": [masks.manifest["command"], flags.command("train_stage2", settings)],
-            "flags": flags.shareable(settings),
-            "steps": result["step"],
-            "sampled_step": result["sampled_step"],
-            "checkpoint_sha256": digest,
-            "stage1": stage1,
-            "real": masks.manifest["real"],
-        }
-        if not same:
-            extra["photographs"] = synthesis.describe_real(manifest)
-        write_records(
-            synthetic,
-            f"{manifest['name']}_synthetic",
-            samples,
-            source="synthetic: stage 1, then stage 2",
-            extra=extra,
-        )
-        synthesis.write_png(synthetic / "png", Records(synthetic))
-        print(
-            f"{count} pairs in {synthetic}, also as PNG files in {synthetic / 'png'}. Next: evaluate.py --synthetic_dir={out}"
-        )
+    return teachers, real
 
 
 if __name__ == "__main__":
-    flags.main("train_stage2", __doc__, main)
+    settings.run("train_stage2", __doc__, FLAGS, main)

@@ -36,16 +36,14 @@ def field_of_view(sample):
 
 
 def rows(synthetic, training, test):
-    """(where, bins, added, KL(real || synthetic), the reverse, KL(training || test), the reverse) under each convention.
+    """(where, bins, added, KL(real || synthetic), its reverse, KL(training || test), its reverse) under each convention.
 
     Args:
       synthetic, training, test: sequences of Samples with an image.
     """
     for where, view_of in (("frame", lambda sample: None), ("field of view", field_of_view)):
         s, t, u = (
-            kl.intensity_histograms([sample.image for sample in samples], [view_of(sample) for sample in samples])[
-                "grey"
-            ]
+            kl.count_intensities([sample.image for sample in samples], [view_of(sample) for sample in samples])["grey"]
             for samples in (synthetic, training, test)
         )
         for bins in BINS:

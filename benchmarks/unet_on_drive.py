@@ -12,12 +12,13 @@ from pathlib import Path
 
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.metrics import f1
+from synthmed_tf.papers import segmenter
 from synthmed_tf.records.atomic import write_json
-from synthmed_tf.training import loop, segmenter
+from synthmed_tf.training import hardware
 
 
 def main(data_dir, out_dir, steps=4000):
-    loop.set_up()
+    hardware.set_up()
     samples = list(load_samples("drive", Path(data_dir)))
     training = [sample for sample in samples if sample.split == "train"]
     test = [sample for sample in samples if sample.split == "test"]
@@ -32,8 +33,8 @@ def main(data_dir, out_dir, steps=4000):
             [sample.field_of_view for sample in chosen],
         )
 
-    threshold = f1.best_threshold(*parts(training))
-    scores = f1.scores(*parts(test), threshold)
+    threshold = f1.choose_threshold(*parts(training))
+    scores = f1.score(*parts(test), threshold)
     result = {"steps": int(steps), "training_seconds": round(seconds), "threshold": threshold, "scores": scores}
     write_json(Path(out_dir) / "result.json", result)
     print(json.dumps(result, indent=1))

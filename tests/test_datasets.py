@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from synthmed_tf.datasets import files, fingerprint
+from synthmed_tf.datasets import fingerprint
+from synthmed_tf.datasets.decode import read_entry
+from synthmed_tf.datasets.files import show_path
 from synthmed_tf.datasets.fingerprint import fingerprint_set
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.sources import check_set, list_entries
@@ -397,16 +399,16 @@ def test_fingerprint_changes_with_names_and_contents_and_not_with_place_and_time
 def test_fingerprint_reads_only_what_is_new(own, monkeypatch):
     read, known = [], {}
     monkeypatch.setattr(fingerprint, "hash_file", lambda path: read.append(path.name) or hash_file(path))
-    first = fingerprint_set(str(own), "", known=known)
+    first = fingerprint_set(str(own), "", hashed=known)
     everything = len(read)
     assert everything == len(known) == len(list(own.rglob("*.png"))) and first == fingerprint_set(str(own), "")
     read.clear()
-    assert fingerprint_set(str(own), "", known=known) == first and read == []
+    assert fingerprint_set(str(own), "", hashed=known) == first and read == []
     os.utime(own / "images" / "a.png", (1, 1))
-    assert fingerprint_set(str(own), "", known=known) == first and read == ["a.png"]
+    assert fingerprint_set(str(own), "", hashed=known) == first and read == ["a.png"]
     (own / "images" / "a.png").unlink()
     (own / "images" / "a.png").symlink_to(own / "images" / "b.png")
-    assert fingerprint_set(str(own), "", known=known) != first
+    assert fingerprint_set(str(own), "", hashed=known) != first
 
 
 def test_phantom_is_always_there(tmp_path):
@@ -614,7 +616,7 @@ def test_bubil_cell_is_one_and_both_layouts(tmp_path):
 def test_long_names_and_odd_data_flags(tmp_path):
     refused("File name too long", "x" * 5000)
     refused("--data=", tmp_path / "a\0b")
-    assert files.printable("a\nb\udcff") == "a\\nb\\udcff"
+    assert show_path("a\nb\udcff") == "a\\nb\\udcff"
 
 
 # ---------------------------------------------------------------- the real sets
@@ -644,7 +646,7 @@ def test_real_drive_as_zip(real_data, tmp_path):
     zipped = load("drive", tmp_path)
     assert len(zipped) == 3
     entries = [entry for entry in split_entries("drive", real_data) if entry.id in zipped]
-    same_samples(zipped, {entry.id: files.read_entry(entry, entry.split) for entry in entries})
+    same_samples(zipped, {entry.id: read_entry(entry, entry.split) for entry in entries})
 
 
 def test_real_chase_db1_and_bubil(real_data):

@@ -219,7 +219,7 @@ def test_readings_in_all_their_ways(tmp_path, reading, label):
         (folder / "ClinicalReadings" / f"{name}.txt").write_text(text, newline="")
     entries = {entry.id: entry for entry in list_entries("shenzhen", tmp_path)}
     assert entries.keys() == texts.keys()
-    assert all((entry.group, entry.split) == (id, None) and entry.is_radiograph for id, entry in entries.items())
+    assert all((entry.group, entry.split) == (id, None) and entry.is_xray for id, entry in entries.items())
     assert entries["CHNCXR_0662_1"].label == label
 
 

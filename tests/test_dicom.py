@@ -13,7 +13,7 @@ from PIL import Image
 from synthmed_tf import flags
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import prepare
-from synthmed_tf.images.read import read_image
+from synthmed_tf.images.decode import read_image
 from synthmed_tf.records.read import Records
 from synthmed_tf.sample import InputError, UnreadableImage
 from synthmed_tf.training import stage1

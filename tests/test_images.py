@@ -8,11 +8,11 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
-from synthmed_tf.datasets.phantoms import fundus
+from synthmed_tf.datasets.phantoms import fundus, vessels
 from synthmed_tf.images import resize
+from synthmed_tf.images.decode import read_image
 from synthmed_tf.images.field_of_view import estimate_field_of_view
 from synthmed_tf.images.pixels import to_uint8, to_uint16
-from synthmed_tf.images.read import read_image
 from synthmed_tf.images.resize import Box, crop_resize, crop_resize_mask, fit_box, uncrop
 from synthmed_tf.sample import InputError, UnreadableImage
 from synthmed_tf.smalldata.fields import (
@@ -505,7 +505,7 @@ def test_disc_is_right():
     assert is_disc_right(fork) and not is_disc_right(fork[:, ::-1])
     assert not is_disc_right(np.zeros([64, 64, 1], np.uint8))
     for index in range(8):
-        is_right = fundus.draw_anatomy(index).disc[0] > fundus.CENTRE[0]
+        is_right = vessels.draw_anatomy(index).disc[0] > vessels.CENTRE[0]
         assert is_disc_right(fundus.draw_fundus(index).mask) == is_right, index
 
 
@@ -516,5 +516,5 @@ def test_disc_place():
     assert 29 <= row <= 34 and 42 <= column <= 58
     assert len(find_disc(np.zeros([64, 64, 1], np.uint8))) == 2
     for index in range(8):
-        (row, column), disc = find_disc(fundus.draw_fundus(index).mask), fundus.draw_anatomy(index).disc
-        assert np.hypot(row - disc[1], column - disc[0]) < 0.1 * fundus.WIDTH, index
+        (row, column), disc = find_disc(fundus.draw_fundus(index).mask), vessels.draw_anatomy(index).disc
+        assert np.hypot(row - disc[1], column - disc[0]) < 0.1 * vessels.WIDTH, index

@@ -23,11 +23,12 @@ from synthmed_tf import augment, flags, grain, synthesis
 from synthmed_tf.datasets import prepare
 from synthmed_tf.images.pixels import to_uint16
 from synthmed_tf.networks import dcgan, flow, resize_dcgan
+from synthmed_tf.papers import hash_filter
 from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
-from synthmed_tf.training import loop, stage1
+from synthmed_tf.training import checkpoints, loop, stage1
 
 ROOT = Path(__file__).resolve().parents[1]
 RNG = np.random.default_rng(0)
@@ -94,7 +95,7 @@ def test_batches_carry_the_labels_of_their_images_and_fakes_get_the_same(tmp_pat
     monkeypatch.setattr(
         loop, "fit", lambda folder, step, batch, *_, **__: seen.extend(batch(i) for i in range(6)) or {"step": 6}
     )
-    monkeypatch.setattr(loop, "restore_sampler", lambda *_: (6, "prefix"))
+    monkeypatch.setattr(checkpoints, "restore_sampler", lambda *_: (6, "prefix"))
     networks, _ = stage1.train(tmp_path, real, settings, 6, class_names=NAMES)
     again = list(seen)
     stage1.train(tmp_path, real, settings, 6, class_names=NAMES)
@@ -191,11 +192,11 @@ def test_the_order_of_random_shares_is_as_close():
 def test_average_hash_is_imagehashs_at_size_16():
     image = RNG.integers(0, 256, [40, 32, 3]).astype(np.uint8)
     expected = imagehash.average_hash(Image.fromarray(image), hash_size=16)
-    found = synthesis.average_hash(image)
+    found = hash_filter.average_hash(image)
     assert found.shape == (256,) and (found == expected.hash.ravel()).all()
     grey = RNG.integers(0, 256, [16, 16, 1]).astype(np.uint8)
-    assert (synthesis.average_hash(grey) == (grey > grey.mean()).ravel()).all()  # at its own size: by hand
-    assert (synthesis.average_hash(grey.astype(np.uint16) * 257) == synthesis.average_hash(grey)).all()
+    assert (hash_filter.average_hash(grey) == (grey > grey.mean()).ravel()).all()  # at its own size: by hand
+    assert (hash_filter.average_hash(grey.astype(np.uint16) * 257) == hash_filter.average_hash(grey)).all()
 
 
 def bits(*ones):
@@ -206,13 +207,13 @@ def bits(*ones):
 
 def test_threshold_is_what_95_of_100_real_images_keep_to():
     hashes = np.stack([bits(*range(i)) for i in range(0, 50, 2)])  # each 2 from its neighbour
-    assert synthesis.hash_threshold(hashes) == 2
+    assert hash_filter.hash_threshold(hashes) == 2
     odd = np.stack([*hashes, bits(*range(200, 230))])  # one of 26 is far from all: 1 in 20 may be
-    assert synthesis.hash_threshold(odd) == 2
-    assert synthesis.hash_threshold(np.stack([bits(), bits(*range(9))])) == 9
-    assert synthesis.hash_threshold(bits()[None]) is None
+    assert hash_filter.hash_threshold(odd) == 2
+    assert hash_filter.hash_threshold(np.stack([bits(), bits(*range(9))])) == 9
+    assert hash_filter.hash_threshold(bits()[None]) is None
     nearest = sorted(min((a != b).sum() for j, b in enumerate(odd) if i != j) for i, a in enumerate(odd))
-    assert np.mean([each <= synthesis.hash_threshold(odd) for each in nearest]) >= 0.95
+    assert np.mean([each <= hash_filter.hash_threshold(odd) for each in nearest]) >= 0.95
 
 
 def picture(ones):
@@ -220,14 +221,14 @@ def picture(ones):
     return np.where(bits(*ones), 200, 20).astype(np.uint8).reshape(16, 16, 1)
 
 
-REAL = [synthesis.average_hash(picture(range(i))) for i in (100, 104, 110)]  # threshold 6
+REAL = [hash_filter.average_hash(picture(range(i))) for i in (100, 104, 110)]  # threshold 6
 GOOD, NEARLY, BAD = range(99), range(90), range(120, 220)  # 1, 10 and more away
 
 
 def passed(stream, count, hashes=REAL):
     tallies, rejected = [{"candidates": 0, "rejected": 0, "too_far": 0} for _ in range(2)], []
     candidates = (Sample(f"c{i}", picture(ones)) for i, ones in enumerate(itertools.cycle(stream)))
-    found = list(itertools.islice(synthesis.like_real(candidates, np.stack(hashes), tallies, rejected), count))
+    found = list(itertools.islice(hash_filter.like_real(candidates, np.stack(hashes), tallies, rejected), count))
     assert tallies[0] == tallies[1]
     return [sample.id for sample in found], tallies[0], rejected
 
@@ -244,7 +245,7 @@ def test_filter_ends_with_a_generator_that_makes_no_real_shape_and_keeps_the_nea
     assert ids == ["c3", "c13"]
     assert (
         tally == {"candidates": 20, "rejected": 18, "too_far": 2, "rate": 1.0}
-        and len(rejected) == synthesis.REJECTED_SHOWN
+        and len(rejected) == hash_filter.REJECTED_SHOWN
     )
 
 
@@ -326,7 +327,7 @@ def test_each_class_is_filtered_by_its_own_real_images_and_counted():
     assert first["rate"] < 0.5 and first["too_far"] == 0
     assert second == {"candidates": 100, "rejected": 90, "too_far": 10, "rate": 1.0}
     assert tally["candidates"] == first["candidates"] + 100 and tally["rejected"] == first["rejected"] + 90
-    assert {sample.label for sample in rejected} == {NAMES[0], NAMES[1]} or len(rejected) == synthesis.REJECTED_SHOWN
+    assert {sample.label for sample in rejected} == {NAMES[0], NAMES[1]} or len(rejected) == hash_filter.REJECTED_SHOWN
     fewer, *_ = labelled_set(models, 7, real, hash_filter=True)
     assert all((one.image == two.image).all() for one, two in zip(fewer, samples))
 

@@ -11,15 +11,15 @@ import pytest
 import tensorflow as tf
 from tqdm import tqdm
 
-from synthmed_tf import synthesis
+from synthmed_tf import runs
 from synthmed_tf.sample import InputError
-from synthmed_tf.training import loop
+from synthmed_tf.training import checkpoints, hardware, log, loop
 
 
 @pytest.fixture(autouse=True)
 def seldom(monkeypatch):
     monkeypatch.setattr(loop, "SAVE_EVERY", 4)
-    monkeypatch.setattr(loop, "GRID_EVERY", 4)
+    monkeypatch.setattr(checkpoints, "MEASURE_EVERY", 4)
 
 
 class Run:
@@ -65,7 +65,7 @@ def send(number, at):
     return before
 
 
-def checkpoints(folder):
+def kept_checkpoints(folder):
     return sorted(path.name for path in (folder / "checkpoints").glob("*.index"))
 
 
@@ -80,7 +80,7 @@ def test_interrupted_runs_end_with_the_bits_of_one_that_was_not(tmp_path):
     whole = Run(tmp_path / "whole")
     result = whole.fit(23)
     assert whole.seen == list(range(23)) and result["step"] == 23 and result["checkpoint"].endswith("ckpt-23")
-    assert checkpoints(whole.folder) == ["ckpt-20.index", "ckpt-23.index"]
+    assert kept_checkpoints(whole.folder) == ["ckpt-20.index", "ckpt-23.index"]
     assert logged(whole.folder) == [10, 20, 23]
 
     parts = tmp_path / "parts"
@@ -88,14 +88,16 @@ def test_interrupted_runs_end_with_the_bits_of_one_that_was_not(tmp_path):
         with pytest.raises(SystemExit) as caught:
             Run(parts, send(number, at)).fit(23)
         assert caught.value.code == status
-        assert checkpoints(parts)[-1] == f"ckpt-{at + 1}.index" or f"ckpt-{at + 1}.index" in checkpoints(parts)
+        assert kept_checkpoints(parts)[-1] == f"ckpt-{at + 1}.index" or f"ckpt-{at + 1}.index" in kept_checkpoints(
+            parts
+        )
     last = Run(parts)
     last.fit(23)
     assert last.seen == list(range(14, 23))
     assert last.bytes() == whole.bytes()
     assert logged(parts) == [10, 20, 23]
-    digests = [synthesis.checkpoint_sha256(folder / "checkpoints" / "ckpt-23") for folder in (parts, whole.folder)]
-    assert digests[0] == digests[1] != synthesis.checkpoint_sha256(whole.folder / "checkpoints" / "ckpt-20")
+    digests = [checkpoints.checkpoint_sha256(folder / "checkpoints" / "ckpt-23") for folder in (parts, whole.folder)]
+    assert digests[0] == digests[1] != checkpoints.checkpoint_sha256(whole.folder / "checkpoints" / "ckpt-20")
 
 
 def test_a_killed_run_goes_on_from_its_newest_checkpoint_and_cuts_the_log_back(tmp_path):
@@ -118,7 +120,7 @@ def test_a_damaged_line_of_the_log_costs_no_more_than_that_line(tmp_path, damage
     run.fit(8, measure=lambda: ({"distance": 1.0}, ""), sampler=run.model)
     with open(tmp_path / "metrics.jsonl", "ab") as file:
         file.write(damage)
-    assert loop.restore_sampler(tmp_path, run.model)[0] == 8
+    assert checkpoints.restore_sampler(tmp_path, run.model)[0] == 8
     Run(tmp_path).fit(10)
     assert logged(tmp_path) == [4, 8, 10]
 
@@ -170,7 +172,7 @@ def test_signals_are_as_before_after_a_run_and_a_second_ctrl_c_stops_at_once(tmp
     with pytest.raises(KeyboardInterrupt):
         run.fit(5)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-    assert checkpoints(tmp_path) == []
+    assert kept_checkpoints(tmp_path) == []
 
 
 def test_average_is_a_running_mean_of_the_weights_that_is_shorter_at_first(tmp_path):
@@ -225,8 +227,8 @@ def test_pictures_of_samples(tmp_path):
 
 def test_the_best_the_last_and_any_kept_weights_can_be_sampled_with(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SAVE_EVERY", 2)
-    monkeypatch.setattr(loop, "GRID_EVERY", 2)
-    monkeypatch.setattr(loop, "SAMPLERS_KEPT", 2)
+    monkeypatch.setattr(checkpoints, "MEASURE_EVERY", 2)
+    monkeypatch.setattr(checkpoints, "SAMPLERS_KEPT", 2)
     distances = {2: 0.9, 4: 0.3, 6: 0.5, 8: 0.32, 10: 0.7, 12: 0.6, 13: 0.8}
     sampler = tf.keras.Sequential([tf.keras.Input([1]), tf.keras.layers.Dense(1)])
     steps = iter(sorted(distances))
@@ -240,10 +242,10 @@ def test_the_best_the_last_and_any_kept_weights_can_be_sampled_with(tmp_path, mo
     kept = sorted(int(path.stem.split("-")[1]) for path in (tmp_path / "samplers").glob("*.index"))
     assert kept == [4, 8, 12, 13]  # the least, the latest that is hardly more, and the newest
     for which, step in (("best", 8), ("last", 13), ("12", 12)):
-        found, prefix = loop.restore_sampler(tmp_path, sampler, which)
+        found, prefix = checkpoints.restore_sampler(tmp_path, sampler, which)
         assert found == step and prefix.endswith(f"ckpt-{step}") and float(sampler.layers[0].kernel[0, 0]) == step
     with pytest.raises(InputError, match="--checkpoint=6: .* of steps 4, 8, 12, 13; give one of those, best or last"):
-        loop.restore_sampler(tmp_path, sampler, "6")
+        checkpoints.restore_sampler(tmp_path, sampler, "6")
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert {line["step"]: line["distance"] for line in lines if "distance" in line} == {10: 0.7, 13: 0.8} | {
         step: distances[step] for step in (2, 4, 6, 8, 12)
@@ -255,8 +257,8 @@ def test_weights_that_copy_are_the_best_only_where_all_do_and_then_those_that_do
     tmp_path, monkeypatch, first, best, last
 ):
     monkeypatch.setattr(loop, "SAVE_EVERY", 2)
-    monkeypatch.setattr(loop, "GRID_EVERY", 2)
-    monkeypatch.setattr(loop, "SAMPLERS_KEPT", 1)
+    monkeypatch.setattr(checkpoints, "MEASURE_EVERY", 2)
+    monkeypatch.setattr(checkpoints, "SAMPLERS_KEPT", 1)
     measured = {2: (0.9, first), 4: (0.5, first), 6: (0.4, 0.94), 8: (0.3, 0.9), 10: (0.6, 0.5)}
     sampler = tf.keras.Sequential([tf.keras.Input([1]), tf.keras.layers.Dense(1)])
     found = iter(sorted(measured))
@@ -265,8 +267,8 @@ def test_weights_that_copy_are_the_best_only_where_all_do_and_then_those_that_do
         return dict(zip(("distance", "originality"), measured[next(found)], strict=True)), ""
 
     Run(tmp_path).fit(10, measure=measure, sampler=sampler)
-    assert loop.restore_sampler(tmp_path, sampler, "best")[0] == best
-    assert loop.restore_sampler(tmp_path, sampler, "last")[0] == last
+    assert checkpoints.restore_sampler(tmp_path, sampler, "best")[0] == best
+    assert checkpoints.restore_sampler(tmp_path, sampler, "last")[0] == last
 
 
 def test_a_training_ends_where_samples_that_were_original_copy_twice_running(tmp_path, capsys):
@@ -288,7 +290,7 @@ def test_a_training_ends_where_samples_that_were_original_copy_twice_running(tmp
 
 
 def test_weights_that_are_asked_for_by_their_step_are_kept_or_refused_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "SAMPLERS_KEPT", 1)
+    monkeypatch.setattr(checkpoints, "SAMPLERS_KEPT", 1)
     run = Run(tmp_path)
     measure = lambda: ({"distance": 9 - run.seen[-1] / 10}, "")  # noqa: E731
     for which, steps in (("9", 30), ("0", 30), ("32", 30)):
@@ -298,7 +300,7 @@ def test_weights_that_are_asked_for_by_their_step_are_kept_or_refused_at_once(tm
             run.fit(steps, measure=measure, sampler=run.model, which=which)
     assert not run.seen
     run.fit(30, measure=measure, sampler=run.model, which="8")
-    assert loop.restore_sampler(tmp_path, run.model, "8")[0] == 8
+    assert checkpoints.restore_sampler(tmp_path, run.model, "8")[0] == 8
     again = Run(tmp_path)
     for which in ("8", "30"):
         again.fit(30, sampler=again.model, which=which)
@@ -309,8 +311,8 @@ def test_weights_that_are_asked_for_by_their_step_are_kept_or_refused_at_once(tm
 
 def test_a_run_that_went_on_chooses_as_one_that_was_as_long_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SAVE_EVERY", 2)
-    monkeypatch.setattr(loop, "GRID_EVERY", 2)
-    monkeypatch.setattr(loop, "SAMPLERS_KEPT", 1)
+    monkeypatch.setattr(checkpoints, "MEASURE_EVERY", 2)
+    monkeypatch.setattr(checkpoints, "SAMPLERS_KEPT", 1)
     distances = {2: 0.3, 4: 0.9, 5: 0.1, 6: 0.5, 8: 0.8, 9: 0.4}
     for lengths, best in (([5], 5), ([5, 9], 2), ([9], 2)):
         folder = tmp_path / "-".join(map(str, lengths))
@@ -318,7 +320,7 @@ def test_a_run_that_went_on_chooses_as_one_that_was_as_long_at_once(tmp_path, mo
             run = Run(folder)
             measure = lambda run=run: ({"distance": distances[run.seen[-1] + 1]}, "")  # noqa: E731
             run.fit(steps, measure=measure, sampler=run.model)
-        assert loop.restore_sampler(folder, run.model)[0] == best
+        assert checkpoints.restore_sampler(folder, run.model)[0] == best
 
 
 @pytest.mark.parametrize("masks, best", [({"masks": 1}, 8), ({"masks": 2}, 4), ({}, 4)])  # old lines do not say
@@ -326,8 +328,8 @@ def test_distances_to_other_masks_do_not_count(tmp_path, masks, best):
     for steps, measured in ((4, {"distance": 0.3, **masks}), (8, {"distance": 0.9, "masks": 2})):
         run = Run(tmp_path)
         run.fit(steps, measure=lambda measured=measured: (measured, ""), sampler=run.model)
-    assert loop.restore_sampler(tmp_path, run.model)[0] == best
-    assert loop.restore_sampler(tmp_path, run.model, "4")[0] == 4
+    assert checkpoints.restore_sampler(tmp_path, run.model)[0] == best
+    assert checkpoints.restore_sampler(tmp_path, run.model, "4")[0] == 4
 
 
 def test_a_run_that_kept_no_weights_to_sample_with_says_so(tmp_path):
@@ -335,7 +337,7 @@ def test_a_run_that_kept_no_weights_to_sample_with_says_so(tmp_path):
     run.fit(4)
     for which in ("best", "last", "4"):
         with pytest.raises(InputError, match="no weights to make samples with were kept; --overwrite"):
-            loop.restore_sampler(tmp_path, run.model, which)
+            checkpoints.restore_sampler(tmp_path, run.model, which)
 
 
 def test_of_a_list_of_steps_each_is_taken_from_its_first_number_on(tmp_path):
@@ -365,16 +367,16 @@ def test_before_each_step_a_function_is_called_with_its_number(tmp_path):
 
 
 def test_weights_to_make_samples_with_are_kept_where_a_distance_was_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "GRID_EVERY", 1)
+    monkeypatch.setattr(checkpoints, "MEASURE_EVERY", 1)
     run, found = Run(tmp_path), iter([{}, {"diversity": 1.0}, {"distance": 0.5}, {}])
     run.fit(4, measure=lambda: (next(found), ""), sampler=run.model)
     assert [path.name for path in (tmp_path / "samplers").glob("*.index")] == ["ckpt-3.index"]
-    assert loop.restore_sampler(tmp_path, run.model, "last")[0] == 3
+    assert checkpoints.restore_sampler(tmp_path, run.model, "last")[0] == 3
 
 
 def test_picture_grid_by_hand():
     images = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1) * np.ones([5, 3, 2, 3], np.uint8)
-    sheet = loop.picture_grid(images, columns=3)
+    sheet = log.picture_grid(images, columns=3)
     assert sheet.shape == (2 * 3 + 2, 3 * 2 + 2 * 2, 3)
     for index, (top, left) in enumerate([(0, 0), (0, 4), (0, 8), (5, 0), (5, 4)]):
         assert (sheet[top : top + 3, left : left + 2] == index).all()
@@ -399,7 +401,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint_before_it(tmp_
         and "\n" not in message
     )
     assert "other" in message and "--seed" in message
-    assert checkpoints(tmp_path) == ["ckpt-4.index"]
+    assert kept_checkpoints(tmp_path) == ["ckpt-4.index"]
     again = Run(tmp_path)
     again.fit(5)
     assert again.seen == [4] and all(np.isfinite(weight).all() for weight in again.model.get_weights())
@@ -450,7 +452,7 @@ def test_a_run_whose_list_of_checkpoints_is_lost_goes_on_from_the_newest(tmp_pat
     assert again.fit(12)["checkpoint"].endswith("ckpt-12") and again.seen == []
     again = Run(tmp_path)
     again.fit(16)
-    assert again.seen == [12, 13, 14, 15] and "ckpt-16.index" in checkpoints(tmp_path)
+    assert again.seen == [12, 13, 14, 15] and "ckpt-16.index" in kept_checkpoints(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "index", "missing", "other model"])
@@ -468,7 +470,7 @@ def test_damaged_weights_to_sample_with_are_said(tmp_path, damage):
     with pytest.raises(
         InputError, match=r"samplers/ckpt-4: not a .* or damaged \(.*--checkpoint, or --overwrite"
     ) as caught:
-        loop.restore_sampler(tmp_path, other.model)
+        checkpoints.restore_sampler(tmp_path, other.model)
     assert "\n" not in str(caught.value)
 
 
@@ -511,7 +513,7 @@ SETTINGS = {
 
 
 def claimed(folder, overwrite=False, **changes):
-    with loop.claim(folder, SETTINGS | changes, overwrite):
+    with runs.claim(folder, SETTINGS | changes, overwrite):
         return json.loads((folder / "flags.json").read_text())
 
 
@@ -595,17 +597,17 @@ def test_unreadable_settings(tmp_path, content):
 
 @pytest.mark.parametrize("name", ["run[1]", "run\\1"])
 def test_a_folder_that_no_checkpoint_could_be_read_from_is_refused_before_anything_is_written(tmp_path, name):
-    with pytest.raises(InputError, match=r"\[ or .* in its name"), loop.claim(tmp_path / name / "stage1", SETTINGS):
+    with pytest.raises(InputError, match=r"\[ or .* in its name"), runs.claim(tmp_path / name / "stage1", SETTINGS):
         pass
     assert not list(tmp_path.iterdir())
 
 
 def test_one_run_at_a_time_in_a_folder(tmp_path):
-    with loop.claim(tmp_path, SETTINGS):
+    with runs.claim(tmp_path, SETTINGS):
         for overwrite in (False, True):
             with pytest.raises(InputError, match="another run is working here"):
                 claimed(tmp_path, overwrite)
-    with pytest.raises(RuntimeError), loop.claim(tmp_path, SETTINGS):
+    with pytest.raises(RuntimeError), runs.claim(tmp_path, SETTINGS):
         raise RuntimeError("ended badly")
     claimed(tmp_path)
 
@@ -615,12 +617,12 @@ def test_one_run_at_a_time_in_a_folder(tmp_path):
 
 def test_precision_auto_follows_the_hardware(monkeypatch):
     for capable in (True, False):
-        monkeypatch.setattr(loop, "_computes_bfloat16", lambda capable=capable: capable)
-        assert loop.set_up("auto")[1] == ("mixed_bfloat16" if capable else "float32")
+        monkeypatch.setattr(hardware, "_computes_bfloat16", lambda capable=capable: capable)
+        assert hardware.set_up("auto")[1] == ("mixed_bfloat16" if capable else "float32")
     assert tf.keras.mixed_precision.global_policy().name == "float32"
 
 
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU here")
 def test_mirrored_without_a_gpu():
     with pytest.raises(InputError, match="--strategy=mirrored"):
-        loop.set_up(strategy="mirrored")
+        hardware.set_up(strategy="mirrored")

@@ -255,13 +255,13 @@ def eyes():
 
 @pytest.fixture(scope="module")
 def mask_sets(eyes):
-    found = features.mask_features(eyes[0])
+    found = features.describe_masks(eyes[0])
     return found[:20], found[20:]
 
 
 @pytest.fixture(scope="module")
 def photograph_sets(eyes):
-    found = features.photograph_features(eyes[1], eyes[2])
+    found = features.describe_photographs(eyes[1], eyes[2])
     return found[:20], found[20:]
 
 
@@ -291,7 +291,7 @@ MASK_FAULTS = {
 
 @pytest.mark.parametrize("fault", MASK_FAULTS)
 def test_faulty_masks_are_told_from_honest_ones(eyes, mask_sets, fault):
-    found = fidelity.compare(mask_sets[1], features.mask_features(MASK_FAULTS[fault](eyes[0][20:])), mask_sets[0])
+    found = fidelity.compare(mask_sets[1], features.describe_masks(MASK_FAULTS[fault](eyes[0][20:])), mask_sets[0])
     assert_told_apart(found, precision=0.6, coverage=0.6, kid=1.5)
 
 
@@ -319,7 +319,7 @@ PHOTOGRAPH_FAULTS = {
 @pytest.mark.parametrize("fault", PHOTOGRAPH_FAULTS)
 def test_faulty_photographs_are_told_from_honest_ones(eyes, photograph_sets, fault):
     masks, photographs, views = (each[20:] for each in eyes)
-    faulty = features.photograph_features(PHOTOGRAPH_FAULTS[fault](photographs, masks), views)
+    faulty = features.describe_photographs(PHOTOGRAPH_FAULTS[fault](photographs, masks), views)
     assert_told_apart(
         fidelity.compare(photograph_sets[1], faulty, photograph_sets[0]), precision=0.5, coverage=0.5, kid=5
     )
@@ -354,17 +354,17 @@ def test_features_lie_in_the_unit_interval_and_repeat(eyes, mask_sets, photograp
         assert found.shape == (40, count) and found.dtype == np.float64
         assert found.min() >= 0 and found.max() <= 1
         assert (found.std(axis=0) > 0).mean() > 0.9
-    assert np.array_equal(features.mask_features(list(eyes[0][:2, ..., 0])), mask_sets[0][:2])
+    assert np.array_equal(features.describe_masks(list(eyes[0][:2, ..., 0])), mask_sets[0][:2])
 
 
 def test_masks_and_grey_photographs_have_the_same_features(eyes, mask_sets):
-    assert np.array_equal(features.photograph_features(eyes[0][:3] * np.uint8(255)), mask_sets[0][:3])
+    assert np.array_equal(features.describe_photographs(eyes[0][:3] * np.uint8(255)), mask_sets[0][:3])
 
 
 def test_sixteen_bits_are_scaled(eyes):
     photographs = eyes[1][:2]
-    assert features.photograph_features(photographs.astype(np.uint16) * 257) == pytest.approx(
-        features.photograph_features(photographs), abs=1e-12
+    assert features.describe_photographs(photographs.astype(np.uint16) * 257) == pytest.approx(
+        features.describe_photographs(photographs), abs=1e-12
     )
 
 
@@ -372,13 +372,15 @@ def test_noise_outside_the_field_of_view_does_not_count(eyes):
     photographs, views = eyes[1][:2], eyes[2][:2]
     noise = np.random.default_rng(0).integers(0, 256, photographs.shape, np.uint8)
     noisy = np.where(views, photographs, noise)
-    assert np.array_equal(features.photograph_features(noisy, views), features.photograph_features(photographs * views))
-    assert not np.allclose(features.photograph_features(noisy), features.photograph_features(photographs))
+    assert np.array_equal(
+        features.describe_photographs(noisy, views), features.describe_photographs(photographs * views)
+    )
+    assert not np.allclose(features.describe_photographs(noisy), features.describe_photographs(photographs))
 
 
 def test_cells_are_means_and_standard_deviations():
     image = np.random.default_rng(0).integers(0, 256, (64, 32, 3), np.uint8)
-    found = features.photograph_features([image])[0]
+    found = features.describe_photographs([image])[0]
     cells = (image / 255).reshape(4, 16, 4, 8, 3)
     grey = cells @ [0.299, 0.587, 0.114]
     assert found[:48] == pytest.approx(cells.mean(axis=(1, 3)).ravel())
@@ -388,14 +390,14 @@ def test_cells_are_means_and_standard_deviations():
 def test_orientations_tell_stripes_apart_and_patterns_do_not():
     y, x = np.indices((64, 64))
     stripes = [((np.cos(angle) * x + np.sin(angle) * y) % 8 < 3).astype(np.uint8) for angle in (0, np.pi / 2)]
-    upright, level = features.mask_features(stripes)
+    upright, level = features.describe_masks(stripes)
     orientations = upright[32:64].reshape(4, 8), level[32:64].reshape(4, 8)
     assert [set(each.argmax(axis=1)) for each in orientations] == [{0}, {4}]  # the gradient is across the stripes
     assert upright[64:] == pytest.approx(level[64:])
 
 
 def test_empty_images_have_features():
-    for found in (features.mask_features(np.zeros((2, 16, 17))), features.mask_features(np.ones((2, 16, 17)))):
+    for found in (features.describe_masks(np.zeros((2, 16, 17))), features.describe_masks(np.ones((2, 16, 17)))):
         assert np.isfinite(found).all() and not found[:, 16:].round(6).any()
 
 
@@ -412,13 +414,13 @@ def test_empty_images_have_features():
 )
 def test_photographs_that_do_not_fit_are_refused(photographs, message):
     with pytest.raises(ValueError, match=message):
-        features.photograph_features(photographs)
+        features.describe_photographs(photographs)
 
 
 @pytest.mark.parametrize("mask", [np.full((20, 20), 255), np.full((20, 20), 0.5), np.zeros((20, 20, 3)), np.zeros(20)])
 def test_masks_that_do_not_fit_are_refused(mask):
     with pytest.raises(ValueError, match="expected"):
-        features.mask_features([mask])
+        features.describe_masks([mask])
 
 
 # ---------------------------------------------------------------- real images
@@ -437,9 +439,9 @@ def test_drive_masks_against_warped_repeated_and_broken_ones(real_data):
     warped = np.concatenate(
         [augment.random_warp(tf.constant(train, tf.float32), [7, step], **mild).numpy() >= 0.5 for step in range(3)]
     )
-    real, held_out = features.mask_features(train), features.mask_features(test)
+    real, held_out = features.describe_masks(train), features.describe_masks(test)
     sets = {"warped": warped, "broken": broken(train), "repeated": train[[3] * 60]}
-    found = {name: fidelity.compare(real, features.mask_features(masks), held_out) for name, masks in sets.items()}
+    found = {name: fidelity.compare(real, features.describe_masks(masks), held_out) for name, masks in sets.items()}
     floor = means(found["warped"], "real_vs_real")
     figures = {name: means(each, "synthetic_vs_real") for name, each in found.items()}
     assert min(floor["precision"], floor["recall"], floor["coverage"]) > 0.8 and abs(floor["kid"]) < 0.5

@@ -3,20 +3,31 @@ import pytest
 import tensorflow as tf
 from skimage.transform import resize
 
-from synthmed_tf.networks import dcgan, flow, inception, layers, pix2pix, resize_dcgan, unet, vgg16
+from synthmed_tf.networks import (
+    dcgan,
+    flow,
+    inception,
+    layers,
+    painter,
+    pix2pix,
+    resize_dcgan,
+    unet,
+    vess2ret,
+    vgg16_network,
+)
 from synthmed_tf.sample import InputError
 
 CONVOLUTIONS = (tf.keras.layers.Conv2D, tf.keras.layers.Conv2DTranspose)  # the second is a subclass of the first
 NORMS = (tf.keras.layers.BatchNormalization, tf.keras.layers.GroupNormalization, layers.BatchStatisticsNormalization)
 # generator, (kernel, stride, channels) down, then up; layers with a norm
 GENERATORS = {
-    "pix2pix": (
+    pix2pix: (
         256,
         [(4, 2, c) for c in (64, 128, 256, 512, 512, 512, 512, 512)],
         [(4, 2, c) for c in (512, 512, 512, 512, 256, 128, 64, 3)],
         6 + 7,
     ),
-    "vess2ret": (
+    vess2ret: (
         512,
         [(3, 2, c) for c in (64, 128, 256, 512, 512, 512, 512, 512)] + [(2, 1, 512)],
         [(2, 1, 512)] + [(2, 2, c) for c in (512, 512, 512, 512, 256, 128, 64, 3)],
@@ -24,10 +35,10 @@ GENERATORS = {
     ),
 }
 DISCRIMINATORS = {  # (kernel, stride, channels), layers with a norm, shape of the map of logits at the native size
-    "pix2pix": ([(4, 2, 64), (4, 2, 128), (4, 2, 256), (4, 1, 512), (4, 1, 1)], 3, (30, 30)),
-    "vess2ret": ([(3, 2, 32), (3, 2, 64), (3, 2, 128), (3, 2, 256), (3, 2, 1)], 0, (16, 16)),
+    pix2pix: ([(4, 2, 64), (4, 2, 128), (4, 2, 256), (4, 1, 512), (4, 1, 1)], 3, (30, 30)),
+    vess2ret: ([(3, 2, 32), (3, 2, 64), (3, 2, 128), (3, 2, 256), (3, 2, 1)], 0, (16, 16)),
 }
-PRESETS = tuple(pix2pix.TRAINING_AT_TEST_TIME)
+NETWORKS = (pix2pix, vess2ret, painter)
 
 
 def _layers(model, kinds):
@@ -42,11 +53,11 @@ def _noise(*shape, seed=0):
     return tf.constant(np.random.default_rng(seed).uniform(-1, 1, shape), tf.float32)
 
 
-@pytest.fixture(scope="module", params=PRESETS)
+@pytest.fixture(scope="module", params=NETWORKS)
 def small_generator(request):
-    """(preset, generator at 64 x 64 pixels, two masks, seed). Decoder biases and gains as at the start of training."""
+    """(network, generator at 64 x 64 pixels, two masks, seed). Decoder biases and gains as at the start of training."""
     tf.keras.utils.set_random_seed(1)
-    model = pix2pix.generator((64, 64), preset=request.param)
+    model = request.param.generator((64, 64))
     return request.param, model, _noise(2, 64, 64, 1), tf.constant([[1, 2]])
 
 
@@ -132,7 +143,7 @@ def test_resize_dcgan_is_dcgan_without_transposed_convolutions_and_without_norms
     assert fields.shape == (3, *size, 2) and fields.dtype == tf.float32 and np.abs(fields).max() < 1
     np.testing.assert_allclose(generator(z[1:2], training=False)[0], fields[1], atol=1e-5)
     assert not _layers(generator, tf.keras.layers.Conv2DTranspose) and not _layers(discriminator, NORMS)
-    widths = [layer.filters for layer in _layers(generator, layers.UpsampleConv2D)]
+    widths = [layer.filters for layer in _layers(generator, resize_dcgan.UpsampleConv2D)]
     radford = [layer.filters for layer in _layers(dcgan.generator(size, width=0.25), tf.keras.layers.Conv2DTranspose)]
     assert widths == [*radford[:-1], radford[-2] // 2]
     assert len(_layers(discriminator, layers.MinibatchStandardDeviation)) == 1
@@ -231,10 +242,10 @@ def test_root_mean_square_normalization_is_zhangs_equation_4(dtype, tolerance):
 # --- pix2pix
 
 
-@pytest.mark.parametrize("preset", GENERATORS)
-def test_generator_is_the_papers_table_at_its_native_size(preset):
-    size, down, up, norms = GENERATORS[preset]
-    model = pix2pix.generator((size, size), in_channels=1, out_channels=3, preset=preset)
+@pytest.mark.parametrize("network", GENERATORS)
+def test_generator_is_the_papers_table_at_its_native_size(network):
+    size, down, up, norms = GENERATORS[network]
+    model = network.generator((size, size), in_channels=1, out_channels=3)
     convolutions = _layers(model, CONVOLUTIONS)
     assert [_shape(layer) for layer in convolutions] == down + up
     assert [isinstance(layer, tf.keras.layers.Conv2DTranspose) for layer in convolutions] == [False] * len(down) + [
@@ -254,16 +265,16 @@ def test_generator_is_the_papers_table_at_its_native_size(preset):
         weights, channels = weights + filters * (kernel**2 * channels + 1), filters + skip
     gains = sum(2 * layer.output_shape[-1] for layer in _layers(model, NORMS))
     assert sum(np.prod(v.shape) for v in model.trainable_variables) == weights + gains
-    if preset == "pix2pix":
+    if network is pix2pix:
         assert round(model.count_params() / 1e6, 1) == 54.4  # Isola et al. 2017, published code, 256 pixels
         assert convolutions[len(down) - 1].output_shape == (None, 1, 1, 512)
 
 
-@pytest.mark.parametrize("preset", DISCRIMINATORS)
-def test_discriminator_is_the_papers_table_at_its_native_size(preset):
-    expected, norms, shape = DISCRIMINATORS[preset]
-    size = GENERATORS[preset][0]
-    model = pix2pix.discriminator((size, size), in_channels=1, out_channels=3, preset=preset)
+@pytest.mark.parametrize("network", DISCRIMINATORS)
+def test_discriminator_is_the_papers_table_at_its_native_size(network):
+    expected, norms, shape = DISCRIMINATORS[network]
+    size = GENERATORS[network][0]
+    model = network.discriminator((size, size), in_channels=1, out_channels=3)
     assert [_shape(layer) for layer in _layers(model, CONVOLUTIONS)] == expected
     assert len(_layers(model, NORMS)) == norms
     assert model.output_shape == (None, *shape, 1)
@@ -271,18 +282,18 @@ def test_discriminator_is_the_papers_table_at_its_native_size(preset):
 
 
 @pytest.mark.parametrize(
-    ("preset", "size", "patch"),
+    ("network", "size", "patch"),
     [
-        ("pix2pix", (128, 144), 70),
-        ("small_data", (192, 208), 70),
-        ("small_data", (176, 256), 34),
+        (pix2pix, (128, 144), 70),
+        (painter, (192, 208), 70),
+        (painter, (176, 256), 34),
     ],
 )
-def test_patches_that_the_discriminator_sees(preset, size, patch, monkeypatch):
+def test_patches_that_the_discriminator_sees(network, size, patch, monkeypatch):
     # A norm of the picture's own statistics sees every pixel; the patch is what is left without it.
     for norm in (layers.BatchStatisticsNormalization, tf.keras.layers.GroupNormalization):
         monkeypatch.setattr(norm, "call", lambda self, inputs: inputs)
-    model = pix2pix.discriminator(size, preset=preset)
+    model = network.discriminator(size)
     seen = 1
     for kernel, stride, _ in (_shape(layer) for layer in reversed(_layers(model, CONVOLUTIONS))):
         seen = (seen - 1) * stride + kernel
@@ -294,45 +305,39 @@ def test_patches_that_the_discriminator_sees(preset, size, patch, monkeypatch):
         logits = model(pair)
         logit = logits[0, logits.shape[1] // 2, logits.shape[2] // 2, 0]
     reached = np.abs(tape.gradient(logit, pair)[0]).sum(-1) > 0
-    around = pix2pix.DETAIL_WINDOW - 1 if preset == "small_data" else 0
+    around = painter.DETAIL_WINDOW - 1 if network is painter else 0
     assert np.ptp(np.flatnonzero(reached.any(1))) + 1 == patch + around
     assert np.ptp(np.flatnonzero(reached.any(0))) + 1 == patch + around
 
 
 def test_features_of_the_discriminator_are_what_its_activations_give():
-    model = pix2pix.discriminator((64, 80), preset="small_data")
+    model = painter.discriminator((64, 80))
     pair = _noise(2, 64, 80, 4)
-    logits, features = pix2pix.with_features(model)(pair)
+    logits, features = painter.with_features(model)(pair)
     np.testing.assert_array_equal(logits, model(pair))
     assert [feature.shape for feature in features] == [(2, 32, 40, 32), (2, 16, 20, 64), (2, 15, 19, 128)]
     np.testing.assert_allclose(model.layers[-1](model.layers[-2](model.layers[-3](features[-1]))), logits, atol=1e-5)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("size", [(80, 112), (144, 64)])
-def test_generator_and_discriminator_of_any_size(preset, size):
-    generator = pix2pix.generator(size, in_channels=2, out_channels=1, preset=preset)
-    discriminator = pix2pix.discriminator(size, in_channels=2, out_channels=1, preset=preset)
+def test_generator_and_discriminator_of_any_size(network, size):
+    generator = network.generator(size, in_channels=2, out_channels=1)
+    discriminator = network.discriminator(size, in_channels=2, out_channels=1)
     masks = _noise(1, *size, 2)
     images = generator([masks, tf.constant([[1, 2]])], training=True)
     assert images.shape == (1, *size, 1)
     assert np.isfinite(discriminator(tf.concat([masks, images], -1), training=True)).all()
     bottom = min(min(layer.output_shape[1:3]) for layer in _layers(generator, tf.keras.layers.Conv2D))
-    assert bottom == {"pix2pix": 1, "vess2ret": 1, "small_data": min(size) // 16}[preset]
-
-
-def test_unknown_preset_is_refused():
-    for network in (pix2pix.generator, pix2pix.discriminator):
-        with pytest.raises(ValueError, match="preset 'paper': must be one of pix2pix, vess2ret, small_data"):
-            network((64, 64), preset="paper")
+    assert bottom == (min(size) // 16 if network is painter else 1)
 
 
 def test_dropout_is_a_function_of_the_seed_alone(small_generator):
-    preset, model, masks, seed = small_generator
+    network, model, masks, seed = small_generator
     first = model([masks, seed], training=True).numpy()
     np.testing.assert_array_equal(first, model([masks, seed], training=True))
     other = model([masks, tf.constant([[1, 3]])], training=True).numpy()
-    assert np.array_equal(first, other) == (preset == "small_data")
+    assert np.array_equal(first, other) == (network is painter)
     np.testing.assert_array_equal(
         model([masks, seed], training=False), model([masks, tf.constant([[1, 3]])], training=False)
     )
@@ -340,11 +345,11 @@ def test_dropout_is_a_function_of_the_seed_alone(small_generator):
 
 
 def test_which_presets_use_the_statistics_of_the_batch_at_test_time(small_generator):
-    preset, model, masks, seed = small_generator
+    network, model, masks, seed = small_generator
     alone = model([masks[:1], seed], training=False)[0]
     together = model([masks, seed], training=False)[0]
-    assert np.allclose(alone, together, atol=1e-5) == (preset == "small_data")
-    assert {"pix2pix": True}.get(preset, False) == pix2pix.TRAINING_AT_TEST_TIME[preset]
+    assert np.allclose(alone, together, atol=1e-5) == (network is painter)
+    assert (network is pix2pix) == network.TRAINING_AT_TEST_TIME
 
 
 def test_nothing_changes_when_a_generator_is_called(small_generator):
@@ -355,7 +360,7 @@ def test_nothing_changes_when_a_generator_is_called(small_generator):
 
 
 def test_small_data_generator_has_no_transposed_convolution_and_is_light():
-    model = pix2pix.generator((128, 128), preset="small_data")
+    model = painter.generator((128, 128))
     assert not _layers(model, tf.keras.layers.Conv2DTranspose)
     assert model.count_params() < 4e6
 
@@ -364,7 +369,7 @@ def test_seed_fixes_the_weights_and_no_two_layers_start_alike():
     models = []
     for _ in range(2):
         tf.keras.utils.set_random_seed(7)
-        models.append(pix2pix.discriminator((64, 64), preset="pix2pix"))
+        models.append(pix2pix.discriminator((64, 64)))
     for first, second in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_array_equal(first, second)
     starts = [layer.kernel.numpy().ravel()[:8].tobytes() for layer in _layers(models[0], CONVOLUTIONS)]
@@ -375,8 +380,8 @@ def test_mixed_precision_keeps_norms_and_outputs_in_float32():
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
         models = [dcgan.generator((64, 64)), dcgan.discriminator((64, 64)), unet.unet(width=4)]
-        models += [pix2pix.generator((64, 64), preset=preset) for preset in ("vess2ret", "small_data")]
-        models += [pix2pix.discriminator((64, 64), preset=preset) for preset in ("pix2pix", "small_data")]
+        models += [network.generator((64, 64)) for network in (vess2ret, painter)]
+        models += [network.discriminator((64, 64)) for network in (pix2pix, painter)]
         models += [resize_dcgan.generator((64, 64)), resize_dcgan.discriminator((64, 64)), flow.denoiser((32, 32))]
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
@@ -431,7 +436,7 @@ def test_batch_statistics_normalization_is_instance_norm_for_one_sample():
     expected = (x - np.mean(x, (1, 2), keepdims=True)) / np.sqrt(np.var(x, (1, 2), keepdims=True) + 1e-5)
     for training in (True, False):
         np.testing.assert_allclose(layers.BatchStatisticsNormalization()(x, training=training), expected, atol=1e-4)
-    np.testing.assert_allclose(layers.instance_norm()(x), expected, atol=1e-4)
+    np.testing.assert_allclose(painter.instance_norm()(x), expected, atol=1e-4)
 
 
 def test_minibatch_standard_deviation_by_hand():
@@ -448,7 +453,7 @@ def test_minibatch_standard_deviation_by_hand():
 
 def test_joined_convolution_is_upsampling_joining_and_a_convolution():
     tf.keras.utils.set_random_seed(1)
-    x, skip, layer = tf.constant(_noise(2, 5, 7, 6)), tf.constant(_noise(2, 10, 14, 3)), layers.JoinedConvolution(4)
+    x, skip, layer = tf.constant(_noise(2, 5, 7, 6)), tf.constant(_noise(2, 10, 14, 3)), painter.JoinedConvolution(4)
     layer([x, skip])
     layer.bias.assign([1.0, -2.0, 3.0, 0.5])
     weights = _noise(2, 10, 14, 4)
@@ -465,7 +470,7 @@ def test_joined_convolution_is_upsampling_joining_and_a_convolution():
 
 def test_joined_convolution_begins_as_the_convolution_of_the_joined_maps():
     tf.keras.utils.set_random_seed(1)
-    layer = layers.JoinedConvolution(4)
+    layer = painter.JoinedConvolution(4)
     layer([_noise(1, 4, 4, 6), _noise(1, 8, 8, 3)])
     tf.keras.utils.set_random_seed(1)
     plain = tf.keras.layers.Conv2D(4, 3, kernel_initializer="he_normal")
@@ -510,7 +515,7 @@ def test_inception_is_that_of_keras_in_float32_with_given_weights(tmp_path):
 
 def test_networks_can_be_copied():
     pair, masks, seed = _noise(1, 64, 64, 4), _noise(1, 64, 64, 1), tf.constant([[1, 2]])
-    models = [(pix2pix.discriminator((64, 64)), pair), (pix2pix.generator((64, 64), preset="vess2ret"), [masks, seed])]
+    models = [(pix2pix.discriminator((64, 64)), pair), (vess2ret.generator((64, 64)), [masks, seed])]
     for model, inputs in [*models, (unet.unet(width=4), _noise(1, 16, 16, 3))]:
         copy = tf.keras.models.clone_model(model)
         copy.set_weights(model.get_weights())
@@ -532,9 +537,9 @@ NOT_ON_GPUS = {  # operations that TensorFlow 2.15 refuses there under determini
         lambda: dcgan.generator((64, 64), width=0.25),
         lambda: dcgan.discriminator((64, 64), width=0.25),
         lambda: unet.unet(),
-        lambda: vgg16.vgg16((32, 32, 1), 2, [0.0], [1.0]),
-        *(lambda preset=preset: pix2pix.generator((64, 64), preset=preset) for preset in PRESETS),
-        *(lambda preset=preset: pix2pix.discriminator((64, 64), preset=preset) for preset in PRESETS),
+        lambda: vgg16_network.vgg16((32, 32, 1), 2, [0.0], [1.0]),
+        *(lambda network=network: network.generator((64, 64)) for network in NETWORKS),
+        *(lambda network=network: network.discriminator((64, 64)) for network in NETWORKS),
     ],
 )
 def test_gradients_can_be_computed_deterministically_on_gpus(make):

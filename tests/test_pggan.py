@@ -13,7 +13,7 @@ from PIL import Image
 from synthmed_tf import flags, losses
 from synthmed_tf.networks import pggan
 from synthmed_tf.sample import InputError, Sample
-from synthmed_tf.training import batches, calibration, growth, loop, stage1
+from synthmed_tf.training import batches, calibration, checkpoints, growth, loop, stage1
 
 RNG = np.random.default_rng(0)
 WIDTH = 1 / 64  # 8 feature maps
@@ -373,7 +373,7 @@ def test_a_training_forgets_at_both_ends_of_each_fade_and_its_average_is_as_long
         return {"step": steps}
 
     monkeypatch.setattr(loop, "fit", fit)
-    monkeypatch.setattr(loop, "restore_sampler", lambda *_: (10, "prefix"))
+    monkeypatch.setattr(checkpoints, "restore_sampler", lambda *_: (10, "prefix"))
     monkeypatch.setattr(calibration, "measurement", lambda *_: None)
     stage1.train(tmp_path, list(tiles()), settings_of(**TINY), 10, class_names=("bright", "dark"))
     assert averages == [(TINY["average"], False)]
@@ -415,7 +415,7 @@ def test_a_run_killed_after_a_change_of_level_and_resumed_before_it_ends_with_th
     tmp_path, monkeypatch, eagerly
 ):
     monkeypatch.setattr(loop, "SAVE_EVERY", 4)
-    monkeypatch.setattr(loop, "GRID_EVERY", 6)
+    monkeypatch.setattr(checkpoints, "MEASURE_EVERY", 6)
     monkeypatch.setattr(loop, "AVERAGE_EVERY", 2)
     monkeypatch.setattr(
         calibration,

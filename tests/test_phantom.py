@@ -12,7 +12,7 @@ from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 from synthmed_tf.datasets.load import load_samples
-from synthmed_tf.datasets.phantoms import fundus
+from synthmed_tf.datasets.phantoms import fundus, vessels
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def samples():
 
 
 def distance_from(point):
-    y, x = np.mgrid[: fundus.HEIGHT, : fundus.WIDTH]
+    y, x = np.mgrid[: vessels.HEIGHT, : vessels.WIDTH]
     return np.hypot(x - point[0], y - point[1])
 
 
@@ -34,19 +34,19 @@ def test_murray_angles_balance_the_tensions(ratio):
     # a branching costs least where three tensions proportional to r^2 (work per length) are in equilibrium
     first = (1 / (1 + ratio**3)) ** (1 / 3)
     second = ratio * first
-    a, b = fundus.compute_murray_angles(1.0, first, second)
+    a, b = vessels.compute_murray_angles(1.0, first, second)
     assert first**2 * math.cos(a) + second**2 * math.cos(b) == pytest.approx(1.0, abs=1e-9)
     assert first**2 * math.sin(a) == pytest.approx(second**2 * math.sin(b), abs=1e-6)
 
 
 def test_murray_angles_of_equal_daughters_are_37_5_degrees():
     half = 2 ** (-1 / 3)
-    assert np.degrees(fundus.compute_murray_angles(1.0, half, half)) == pytest.approx([37.467, 37.467], abs=1e-2)
+    assert np.degrees(vessels.compute_murray_angles(1.0, half, half)) == pytest.approx([37.467, 37.467], abs=1e-2)
 
 
 @pytest.mark.parametrize("index", [0, 1, 7, 23, 39])
 def test_every_branching_obeys_murray(index):
-    branches = fundus.grow_vessels(index)
+    branches = vessels.grow_vessels(index)
     daughters = {}
     for branch in branches:
         if branch.parent >= 0:
@@ -63,20 +63,20 @@ def test_every_branching_obeys_murray(index):
             after = branch.points[1] - branch.points[0]
             turns.append(math.atan2(before[0] * after[1] - before[1] * after[0], before @ after))
         assert turns[0] * turns[1] < 0, "the daughters leave on opposite sides"
-        expected = fundus.compute_murray_angles(parent.radius, pair[0].radius, pair[1].radius)
+        expected = vessels.compute_murray_angles(parent.radius, pair[0].radius, pair[1].radius)
         assert np.abs(turns) == pytest.approx(expected, abs=1e-6)
 
 
 def test_vessels_start_in_the_disc_and_thin_to_a_pixel():
     for index in range(5):
-        eye, branches = fundus.draw_anatomy(index), fundus.grow_vessels(index)
+        eye, branches = vessels.draw_anatomy(index), vessels.grow_vessels(index)
         roots = [branch for branch in branches if branch.parent < 0]
         assert {branch.kind for branch in roots} == {"artery", "vein"}
         assert all(np.hypot(*(branch.points[0] - eye.disc)) < eye.disc_radius for branch in roots)
         widest = {kind: max(b.radius for b in roots if b.kind == kind) for kind in ("artery", "vein")}
         assert widest["artery"] < widest["vein"]
         radii = [branch.radius for branch in branches]
-        assert fundus.THINNEST - 1e-9 <= min(radii) < 0.6 and max(radii) > 1.5
+        assert vessels.THINNEST - 1e-9 <= min(radii) < 0.6 and max(radii) > 1.5
 
 
 def test_forty_samples_in_two_halves(samples):
@@ -118,17 +118,17 @@ def test_no_two_phantoms_are_alike(samples):
 
 
 def test_both_eyes_occur():
-    right = sum(fundus.draw_anatomy(index).side == 1 for index in range(40))
+    right = sum(vessels.draw_anatomy(index).side == 1 for index in range(40))
     assert 10 <= right <= 30
 
 
 def test_field_of_view_is_a_disc_with_everything_inside(samples):
-    expected = distance_from(fundus.CENTRE) < fundus.FIELD_RADIUS
+    expected = distance_from(vessels.CENTRE) < vessels.FIELD_RADIUS
     for sample in samples:
         np.testing.assert_array_equal(sample.field_of_view[..., 0] > 0, expected)
         assert not (sample.mask > sample.field_of_view).any()
-        assert sample.image[distance_from(fundus.CENTRE) > fundus.FIELD_RADIUS + 4].mean() < 10
-        assert sample.image[distance_from(fundus.CENTRE) < fundus.FIELD_RADIUS - 4].mean() > 40
+        assert sample.image[distance_from(vessels.CENTRE) > vessels.FIELD_RADIUS + 4].mean() < 10
+        assert sample.image[distance_from(vessels.CENTRE) < vessels.FIELD_RADIUS - 4].mean() > 40
 
 
 def test_vessel_area_is_that_of_drive(samples):
@@ -139,16 +139,16 @@ def test_vessel_area_is_that_of_drive(samples):
 
 def test_mask_hangs_together_at_the_disc_and_reaches_the_rim(samples):
     for index, sample in enumerate(samples):
-        eye = fundus.draw_anatomy(index)
+        eye = vessels.draw_anatomy(index)
         parts, count = ndimage.label(sample.mask[..., 0], np.ones((3, 3)))
         in_disc = distance_from(eye.disc) < eye.disc_radius
         assert set(np.unique(parts[in_disc])) >= set(range(1, count + 1))
-        assert sample.mask[distance_from(fundus.CENTRE) > fundus.FIELD_RADIUS - 2].any()
+        assert sample.mask[distance_from(vessels.CENTRE) > vessels.FIELD_RADIUS - 2].any()
 
 
 def test_fovea_is_darker_and_disc_brighter_than_their_surroundings(samples):
     for index, sample in enumerate(samples):
-        eye = fundus.draw_anatomy(index)
+        eye = vessels.draw_anatomy(index)
         seen = (sample.field_of_view > sample.mask)[..., 0]
         grey = sample.image.mean(-1)
         fovea, disc = distance_from(eye.fovea), distance_from(eye.disc) / eye.disc_radius
@@ -173,10 +173,10 @@ def test_thinnest_vessels_show_less_than_wide_ones(samples):
     for index, sample in enumerate(samples[:10]):
         green = sample.image[..., 1].astype(float)
         relative = green / ndimage.median_filter(green, 15)
-        for branch in fundus.grow_vessels(index):
+        for branch in vessels.grow_vessels(index):
             name = "thin" if branch.radius < 0.7 else "wide" if branch.radius > 1.4 else None
             columns, rows = np.round(branch.points[1:-1]).astype(int).T
-            seen = np.hypot(columns - fundus.CENTRE[0], rows - fundus.CENTRE[1]) < fundus.FIELD_RADIUS - 10
+            seen = np.hypot(columns - vessels.CENTRE[0], rows - vessels.CENTRE[1]) < vessels.FIELD_RADIUS - 10
             if name:
                 contrasts[name].extend(1 - relative[rows[seen], columns[seen]])
     assert 0.02 < np.mean(contrasts["thin"]) < 0.5 * np.mean(contrasts["wide"])

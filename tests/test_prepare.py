@@ -3,6 +3,7 @@ import os
 import shutil
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from PIL import Image
@@ -270,7 +271,7 @@ def test_a_split_that_comes_with_the_set_may_have_other_images_and_a_drawn_one_m
             check_split(learned[name], held_out)
 
 
-def test_the_number_of_processes_changes_nothing(own, places, tmp_path):
+def test_the_number_of_processes_changes_nothing(own, places, tmp_path, monkeypatch):
     """The same bytes, warnings and errors from two processes as from one; a repeat and a bad file among the images."""
     images = tmp_path / "own" / "images"
     shutil.copy(images / "a.png", images / "h.png")
@@ -278,16 +279,19 @@ def test_the_number_of_processes_changes_nothing(own, places, tmp_path):
     whole = (images / "c.png").read_bytes()
     (images / "c.png").write_bytes(whole[:99])
     written, said = [], []
-    for processes in (1, 2):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
+    for few in (200, 0):
+        monkeypatch.setattr("synthmed_tf.datasets.prepare.FEW", few)
         with pytest.warns(UserWarning, match="1 unreadable files") as caught:
-            folder = run(own, places, skip_bad_files=True, overwrite=True, processes=processes)
+            folder = run(own, places, skip_bad_files=True, overwrite=True)
         said.append(sorted(str(each.message) for each in caught))
         written.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert written[0] == written[1] and said[0] == said[1] and "1 copies" in said[0][0]
     errors = []
-    for processes in (1, 2):
+    for few in (200, 0):
+        monkeypatch.setattr("synthmed_tf.datasets.prepare.FEW", few)
         with pytest.raises(InputError, match="c.png: cannot be read") as error:
-            run(own, places, processes=processes)
+            run(own, places)
         errors.append(str(error.value))
     assert errors[0] == errors[1]
 

@@ -9,8 +9,8 @@ from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import prepare
 from synthmed_tf.datasets.sources import check_set
 from synthmed_tf.images import lungs as module
+from synthmed_tf.images.decode import read_image
 from synthmed_tf.images.lungs import HIGH, LOW, SIDE, draw_hull, draw_hull_sheet, find_lung_hull, normalise_by_lungs
-from synthmed_tf.images.read import read_image
 from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.records.read import Records
 from synthmed_tf.sample import InputError
@@ -53,8 +53,8 @@ def test_shortcuts_give_what_scikit_image_and_scipy_give():
     for seed in range(4):
         chest = made_chest(side, side, seed=seed)[0][..., 0] + np.random.default_rng(seed).normal(0, 60, (side, side))
         smooth = ndimage.gaussian_filter(chest.astype(np.float32), 1.5)
-        dark = module._dark(smooth, spine=48)
-        thresholds = np.percentile(module._middle(smooth), module._THRESHOLDS).astype(np.float32)
+        dark = module._find_dark(smooth, spine=48)
+        thresholds = np.percentile(module._cut_middle(smooth), module._THRESHOLDS).astype(np.float32)
         expected = [
             ndimage.binary_opening((smooth < threshold) & (abs(np.arange(side) - 48) > 1), disk(radius))
             for threshold in thresholds
@@ -68,11 +68,11 @@ def test_shortcuts_give_what_scikit_image_and_scipy_give():
             for region in regionprops(ndimage.label(plane)[0])
             if 0.03 < region.area / side**2 < 0.3 and region.bbox[0] and region.bbox[1] and region.bbox[3] < side
         ]
-        found = list(module._regions(dark))
+        found = list(module._find_regions(dark))
         assert [(top, left) for _, top, left in found] == [region.bbox[:2] for region in regions]
         for (region, _, _), reference in zip(found, regions, strict=True):
             assert (region == reference.image).all()
-            assert module._convex_area(region) == reference.area_convex
+            assert module._measure_convex_area(region) == reference.area_convex
             assert (module._fill(region) == reference.image_filled).all()
 
         scale = smooth / smooth.std()
@@ -80,7 +80,7 @@ def test_shortcuts_give_what_scikit_image_and_scipy_give():
         for each in found:
             lung = module._Lung(*each, 48)
             sides[int(lung.column > 48)].append(lung)
-        pair = module._best_pair(*sides, scale)
+        pair = module._choose_pair(*sides, scale)
         for lungs in sides:
             best = -np.inf
             for lung in lungs:

@@ -274,7 +274,7 @@ def test_framing_is_tensorflows_own(folder):
     for shard in shards:
         data = shard.read_bytes()
         expected = [bytes(record.numpy()) for record in tf.data.TFRecordDataset(str(shard))]  # also checks the CRCs
-        assert [data[offset : offset + length] for offset, length in read._frames(shard)] == expected
+        assert [data[offset : offset + length] for offset, length in read._find_frames(shard)] == expected
 
 
 def test_samples_are_streamed(tmp_path):

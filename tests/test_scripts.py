@@ -33,11 +33,12 @@ from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import prepare
 from synthmed_tf.networks import flow
 from synthmed_tf.networks.unet import unet
+from synthmed_tf.papers import annotation, segmenter
 from synthmed_tf.records import write
 from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
-from synthmed_tf.training import calibration, loop, segmenter, stage1, stage2
+from synthmed_tf.training import calibration, loop, stage1, stage2
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("train_stage1", "train_stage2", "evaluate")
@@ -343,7 +344,7 @@ def test_a_baseline_that_does_not_fit_is_refused(trained, tmp_path):
 
 
 def test_photographs_without_masks_get_theirs_from_a_segmenter(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(synthesis, "ANNOTATION_STEPS", 2)
+    monkeypatch.setattr(annotation, "ANNOTATION_STEPS", 2)
     make_idrid(tmp_path / "private" / "idrid")
     for stage in ("stage2", "synthetic"):
         shutil.rmtree(trained.out / stage)
@@ -385,7 +386,7 @@ def test_photographs_without_masks_get_theirs_from_a_segmenter(trained, tmp_path
 
 
 def test_photographs_in_a_folder_with_a_table_of_several_labels(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(synthesis, "ANNOTATION_STEPS", 2)
+    monkeypatch.setattr(annotation, "ANNOTATION_STEPS", 2)
     for stage in ("stage2", "synthetic"):
         shutil.rmtree(trained.out / stage)
     graded = tmp_path / "graded"
@@ -837,7 +838,7 @@ def test_stage_2_of_large_images_is_wider(trained, monkeypatch):
         return int(plan["generator"].split()[0].replace(",", ""))
 
     small = parameters()
-    monkeypatch.setattr("synthmed_tf.networks.pix2pix.LARGE", 64)
+    monkeypatch.setattr("synthmed_tf.networks.painter.LARGE", 64)
     assert parameters() > 3 * small
 
 

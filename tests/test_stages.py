@@ -12,14 +12,15 @@ import tensorflow as tf
 from scipy import ndimage, stats
 
 from synthmed_tf import augment, flags, losses
-from synthmed_tf.datasets.phantoms import fundus
+from synthmed_tf.datasets.phantoms import fundus, vessels
 from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.images.pixels import to_uint8
 from synthmed_tf.metrics import likeness, shapes
 from synthmed_tf.networks import layers
+from synthmed_tf.papers import segmenter
 from synthmed_tf.sample import Sample
 from synthmed_tf.smalldata.fields import make_fields, measure_thickness
-from synthmed_tf.training import calibration, decoder, loop, refiner, segmenter, stage1, stage2
+from synthmed_tf.training import calibration, checkpoints, decoder, loop, refiner, stage1, stage2
 
 RNG = np.random.default_rng(0)
 
@@ -139,9 +140,9 @@ def test_what_stage_1_is_measured_by_tells_real_masks_from_broken_and_from_repea
     originality = {name: each["originality"] for name, (each, _) in found.items()}
     assert max(originality["copied"], originality["repeated"]) < 1e-5
     assert 0.9 < originality["real"] < 1.1 < originality["empty"]
-    small = likeness.mask_thumbnails(masks)
-    alike = [likeness.likeness(small[i : i + 1], np.delete(small[:12], i, 0))[0].max() for i in range(12)]
-    nearest = likeness.likeness(small[12:], small[:12])[0].max(1)
+    small = likeness.make_mask_thumbnails(masks)
+    alike = [likeness.compare(small[i : i + 1], np.delete(small[:12], i, 0))[0].max() for i in range(12)]
+    nearest = likeness.compare(small[12:], small[:12])[0].max(1)
     expected = (1 - np.median(nearest)) / (1 - np.median(alike))
     assert originality["real"] == pytest.approx(expected, rel=0.03)  # 64 samples of these 12, not each as often
 
@@ -1211,7 +1212,7 @@ def test_fitted_colours_are_those_of_eyes_turned_one_way_with_less_spread():
     eyes = [crop_sample(fundus.draw_fundus(index), (64, 64)) for index in range(5)]
     pairs = stage2.real_pairs(eyes)
     mean, factor = stage2.fit_colours(pairs, True)
-    is_right = [fundus.draw_anatomy(index).disc[0] > fundus.CENTRE[0] for index in range(5)]
+    is_right = [vessels.draw_anatomy(index).disc[0] > vessels.CENTRE[0] for index in range(5)]
     assert any(is_right) and not all(is_right)
     left = np.stack([pair[:, ::-1] if right else pair for right, pair in zip(is_right, pairs, strict=True)])
     colours = stage2.colours_of(left[..., :3], left[..., -1:], True).numpy()
@@ -1439,7 +1440,7 @@ def test_stage_2_ends_with_the_weights_that_checkpoint_names(tmp_path, monkeypat
 
         return measure
 
-    monkeypatch.setattr(loop, "GRID_EVERY", 1)
+    monkeypatch.setattr(checkpoints, "MEASURE_EVERY", 1)
     monkeypatch.setattr(stage2, "build", lambda *_: tiny_stage2())
     monkeypatch.setattr(stage2, "measurement", measurement)
     settings = STAGE2 | {
@@ -1521,9 +1522,9 @@ sys.path.insert(0, {tests!r})
 import test_stages as t
 from pathlib import Path
 from synthmed_tf.training import loop
-stacks = {{"stage1": np.random.default_rng(1).uniform(-1, 1, [4, 6, 4, 2]), "stage2": np.random.default_rng(1).uniform(-1, 1, [4, 8, 8, 5])}}
-stacks["flow"] = stacks["stage1"]
-for strategy, folder in ((tf.distribute.get_strategy(), "one"), (tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), "two")):
+stacks = {{"stage1": np.random.default_rng(1).uniform(-1, 1, [4, 6, 4, 2]), "stage2":
+np.random.default_rng(1).uniform(-1, 1, [4, 8, 8, 5])}} stacks["flow"] = stacks["stage1"] for strategy, folder in
+((tf.distribute.get_strategy(), "one"), (tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), "two")):
     for stage in ("stage1", "flow", "stage2"):
         stack = stacks[stage].astype(np.float32)
         stack[..., -1] = stack[..., -1] > -0.5

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from synthmed_tf import synthesis
+from synthmed_tf import runs, synthesis
 from synthmed_tf.datasets.phantoms import fundus
 from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.images.field_of_view import estimate_field_of_view
@@ -17,7 +17,9 @@ from synthmed_tf.metrics import likeness, planted
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
+from synthmed_tf.smalldata import copy_filter
 from synthmed_tf.training import stage1, stage2
+from synthmed_tf.training.checkpoints import checkpoint_sha256
 
 SETTINGS = {"seed": 3, "warp": False}
 
@@ -120,15 +122,15 @@ def passed(masks, real, count, tally=None):
     """Masks of a stream, repeated endlessly, that the filter passes on."""
     candidates = (Sample(f"c{i}", mask=masks[i % len(masks)]) for i in itertools.count())
     real = [Sample(f"r{i}", mask=mask) for i, mask in enumerate(real)]
-    return list(synthesis.no_copies(candidates, real, count, {} if tally is None else tally))
+    return list(copy_filter.no_copies(candidates, real, count, {} if tally is None else tally))
 
 
 REAL = [dots((0, 1), (0, 2)), dots((0, 1), (0, 3))]  # Dice 1/2: the threshold is 1/2
 COPY, NEAR = dots((1, 0), (2, 0)), dots((0, 1), (0, 2), (5, 9))  # turned; with a dot more: distance 1 - 4/5
 FRESH = [dots((3, i), (4, 9 + i), (6, 2 + 2 * i)) for i in range(3)]
-LIKENESS = likeness.likeness(likeness.mask_thumbnails(REAL), likeness.mask_thumbnails(REAL))[0]
-HALVES = [half for mask in REAL for half in likeness.halves(mask)]
-LIKENESS_OF_HALVES = likeness.likeness(likeness.mask_thumbnails(HALVES), likeness.mask_thumbnails(HALVES))[0]
+LIKENESS = likeness.compare(likeness.make_mask_thumbnails(REAL), likeness.make_mask_thumbnails(REAL))[0]
+HALVES = [half for mask in REAL for half in likeness.cut_halves(mask)]
+LIKENESS_OF_HALVES = likeness.compare(likeness.make_mask_thumbnails(HALVES), likeness.make_mask_thumbnails(HALVES))[0]
 THRESHOLDS = {
     "threshold": 0.5,
     "most_alike": pytest.approx(max(LIKENESS[0, 1], LIKENESS[1, 0]), abs=1e-6),
@@ -148,7 +150,7 @@ def test_filter_rejects_copies_of_real_masks():
 
 def test_filter_rejects_disguised_copies():
     *real, fresh = (crop_sample(fundus.draw_fundus(index), (64, 64)).mask for index in range(9))
-    ways = planted.planted_masks(real[:2])
+    ways = planted.disguise_masks(real[:2])
     for disguise in ("turned or mirrored", "shifted", "tilted", "scaled"):
         tally = {}
         (found,) = passed([*ways[disguise], fresh], real, 1, tally)
@@ -157,7 +159,7 @@ def test_filter_rejects_disguised_copies():
 
 def test_a_mask_that_is_there_twice_does_not_let_copies_pass():
     *real, fresh = (crop_sample(fundus.draw_fundus(index), (64, 64)).mask for index in range(9))
-    shifted = planted.planted_masks(real[:3])["shifted"]
+    shifted = planted.disguise_masks(real[:3])["shifted"]
     tallies = [{}, {}]
     for twice, tally in zip(
         ([], [real[0], real[4][::-1], np.zeros_like(fresh), np.zeros_like(fresh)]), tallies, strict=True
@@ -173,8 +175,8 @@ def test_filter_rejects_masks_crossed_of_two_real_ones():
     tally = {}
     (found,) = passed([*crossed, fresh], real, 1, tally)
     assert (found.mask == fresh).all() and tally["rejected"] == 7
-    small, learned = likeness.mask_thumbnails(crossed), likeness.mask_thumbnails(real)
-    assert (likeness.likest(small, learned)[0].max(1) < tally["most_alike"]).any()  # their halves alone tell
+    small, learned = likeness.make_mask_thumbnails(crossed), likeness.make_mask_thumbnails(real)
+    assert (likeness.find_most_similar(small, learned)[0].max(1) < tally["most_alike"]).any()  # their halves alone tell
 
 
 @pytest.mark.parametrize("groups, expected", [("aab", "different"), ("abc", "all"), ("aaa", "all")])
@@ -183,8 +185,8 @@ def test_masks_of_one_patient_do_not_say_how_alike_patients_are(groups, expected
     masks.insert(1, np.roll(masks[0], 1, 0))
     real, tally = [Sample(str(i), mask=mask, group=groups[i]) for i, mask in enumerate(masks)], {}
     next(synthesis.no_copies(itertools.repeat(Sample("c", mask=FRESH[0].repeat(4, 0).repeat(4, 1))), real, 1, tally))
-    small = likeness.mask_thumbnails(masks)
-    alike = likeness.likeness(small, small)[0]
+    small = likeness.make_mask_thumbnails(masks)
+    alike = likeness.compare(small, small)[0]
     np.fill_diagonal(alike, -1)
     assert alike.max() > 0.95 > max(alike[2].max(), alike[:, 2].max())
     found = {"different": max(alike[2].max(), alike[:, 2].max()), "all": alike.max()}
@@ -204,7 +206,7 @@ def test_filter_ends_with_a_generator_that_makes_one_mask_only():
     tally = {}
     found = passed([NEAR], REAL, 4, tally)
     assert len(found) == 4 and tally["too_near"] == 4
-    assert tally["candidates"] == 4 * synthesis.MOST_TRIES == tally["rejected"] + 4
+    assert tally["candidates"] == 4 * copy_filter.MOST_TRIES == tally["rejected"] + 4
 
 
 def test_filter_keeps_the_farthest_of_what_it_must_keep():
@@ -325,10 +327,10 @@ def test_is_current_asks_for_the_count_and_the_checkpoints(tmp_path):
     write_records(
         tmp_path / "set", "set", some_pairs(2), source="test", extra={"checkpoint_sha256": "ab", "stage1": {"steps": 5}}
     )
-    assert synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 5})
-    assert not synthesis.is_current(tmp_path / "set", 3, checkpoint_sha256="ab")
-    assert not synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="cd")
-    assert not synthesis.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 6})
+    assert runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 5})
+    assert not runs.is_current(tmp_path / "set", 3, checkpoint_sha256="ab")
+    assert not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="cd")
+    assert not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 6})
 
 
 def test_require_names_what_is_missing(tmp_path):
@@ -357,11 +359,11 @@ def test_checkpoint_sha256_depends_on_all_values_and_not_on_how_often_they_were_
     one, two = tf.Variable([1.0, 2.0]), tf.Variable(3)
     checkpoint = tf.train.Checkpoint(one=one, two=two)
     saved = [checkpoint.save(tmp_path / name) for name in ("a", "b")]
-    first, second = map(synthesis.checkpoint_sha256, saved)
+    first, second = map(checkpoint_sha256, saved)
     assert first == second and len(first) == 64 and saved[0] != saved[1]
     others = []
     for variable, value in ((one, [1.0, 2.1]), (two, 4)):
         variable.assign(value)
-        others.append(synthesis.checkpoint_sha256(checkpoint.write(str(tmp_path / "c"))))
-    others.append(synthesis.checkpoint_sha256(tf.train.Checkpoint(two=one, one=two).write(str(tmp_path / "d"))))
+        others.append(checkpoint_sha256(checkpoint.write(str(tmp_path / "c"))))
+    others.append(checkpoint_sha256(tf.train.Checkpoint(two=one, one=two).write(str(tmp_path / "d"))))
     assert len({first, *others}) == 4

@@ -33,11 +33,11 @@ def list_entries(data_dir):
         raise InputError(f"{folder}: BU-BIL data set 1 is not there; {where}, or name another folder by --data_dir")
     images, masks = {}, {}
     for path, file in list_files(folder).items():
-        for pattern, found in ((_IMAGE, images), (_MASK, masks)):
+        for pattern, files in ((_IMAGE, images), (_MASK, masks)):
             if match := pattern.fullmatch(path):
-                if match[1] in found:
-                    raise InputError(f"{file.name}: {match[1]} is there twice, also as {found[match[1]].name}; {where}")
-                found[match[1]] = file
+                if match[1] in files:
+                    raise InputError(f"{file.name}: {match[1]} is there twice, also as {files[match[1]].name}; {where}")
+                files[match[1]] = file
     if not images:
         raise InputError(f"{folder}: no RawImages/B01.png and so on in it; {where}")
     for name in sorted(set(images) ^ set(masks)):

@@ -37,28 +37,28 @@ def list_entries(data_dir):
     where = _WHERE.format(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: CHASE_DB1 is not there; {where}, or name another folder by --data_dir")
-    found = {kind: {} for kind in _KINDS}
+    files = {kind: {} for kind in _KINDS}
     for path, file in list_files(folder, ("chasedb1.zip", "chase_db1.zip")).items():
         for kind, pattern in _KINDS.items():
             if match := re.fullmatch(pattern, path.rsplit("/", 1)[-1]):
-                found[kind].setdefault(match[1], file)
-    if not found["image"]:
+                files[kind].setdefault(match[1], file)
+    if not files["image"]:
         raise InputError(f"{folder}: no Image_01L.jpg and so on in it or in a zip in it; {where}")
     for kind, example in (("mask", "Image_{}_1stHO.png"), ("field_of_view", "mask_{}.png")):
-        missing = sorted(set(found["image"]) - set(found[kind]))
-        if missing and (kind == "mask" or found[kind]):
+        missing = sorted(set(files["image"]) - set(files[kind]))
+        if missing and (kind == "mask" or files[kind]):
             raise InputError(
-                f"{found['image'][missing[0]].name}: has no {example.format(missing[0])} ({len(missing)} of "
-                f"{len(found['image'])} have none); unpack the download again: {where}"
+                f"{files['image'][missing[0]].name}: has no {example.format(missing[0])} ({len(missing)} of "
+                f"{len(files['image'])} have none); unpack the download again: {where}"
             )
     return [
         Entry(
             id=f"Image_{eye}",
             group=eye[:2],
             split="train" if int(eye[:2]) <= _TRAINING_CHILDREN else "test",
-            image=found["image"][eye],
+            image=files["image"][eye],
             is_fundus=True,
-            **{kind: found[kind].get(eye) for kind in ("mask", "second_mask", "field_of_view")},
+            **{kind: files[kind].get(eye) for kind in ("mask", "second_mask", "field_of_view")},
         )
-        for eye in sorted(found["image"])
+        for eye in sorted(files["image"])
     ]

@@ -40,13 +40,13 @@ def list_entries(data_dir):
     where = _WHERE.format(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: DRIVE is not there; {where}, or name another folder by --data_dir")
-    found = {"training": {kind: {} for kind in _KINDS}, "test": {kind: {} for kind in _KINDS}}
+    files = {"training": {kind: {} for kind in _KINDS}, "test": {kind: {} for kind in _KINDS}}
     for path, file in list_files(folder, _ZIPS).items():
         if match := _PATTERN.fullmatch(path):
             for kind, pattern in _KINDS.items():
                 if number := re.fullmatch(pattern, match["rest"], re.IGNORECASE):
-                    found[match["split"].lower()][kind].setdefault(number[1], file)
-    for split, kinds in found.items():
+                    files[match["split"].lower()][kind].setdefault(number[1], file)
+    for split, kinds in files.items():
         if split == "training" and not kinds["image"]:
             raise InputError(f"{folder}: no training/images/21_training.tif and so on in it or in a zip in it; {where}")
         for kind, folder_name in (("mask", "1st_manual"), ("field_of_view", "mask")):
@@ -66,6 +66,6 @@ def list_entries(data_dir):
             is_fundus=True,
             **{kind: kinds[kind].get(number) for kind in ("mask", "second_mask", "field_of_view")},
         )
-        for split, kinds in found.items()
+        for split, kinds in files.items()
         for number in sorted(kinds["image"])
     ]

@@ -10,7 +10,7 @@ from synthmed_tf.datasets.sources import BUILT_IN, DATASETS, list_entries
 from synthmed_tf.records.atomic import hash_file
 
 
-def fingerprint_set(data, data_dir, labels=None, known=None, entries=None):
+def fingerprint_set(data, data_dir, labels=None, hashed=None, entries=None):
     """12 hexadecimal digits that change when an image or mask comes, goes or changes, or a label.
 
     In labelled sets, and where a table tells it, also when a group or an own split changes. A copy of a set, elsewhere
@@ -18,7 +18,7 @@ def fingerprint_set(data, data_dir, labels=None, known=None, entries=None):
 
     Args:
       data, data_dir, labels: as for `load_samples`.
-      known: dict {absolute path: [size, time, SHA-256]} of files that have been read before; brought up to date. One
+      hashed: dict {absolute path: [size, time, SHA-256]} of files that have been read before; brought up to date. One
         whose size and time are the same is not read again.
       entries: what `list_entries` returned, if that is known.
     """
@@ -30,7 +30,7 @@ def fingerprint_set(data, data_dir, labels=None, known=None, entries=None):
         fields = ("image", "mask", "field_of_view", "second_mask")
         files = [getattr(entry, field) for entry in entries for field in fields]
         digests = _hash_files(
-            {os.path.relpath(file.path, root): file.path for file in files if file}, {} if known is None else known
+            {os.path.relpath(file.path, root): file.path for file in files if file}, {} if hashed is None else hashed
         )
         facts = [f"{name} {digests[name]}" for name in sorted(digests)]
     for entry in entries:
@@ -42,16 +42,16 @@ def fingerprint_set(data, data_dir, labels=None, known=None, entries=None):
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
 
 
-def _hash_files(paths, known):
-    """{name: SHA-256} for {name: path}; "unreadable" for files that cannot be read. See `fingerprint_set` for `known`."""
+def _hash_files(paths, hashed):
+    """{name: SHA-256} for {name: path}; "unreadable" where a file cannot be read. hashed: see `fingerprint_set`."""
     digests = {}
     for name, path in tqdm(paths.items(), "looking for changes", unit="file", delay=2):
         try:
             stat = path.stat()
             stamp, place = [stat.st_size, stat.st_mtime_ns], os.path.abspath(path)
-            if known.get(place, [])[:2] != stamp:
-                known[place] = [*stamp, hash_file(path)]
-            digests[name] = known[place][2]
+            if hashed.get(place, [])[:2] != stamp:
+                hashed[place] = [*stamp, hash_file(path)]
+            digests[name] = hashed[place][2]
         except OSError:
             digests[name] = "unreadable"
     return digests

@@ -2,13 +2,14 @@
 
 Porwal et al. 2018, Indian Diabetic Retinopathy Image Dataset (IDRiD): a database for diabetic retinopathy screening
 research, Data 3(3):25. It ships without vessel masks and fields of view and does not name the patients. Six files are
-there twice, three of them with two grades and one of these in both splits: `datasets.load` leaves six copies out.
+there twice, three of them with two grades and one of these in both splits: `load_samples` leaves six copies out.
 """
 
 import re
 from pathlib import Path
 
-from synthmed_tf.datasets.files import Entry, list_files, read_grades
+from synthmed_tf.datasets.files import Entry, list_files
+from synthmed_tf.datasets.spreadsheets import read_grades
 from synthmed_tf.sample import InputError
 
 FOLDERS = ("idrid", "IDRiD", "IDRID")
@@ -43,11 +44,11 @@ def list_entries(data_dir):
     where = _WHERE.format(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: IDRiD is not there; {where}, or name another folder by --data_dir")
-    found = {path: file for path, file in list_files(folder, _ZIPS).items() if not _OTHER_PARTS.fullmatch(path)}
+    files = {path: file for path, file in list_files(folder, _ZIPS).items() if not _OTHER_PARTS.fullmatch(path)}
     listed = []
     for split, (place, table) in _SPLITS.items():
-        images, tables = {}, [file for path, file in found.items() if path.rsplit("/", 1)[-1] == table]
-        for path, file in found.items():
+        images, tables = {}, [file for path, file in files.items() if path.rsplit("/", 1)[-1] == table]
+        for path, file in files.items():
             if (match := _IMAGE.fullmatch(path)) and match[1] in (place, split):
                 images.setdefault(match[2], file)
         if split == "train" and not images:

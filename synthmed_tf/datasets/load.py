@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 
-from synthmed_tf.datasets.files import read_entry
+from synthmed_tf.datasets.decode import read_entry
 from synthmed_tf.datasets.sources import BUILT_IN
 from synthmed_tf.datasets.split import list_some, split_entries
+from synthmed_tf.images.decode import DICOM_SUFFIXES
 from synthmed_tf.images.dicom import says_burned_in
 from synthmed_tf.images.lungs import normalise_by_lungs
-from synthmed_tf.images.read import DICOM_SUFFIXES
 from synthmed_tf.sample import InputError, UnreadableImage
 
 
@@ -46,7 +46,7 @@ def load_samples(
       data_dir: the folder that holds the named sets.
       labels: what the classes are: for nih and shenzhen age bins (see `study_groups.parse_bins`), for a folder with a
         table its label column; None: the default bins, or the only such column. Other sets take none.
-      chest_xrays: whether the images of a folder are radiographs of the chest; those of nih and shenzhen always are.
+      chest_xrays: whether the images of a folder are X-rays of the chest; those of nih and shenzhen always are.
       holdout: if not 0, this many groups of the training images are the test split in place of the official one. For
         DRIVE without test labels. In a labelled set they are drawn evenly from all classes.
       skip_bad_files: leave out unreadable files, counted in a warning at the end.
@@ -56,27 +56,27 @@ def load_samples(
       entries: what `split_entries` returned, if that is known.
 
     Returns:
-      Iterator[Sample]. Ids are unique. Radiographs are grey, their brightness normalised by the lungs at native size
-      (P2 § 2.1 resizes first; percentiles hardly depend on the size); a warning at the end counts those whose lungs are
+      Iterator[Sample]. Ids are unique. X-rays are grey, their brightness normalised by the lungs at native size
+      (P2 § 2.1 resizes first; percentiles hardly depend on it); a warning at the end counts those whose lungs are
       not found, and another one DICOM files that say that there is writing in them. Official test images without
       masks, and all of idrid and messidor, have mask None.
 
     Raises:
-      InputError: what `check_set` raises, now; unreadable files, mask of another size or of more than two levels, images of
-        different kinds, when it is their turn.
+      InputError: what `check_set` raises, now; when it is their turn unreadable files, a mask of another size or of
+        more than two levels, images of different kinds.
     """
     if entries is None:
         entries = split_entries(data, data_dir, holdout, seed, labels)
     if chest_xrays:
-        entries = [entry._replace(is_radiograph=True) for entry in entries]
+        entries = [entry._replace(is_xray=True) for entry in entries]
     if data in BUILT_IN:
         entries = sorted(entries, key=lambda entry: entry.split == "test")
         samples = (BUILT_IN[data].read_entry(entry, entry.split) for entry in entries)
         return (then(sample) if then else sample for sample in samples)
-    return _load(entries, data, skip_bad_files, then, processes)
+    return _read_all(entries, data, skip_bad_files, then, processes)
 
 
-class _Read(NamedTuple):
+class _Reading(NamedTuple):
     """What one entry's files hold."""
 
     result: Any  # the Sample, or what `then` makes of it
@@ -88,7 +88,7 @@ class _Read(NamedTuple):
 
 
 def _read(entry, skip_bad_files, then):
-    """The _Read of an entry; with skip_bad_files an UnreadableImage instead of raising it."""
+    """The _Reading of an entry; with skip_bad_files an UnreadableImage instead of raising it."""
     try:
         sample = read_entry(entry, entry.split)
     except UnreadableImage as error:
@@ -96,7 +96,7 @@ def _read(entry, skip_bad_files, then):
             return error
         raise
     has_lungs = True
-    if entry.is_radiograph:
+    if entry.is_xray:
         image, has_lungs = normalise_by_lungs(sample.image)
         sample = dataclasses.replace(sample, image=image)
     arrays = sample.image, sample.mask
@@ -107,57 +107,85 @@ def _read(entry, skip_bad_files, then):
     if entry.image.name.lower().endswith(DICOM_SUFFIXES):
         with entry.image.open() as stream:
             is_inscribed = says_burned_in(stream)
-    return _Read(then(sample) if then else sample, kind, contents, tuple(tested), has_lungs, is_inscribed)
+    return _Reading(then(sample) if then else sample, kind, contents, tuple(tested), has_lungs, is_inscribed)
 
 
-def _load(entries, data, skip_bad_files, then, processes):
-    unreadable, copies, lungless, inscribed, first = [], [], [], [], None
-    pairs, tested = set(), set()  # digests of the pairs so far, and of the test split's images and masks
+class _Tally:
+    """Counts what is left out while a data set is read, and what is to be looked at.
+
+    Attributes:
+      unreadable, copies, lungless, inscribed: names of files.
+      contents: digests of the (image, mask) that came. tested: of the test split's images and masks, one by one.
+    """
+
+    def __init__(self):
+        self.unreadable, self.copies, self.lungless, self.inscribed = [], [], [], []
+        self.first = None  # (kind, name) of the first image
+        self.contents, self.tested = set(), set()
+
+    def takes(self, entry, reading):
+        """Counts what an entry's files hold; returns whether it is neither unreadable nor a copy.
+
+        Raises:
+          InputError: the image is of another kind than the first one.
+        """
+        if isinstance(reading, UnreadableImage):
+            self.unreadable.append(str(reading).split(": ")[0])
+            return False
+        name = entry.image.name
+        self.lungless += [] if reading.has_lungs else [name]
+        self.first = self.first or (reading.kind, name)
+        if reading.kind != self.first[0]:
+            raise InputError(
+                f"{name}: {_name_kind(*reading.kind)}, but {self.first[1]} is {_name_kind(*self.first[0])}; allowed is "
+                "one kind in a set; convert the images to one"
+            )
+        is_tested = entry.split == "train" and not self.tested.isdisjoint(reading.contents)
+        if reading.contents in self.contents or is_tested:
+            self.copies.append(name)
+            return False
+        self.contents.add(reading.contents)
+        self.inscribed += [name] if reading.is_inscribed else []
+        if entry.split == "test":
+            self.tested.update(reading.tested)
+        return True
+
+    def warn(self, data, count):
+        """Warns of what was counted among `count` entries.
+
+        Raises:
+          InputError: not one image could be read.
+        """
+        for names, text in (
+            (self.unreadable, "{} unreadable files left out ({})"),
+            (self.copies, "{} copies of other images or masks left out ({})"),
+            (self.lungless, f"{{}} of {count} images: lungs not found, normalised by the whole frame ({{}})"),
+            (
+                self.inscribed,
+                "{} DICOM files say that there is writing in their pixels ({}); a generator may learn a name that is "
+                "printed there: look at them, and paint it over or remove them",
+            ),
+        ):
+            if names:
+                warnings.warn(f"{data}: {text.format(len(names), list_some(names))}", stacklevel=3)
+        if self.unreadable and not self.contents:
+            raise InputError(
+                f"{data}: none of its {len(self.unreadable)} images could be read; run without --skip_bad_files to see "
+                "why"
+            )
+
+
+def _read_all(entries, data, skip_bad_files, then, processes):
+    tally = _Tally()
     read_one = functools.partial(_read, skip_bad_files=skip_bad_files, then=then)
     if processes == 1 or any(entry.image.path.suffix.lower() == ".zip" for entry in entries):
-        reading = map(read_one, entries)
+        readings = map(read_one, entries)
     else:
-        reading = Parallel(processes, return_as="generator")(delayed(read_one)(entry) for entry in entries)
-    for entry, read in zip(entries, reading, strict=True):
-        if isinstance(read, UnreadableImage):
-            unreadable.append(str(read).split(": ")[0])
-            continue
-        lungless += [] if read.has_lungs else [entry.image.name]
-        first = first or (read.kind, entry.image.name)
-        if read.kind != first[0]:
-            raise InputError(
-                f"{entry.image.name}: {_kind_name(*read.kind)}, but {first[1]} is {_kind_name(*first[0])}; allowed is one "
-                "kind in a set; convert the images to one"
-            )
-        if read.contents in pairs or (entry.split == "train" and not tested.isdisjoint(read.contents)):
-            copies.append(entry.image.name)
-            continue
-        pairs.add(read.contents)
-        inscribed += [entry.image.name] if read.is_inscribed else []
-        if entry.split == "test":
-            tested.update(read.tested)
-        yield read.result
-    if unreadable:
-        warnings.warn(f"{data}: {len(unreadable)} unreadable files left out ({list_some(unreadable)})", stacklevel=2)
-    if copies:
-        warnings.warn(
-            f"{data}: {len(copies)} copies of other images or masks left out ({list_some(copies)})", stacklevel=2
-        )
-    if lungless:
-        warnings.warn(
-            f"{data}: {len(lungless)} of {len(entries)} images: lungs not found, normalised by the whole frame ({list_some(lungless)})",
-            stacklevel=2,
-        )
-    if inscribed:
-        warnings.warn(
-            f"{data}: {len(inscribed)} DICOM files say that there is writing in their pixels ({list_some(inscribed)}); a generator may "
-            "learn a name that is printed there: look at them, and paint it over or remove them",
-            stacklevel=2,
-        )
-    if unreadable and not pairs:
-        raise InputError(
-            f"{data}: none of its {len(unreadable)} images could be read; run without --skip_bad_files to see why"
-        )
+        readings = Parallel(processes, return_as="generator")(delayed(read_one)(entry) for entry in entries)
+    for entry, reading in zip(entries, readings, strict=True):
+        if tally.takes(entry, reading):
+            yield reading.result
+    tally.warn(data, len(entries))
 
 
 def _digest(array):
@@ -166,5 +194,5 @@ def _digest(array):
     return hashlib.sha256(repr((array.shape, array.dtype)).encode() + array.tobytes()).digest()
 
 
-def _kind_name(dtype, channels):
+def _name_kind(dtype, channels):
     return f"{'16' if dtype == np.uint16 else '8'}-bit {'grey' if channels == 1 else 'colour'}"

@@ -9,7 +9,8 @@ of Base33 that are there under a second name are left out, and four grades are c
 import re
 from pathlib import Path
 
-from synthmed_tf.datasets.files import Entry, list_files, read_grades
+from synthmed_tf.datasets.files import Entry, list_files
+from synthmed_tf.datasets.spreadsheets import read_grades
 from synthmed_tf.sample import InputError
 
 FOLDERS = ("messidor", "MESSIDOR", "Messidor")

@@ -7,12 +7,17 @@ are the study groups of P2's table 1 (study_groups.py). Findings and the view (P
 from pathlib import Path
 
 from synthmed_tf.datasets import study_groups
-from synthmed_tf.datasets.files import Entry, by_name, list_files, read_table
+from synthmed_tf.datasets.files import Entry, index_by_name, list_files
+from synthmed_tf.datasets.spreadsheets import read_table
 from synthmed_tf.sample import InputError
 
 FOLDERS = ("nih", "NIH", "ChestX-ray14", "CXR8")
-# The first one there counts.
-_TABLES = ("data_entry_2017_v2020.csv", "data_entry_2017.csv", "sample_labels.csv", "metadata.csv")
+_TABLES = (
+    "data_entry_2017_v2020.csv",
+    "data_entry_2017.csv",
+    "sample_labels.csv",
+    "metadata.csv",
+)  # the first one there
 _LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
 _GENDERS = {"F": "female", "M": "male"}
 _WHERE = (
@@ -44,48 +49,54 @@ def list_entries(data_dir, labels=None):
     if not folder.is_dir():
         raise InputError(f"{folder}: NIH ChestX-ray14 is not there; {where}, or name another folder by --data_dir")
     listed = list_files(folder)
-    images = by_name(listed, r"\d{8}_\d{3}\.png")
+    images = index_by_name(listed, r"\d{8}_\d{3}\.png")
     others = {path.rsplit("/", 1)[-1].lower(): file for path, file in listed.items()}
     table = next((others[name] for name in _TABLES if name in others), None)
     if not images or table is None:
         lacking = "00000001_000.png and so on" if table else "Data_Entry_2017_v2020.csv"
         raise InputError(f"{folder}: no {lacking} in it or in its folders; {where}")
-    splits = _splits(folder, others, where)
+    splits = _read_splits(folder, others, where)
+    people = _read_people(table, images)
+    if lacking := sorted(set(images) - set(people)):
+        raise InputError(
+            f"{images[lacking[0]].name}: has no row in {table.name} ({len(lacking)} of {len(images)} images have "
+            "none); add it, or remove the image"
+        )
+    if splits and (unlisted := sorted(set(images) - set(splits))):
+        raise InputError(
+            f"{images[unlisted[0]].name}: neither in train_val_list.txt nor in test_list.txt; download them again"
+        )
+    xrays = []
+    for name in sorted(people):
+        patient, gender, age = people[name]
+        xrays.append((Entry(name[:-4], patient, splits.get(name), images[name], is_xray=True), gender, age))
+    return study_groups.label_xrays("nih", xrays, labels)
+
+
+def _read_people(table, images):
+    """{file name: (patient, gender, age in years)} of the images; gender and age None where the table does not tell."""
     columns, rows = read_table(table)
-    gender = "Patient Sex" if "Patient Sex" in columns else "Patient Gender"
-    if lacking := [name for name in ("Image Index", "Patient ID", "Patient Age", gender) if name not in columns]:
+    sex = "Patient Sex" if "Patient Sex" in columns else "Patient Gender"
+    if lacking := [name for name in ("Image Index", "Patient ID", "Patient Age", sex) if name not in columns]:
         raise InputError(
             f"{table.name}: no column {lacking[0]!r}, it has {', '.join(columns) or 'none'}; download it again"
         )
-    films = {}
+    people = {}
     for line, row in rows:
         name = row.get("Image Index")
         if name not in images:
             continue
-        if name in films or not row.get("Patient ID"):
-            what = "names the image for the second time" if name in films else "has no Patient ID"
+        if name in people or not row.get("Patient ID"):
+            what = "names the image for the second time" if name in people else "has no Patient ID"
             raise InputError(
                 f"{table.name}: line {line}: {what}; allowed is one row an image, with its patient; mend it"
             )
-        if splits and name not in splits:
-            raise InputError(
-                f"{images[name].name}: neither in train_val_list.txt nor in test_list.txt; download them again"
-            )
-        entry = Entry(name[:-4], row["Patient ID"], splits.get(name), images[name], is_radiograph=True)
-        films[name] = (
-            entry,
-            _GENDERS.get(row.get(gender, "")[:1].upper()),
-            study_groups.parse_age(row.get("Patient Age", "")),
-        )
-    if lacking := sorted(set(images) - set(films)):
-        raise InputError(
-            f"{images[lacking[0]].name}: has no row in {table.name} ({len(lacking)} of {len(images)} images have none); add "
-            "it, or remove the image"
-        )
-    return study_groups.label_xrays("nih", [films[name] for name in sorted(films)], labels)
+        gender = _GENDERS.get(row.get(sex, "")[:1].upper())
+        people[name] = row["Patient ID"], gender, study_groups.parse_age(row.get("Patient Age", ""))
+    return people
 
 
-def _splits(folder, others, where):
+def _read_splits(folder, others, where):
     """{file name: "train" or "test"} by the official lists, empty without them."""
     there = [name for name in _LISTS if name in others]
     if len(there) == 1:

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from synthmed_tf.datasets.files import Entry, File, list_files, printable, read_table, sample_id
-from synthmed_tf.images.read import IMAGE_SUFFIXES
+from synthmed_tf.datasets.files import Entry, File, list_files, make_id, show_path
+from synthmed_tf.datasets.spreadsheets import read_table
+from synthmed_tf.images.decode import IMAGE_SUFFIXES
 from synthmed_tf.sample import InputError, UnreadableImage
 
 FOLDERS = ("pcam", "PCam", "pcamv1")
@@ -24,8 +25,8 @@ _TILE = (96, 96, 3)
 _MOST_TILES = 2**20  # in one file; the official ones have up to 2**18, a hostile one may declare any number in no space
 _FOLDER = re.compile(r"(?:.*/)?(normal|tumou?r)/([^/]+)", re.IGNORECASE)
 _WHERE = (
-    "get camelyonpatch_level_2_split_train_x.h5.gz, ..._train_y.h5.gz, ..._train_meta.csv and the same of valid and test at "
-    "https://github.com/basveeling/pcam, gunzip them, and put them into {}"
+    "get camelyonpatch_level_2_split_train_x.h5.gz, ..._train_y.h5.gz, ..._train_meta.csv and the same of valid and "
+    "test at https://github.com/basveeling/pcam, gunzip them, and put them into {}"
 )
 
 
@@ -55,25 +56,26 @@ def list_entries(data_dir):
     listed = list_files(folder)
     files = {path.rsplit("/", 1)[-1]: file for path, file in listed.items()}
     if any(_FILE.format(part, "x.h5") in files for part in _PARTS):
-        return _from_hdf5(folder, files, where)
+        return _list_tiles(folder, files, where)
     if packed := [file.name for name, file in files.items() if re.fullmatch(_FILE.format(r"\w+", r"x\.h5\.gz"), name)]:
         raise InputError(f"{packed[0]}: still packed; allowed are .h5 files: gunzip it and the others beside it")
-    found = []
+    entries = []
     for path, file in listed.items():
         match = _FOLDER.fullmatch(path)
         if match and match[2].lower().endswith(IMAGE_SUFFIXES) and "extra" not in path.lower().split("/"):
-            id = sample_id(match[2].rsplit(".", 1)[0])
-            found.append(Entry(id, id, None, file, label=CLASSES[match[1].lower() != "normal"]))
-    if not found:
+            id = make_id(match[2].rsplit(".", 1)[0])
+            entries.append(Entry(id, id, None, file, label=CLASSES[match[1].lower() != "normal"]))
+    if not entries:
         raise InputError(
             f"{folder}: no camelyonpatch_level_2_split_train_x.h5 and no normal/ and tumor/ with images; {where}"
         )
-    return sorted(found, key=lambda entry: entry.id)
+    return sorted(entries, key=lambda entry: entry.id)
 
 
-def _from_hdf5(folder, files, where):
+def _list_tiles(folder, files, where):
+    """Entries of the tiles in the HDF5 files. files: {file name: File}. where: what to get, for messages."""
     has_test = _FILE.format("test", "x.h5") in files
-    found = []
+    entries = []
     for part, split in _PARTS.items():
         x, y = (files.get(_FILE.format(part, f"{kind}.h5")) for kind in "xy")
         if x is None and y is None and part != "train":
@@ -86,14 +88,14 @@ def _from_hdf5(folder, files, where):
         slides = _read_slides(meta, len(ids)) if meta else ids
         for index, (id, slide) in enumerate(zip(ids, slides, strict=True)):
             tile = File(f"{x.name}, tile {index}", x.path, functools.partial(_open_tile, x.path, index))
-            found.append(Entry(id, slide, split if has_test else None, tile, label=CLASSES[int(tumour[index])]))
-    return found
+            entries.append(Entry(id, slide, split if has_test else None, tile, label=CLASSES[int(tumour[index])]))
+    return entries
 
 
 def _read_labels(x, y):
     """[n] bool, whether each tile is tumour; checks what both files hold."""
     try:
-        tiles, labels = _dataset(x.path, "x"), _dataset(y.path, "y")
+        tiles, labels = _open_dataset(x.path, "x"), _open_dataset(y.path, "y")
         if (
             tiles.shape[1:] != _TILE
             or tiles.dtype != np.uint8
@@ -102,8 +104,9 @@ def _read_labels(x, y):
             or labels.dtype.kind not in "iu"
         ):
             raise InputError(
-                f"{x.name}: x is {tiles.dtype} {list(tiles.shape)} and y {labels.dtype} {list(labels.shape)}, allowed are uint8 "
-                f"[n, 96, 96, 3] and [n, 1, 1, 1], n up to {_MOST_TILES}: not the official files, download them again"
+                f"{x.name}: x is {tiles.dtype} {list(tiles.shape)} and y {labels.dtype} {list(labels.shape)}, "
+                f"allowed are uint8 [n, 96, 96, 3] and [n, 1, 1, 1], n up to {_MOST_TILES}: not the official "
+                "files, download them again"
             )
         values = labels[()].ravel()
     except (OSError, KeyError, AttributeError, TypeError, RuntimeError) as error:
@@ -117,12 +120,14 @@ def _read_labels(x, y):
 
 
 def _read_slides(meta, count):
+    """[count] slide of each tile, from a meta table."""
     columns, rows = read_table(meta)
     slides = [row.get("wsi") for _, row in rows]
     if len(slides) != count or not all(slides):
         raise InputError(
-            f"{meta.name}: {len(slides)} rows, columns {', '.join(columns)}; allowed is one row for each of the {count} tiles, with its "
-            "slide in the column wsi; download it again, or remove it and each tile is its own group"
+            f"{meta.name}: {len(slides)} rows, columns {', '.join(columns)}; allowed is one row for each of the "
+            f"{count} tiles, with its slide in the column wsi; download it again, or remove it and each tile is "
+            "its own group"
         )
     return slides
 
@@ -134,25 +139,25 @@ def _open_hdf5(path, modified):
     file = h5py.File(path, "r")
     for key in ("x", "y"):  # a hostile file may have another file's bytes read as its own
         is_link = isinstance(file.get(key, getlink=True), (h5py.ExternalLink, h5py.SoftLink))
-        found = None if is_link else file.get(key)
-        if is_link or (isinstance(found, h5py.Dataset) and (found.external or found.is_virtual)):
+        content = None if is_link else file.get(key)
+        if is_link or (isinstance(content, h5py.Dataset) and (content.external or content.is_virtual)):
             raise OSError(f"{key} lies in another file, or is a link, which is not followed")
     return file
 
 
-def _dataset(path, key):
+def _open_dataset(path, key):
     return _open_hdf5(path, path.stat().st_mtime_ns)[key]
 
 
 def _open_tile(path, index):
     """One tile as an uncompressed image file in memory, which is what a File opens."""
     try:
-        pixels = _dataset(path, "x")[index]
+        pixels = _open_dataset(path, "x")[index]
     except (OSError, KeyError, ValueError, IndexError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UnreadableImage(
-            f"{printable(path)}, tile {index}: cannot be read ({reason}); download the file again, or leave such tiles out by "
-            "--skip_bad_files"
+            f"{show_path(path)}, tile {index}: cannot be read ({reason}); download the file again, or leave such "
+            "tiles out by --skip_bad_files"
         ) from error
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="BMP")

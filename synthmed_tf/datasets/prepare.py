@@ -1,12 +1,19 @@
-"""Samples -> prepared records: cropped to the field of view, resized, split, as TFRecords."""
+"""Samples -> prepared records: cropped to the field of view, resized, split, as TFRecords.
+
+Beyond what every manifest has, theirs has
+  data, data_dir, fingerprint: the raw files. labels, chest_xrays: where they were given.
+  holdout: the number of groups held out. holdout_seed: what drew them, unless that number is 0.
+  test_split: how it was made, or why it was left out. fields_of_view: "as shipped", "estimated" or "none".
+  radiographs: where brightness was normalised by the lungs.
+"""
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -26,7 +33,7 @@ from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError
 
-SHEET_IMAGES = 12  # radiographs whose lungs are drawn for a person to check
+SHEET_IMAGES = 12  # X-rays whose lungs are drawn for a person to check
 FEW = 200  # images that one process prepares before others have started
 VERSION = 2  # part of the folder's hash: raise it whenever the same raw files are prepared differently
 
@@ -44,7 +51,6 @@ def prepare(
     overwrite=False,
     seed=0,
     dry_run=False,
-    processes=None,
 ):
     """Prepares a data set, or finds that it has been prepared.
 
@@ -54,21 +60,15 @@ def prepare(
 
     Args:
       data, data_dir, labels, chest_xrays, holdout, skip_bad_files, seed: as for `load_samples`.
-      size: (height, width) in pixels.
+      size: (height, width) in pixels. overwrite: prepare again what is there.
       out_dir: the folder goes to out_dir/prepared if data_dir cannot be written.
-      overwrite: prepare anew what is there.
       dry_run: write nothing, and read no file that has not been read before but the first training image.
-      processes: how many read and resize the images; None: one for each core, and this one alone for a few images.
-        What is written does not depend on it.
 
     Returns:
-      Path of the records: data_dir/prepared/NAME-HxW-HASH with the splits train and test. Its manifest has, beyond the
-      usual, data, data_dir, fingerprint, holdout, fields_of_view ("as shipped", "estimated" or "none") and test_split
-      (how it was made; a test split that lacks the masks of the training split is left out, and test_split says so),
-      labels and chest_xrays where they were given, and radiographs where the images are X-rays normalised by their
-      lungs. Samples of sets without masks have none; class names are in sorted order, numbers in them by size. Samples keep their group in labelled sets, and where several are of one
-      group. Of radiographs PLACE-lungs.png shows the lungs that were found. With dry_run the Plan of it, unless it has
-      been prepared.
+      Path of the records: data_dir/prepared/NAME-HxW-HASH with the splits train and test. Beside it lies
+      NAME-HxW-HASH-lungs.png where brightness was normalised by the lungs, which it shows. With dry_run the Plan of
+      the records, unless they are there. Samples of sets without masks have none. Samples keep their group in labelled
+      sets, and where several are of one group. Class names are in sorted order, numbers in them by size.
 
     Raises:
       InputError: what `load_samples` raises, no training image, or neither folder can be written.
@@ -76,64 +76,40 @@ def prepare(
     name = get_set_name(data)
     bases = [Path(base, "prepared") for base in (data_dir, out_dir)]
     memory = f".{name}-files.json"
-    known = _files_read(bases[1] / memory) | _files_read(bases[0] / memory)
+    hashed = _read_hashes(bases[1] / memory) | _read_hashes(bases[0] / memory)
     listed = list_entries(data, data_dir, labels)
-    if known or data in BUILT_IN or not dry_run:  # else nothing of it has been prepared
-        fingerprint = fingerprint_set(data, data_dir, labels, known, listed)
-        facts = [
-            VERSION,
-            *size,
-            fingerprint,
-            holdout,
-            skip_bad_files,
-            seed if holdout else 0,
-            *["chest_xrays"] * bool(chest_xrays),
-        ]
-        folder = f"{name}-{size[0]}x{size[1]}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}"
-        places = [base / folder for base in bases]
-        for place in [] if overwrite else places:
-            if _is_prepared(place):
-                if not dry_run:
-                    _remember(place.with_name(memory), known)
-                return place
-
+    if hashed or data in BUILT_IN or not dry_run:  # else nothing of it has been prepared
+        fingerprint = fingerprint_set(data, data_dir, labels, hashed, listed)
+        folder = _name_folder(name, size, fingerprint, holdout, skip_bad_files, seed, chest_xrays)
+        place = None if overwrite else next((base / folder for base in bases if _is_prepared(base / folder)), None)
+        if place:
+            if not dry_run:
+                _remember(place.with_name(memory), hashed)
+            return place
     entries = split_entries(data, data_dir, holdout, seed, labels, listed)
-    counts, class_names, keep_groups, extra = describe(data, listed, entries, holdout)
-    options = {
-        "chest_xrays": chest_xrays,
-        "skip_bad_files": skip_bad_files,
-        "then": functools.partial(crop_sample, size=size),
-    }
+    described = describe(data, listed, entries, holdout)
+    options = {"chest_xrays": chest_xrays, "skip_bad_files": skip_bad_files, "then": partial(crop_sample, size=size)}
     if dry_run:
-        training = [entry for entry in entries if entry.split == "train"]
-        first = next(load_samples(data, data_dir, entries=training, **options))
-        return Plan(name, entries, first, extra | {"counts": counts, "class_names": class_names})
-    place = places[0]
-    if not _is_writable(place.parent.absolute()):
-        place = places[1]
-        print(f"{data_dir} cannot be written, so the prepared data go to {place}; they are as private", flush=True)
-    extra |= {"data": str(data), "data_dir": str(data_dir), "fingerprint": fingerprint, "holdout": holdout}
+        return _plan(name, data, data_dir, described, entries, options)
+    place = _choose_base(bases, data_dir) / folder
+    extra = {"data": str(data), "data_dir": str(data_dir), "fingerprint": fingerprint, "holdout": holdout}
+    extra |= {"holdout_seed": seed} if holdout else {}
     extra |= {} if labels is None else {"labels": labels}
-    extra |= {"chest_xrays": True} if chest_xrays else {}
-    radiographs = chest_xrays or any(entry.is_radiograph for entry in entries)
-    extra |= {"radiographs": True} if radiographs else {}
-    source = f"{data}; fields of view: {extra['fields_of_view']}; test split: {extra['test_split']}"
-    processes = processes or (1 if len(entries) < FEW else joblib.cpu_count())
-    with contextlib.closing(load_samples(data, data_dir, entries=entries, processes=processes, **options)) as samples:
-        progress = tqdm(samples, desc=f"preparing {name}", unit="image", total=len(entries))
-        write_records(
-            place,
-            name,
-            (sample for sample in progress if counts.get(sample.split)),
-            source=source,
-            extra=extra,
-            class_names=class_names,
-            keep_groups=keep_groups,
-        )
-    _remember(place.with_name(memory), known)
-    if radiographs:
-        _draw_lungs(place)
+    _write(place, name, described, extra, entries, options)
+    _remember(place.with_name(memory), hashed)
     return place
+
+
+def _plan(name, data, data_dir, described, entries, options):
+    training = [entry for entry in entries if entry.split == "train"]
+    first = next(load_samples(data, data_dir, entries=training, **options))
+    return Plan(name, entries, first, described)
+
+
+def _name_folder(name, size, fingerprint, holdout, skip_bad_files, seed, chest_xrays):
+    facts = [VERSION, *size, fingerprint, holdout, skip_bad_files, seed if holdout else 0]
+    facts += ["chest_xrays"] if chest_xrays else []
+    return f"{name}-{size[0]}x{size[1]}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}"
 
 
 def prepare_training_split(*arguments, **options):
@@ -145,23 +121,57 @@ def prepare_training_split(*arguments, **options):
     return prepared if isinstance(prepared, Plan) else Records(prepared, "train")
 
 
-def _files_read(path):
+def _choose_base(bases, data_dir):
+    """The first of two folders if files can be made there, else the second."""
+    if _is_writable(bases[0].absolute()):
+        return bases[0]
+    print(f"{data_dir} cannot be written, so the prepared data go to {bases[1]}; they are as private", flush=True)
+    return bases[1]
+
+
+def _write(place, name, described, extra, entries, options):
+    """Reads, crops and writes the entries, and draws the lungs that X-rays are normalised by.
+
+    Args:
+      described: see `plan.describe`. extra: manifest entries. options: arguments of `load_samples`.
+    """
+    extra = {"fields_of_view": described.fields_of_view, "test_split": described.test_split} | extra
+    has_lungs = options["chest_xrays"] or any(entry.is_xray for entry in entries)
+    extra |= {"chest_xrays": True} if options["chest_xrays"] else {}
+    extra |= {"radiographs": True} if has_lungs else {}
+    processes = 1 if len(entries) < FEW else joblib.cpu_count()
+    samples = load_samples(extra["data"], extra["data_dir"], entries=entries, processes=processes, **options)
+    with contextlib.closing(samples):
+        progress = tqdm(samples, desc=f"preparing {name}", unit="image", total=len(entries))
+        write_records(
+            place,
+            name,
+            (sample for sample in progress if described.counts.get(sample.split)),
+            source=f"{extra['data']}; fields of view: {extra['fields_of_view']}; test split: {extra['test_split']}",
+            extra=extra,
+            class_names=described.class_names,
+            keep_groups=described.keeps_groups,
+        )
+    if has_lungs:
+        _draw_lungs(place)
+
+
+def _read_hashes(path):
     """What `_remember` wrote: {absolute path: [size, time, SHA-256]}; {} if it is not there or says something else."""
     try:
-        return {
-            name: list(facts) for name, facts in json.loads(path.read_text(encoding="utf-8")).items() if len(facts) == 3
-        }
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {name: list(facts) for name, facts in content.items() if len(facts) == 3}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def _remember(path, known):
-    if known != _files_read(path) and _is_writable(path.parent.absolute()):
-        write_json(path, known)
+def _remember(path, hashed):
+    if hashed != _read_hashes(path) and _is_writable(path.parent.absolute()):
+        write_json(path, hashed)
 
 
 def _draw_lungs(place):
-    """Writes PLACE-lungs.png, as private as the folder: the hulls of the lungs of some radiographs at even steps."""
+    """Writes PLACE-lungs.png, as private as the folder: the hulls of the lungs of some X-rays at even steps."""
     samples = Records(place)
     steps = sorted({round(i) for i in np.linspace(0, len(samples) - 1, SHEET_IMAGES)})
     picture = place.with_name(f"{place.name}-lungs.png")

@@ -1,4 +1,4 @@
-"""Shenzhen Hospital chest X-rays: 662 frontal films of as many people with age and sex, about half with tuberculosis.
+"""Shenzhen Hospital chest X-rays: 662 frontal X-rays of as many people with age and sex, about half with tuberculosis.
 
 Jaeger et al. 2014, Two public chest X-ray datasets for computer-aided screening of pulmonary diseases, Quant. Imaging
 Med. Surg. 4(6):475. It has no official split. Its classes here are the study groups of P2's table 1 (study_groups.py);
@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 from synthmed_tf.datasets import study_groups
-from synthmed_tf.datasets.files import Entry, by_name, list_files, read_table
+from synthmed_tf.datasets.files import Entry, index_by_name, list_files
+from synthmed_tf.datasets.spreadsheets import read_table
 from synthmed_tf.sample import InputError
 
 FOLDERS = ("shenzhen", "Shenzhen", "ChinaSet_AllFiles")
@@ -17,8 +18,8 @@ _TABLES = ("metadata.csv", "shenzhen_metadata.csv")
 _GENDER = re.compile(r"\b(?:(?P<female>f|fem\w*|woman)|(?P<male>m|ma?le?|man))\b", re.IGNORECASE)
 _READING_BYTES = 2000  # of a reading are looked at; the official ones have a few lines
 _WHERE = (
-    "get ChinaSet_AllFiles.zip at https://lhncbc.nlm.nih.gov/LHC-downloads/downloads.html and put its folders CXR_png and "
-    "ClinicalReadings, unpacked, into {}"
+    "get ChinaSet_AllFiles.zip at https://lhncbc.nlm.nih.gov/LHC-downloads/downloads.html and put its folders "
+    "CXR_png and ClinicalReadings, unpacked, into {}"
 )
 
 
@@ -33,11 +34,11 @@ def list_entries(data_dir, labels=None):
       labels: age bins, see `study_groups.parse_bins`; None: study_groups.DEFAULT.
 
     Returns:
-      list of Entry; each film is its own group, label the study group, None where the age is in no bin or the reading
+      list of Entry; each X-ray is its own group, label the study group, None where the age is in no bin or the reading
       does not tell age and sex.
 
     Raises:
-      InputError: missing, or a film without reading and without row.
+      InputError: missing, or an X-ray without reading and without row.
     """
     folders = [Path(data_dir, name) for name in FOLDERS]
     folder = next((path for path in folders if path.is_dir()), folders[0])
@@ -45,15 +46,15 @@ def list_entries(data_dir, labels=None):
     if not folder.is_dir():
         raise InputError(f"{folder}: the Shenzhen X-rays are not there; {where}, or name another folder by --data_dir")
     listed = list_files(folder)
-    images = by_name(listed, r"CHNCXR_\d{4}_[01]\.png")
+    images = index_by_name(listed, r"CHNCXR_\d{4}_[01]\.png")
     if not images:
         raise InputError(f"{folder}: no CHNCXR_0001_0.png and so on in it or in its folders; {where}")
-    readings = by_name(listed, r"CHNCXR_\d{4}_[01]\.txt")
+    readings = index_by_name(listed, r"CHNCXR_\d{4}_[01]\.txt")
     people = {}
     for table in (listed[name] for name in _TABLES if name in listed):
         for _, row in read_table(table)[1]:
             people.setdefault(row.get("study_id"), f"{row.get('sex')} {row.get('age')}")
-    films = []
+    xrays = []
     for name in sorted(images):
         id = name[:-4]
         if f"{id}.txt" in readings:
@@ -61,11 +62,11 @@ def list_entries(data_dir, labels=None):
                 people[name] = stream.read(_READING_BYTES).decode(errors="replace")
         if name not in people:
             raise InputError(f"{images[name].name}: has no ClinicalReadings/{id}.txt, which tells age and sex; {where}")
-        films.append((Entry(id, id, None, images[name], is_radiograph=True), *_person(people[name])))
-    return study_groups.label_xrays("shenzhen", films, labels)
+        xrays.append((Entry(id, id, None, images[name], is_xray=True), *_parse_person(people[name])))
+    return study_groups.label_xrays("shenzhen", xrays, labels)
 
 
-def _person(reading):
+def _parse_person(reading):
     """A reading such as "male 45yrs" or "Femal , 16month" -> (gender, age in years), None where it does not tell."""
     match = _GENDER.search(reading)
     return match and match.lastgroup, study_groups.parse_age(reading)

@@ -18,15 +18,15 @@ from tqdm import tqdm
 from synthmed_tf.datasets.files import (
     Entry,
     File,
-    class_name,
-    disk_file,
+    check_class_name,
+    find_split_folders,
+    get_file,
     is_system_file,
-    printable,
-    sample_id,
-    split_folders,
-    subfolders,
+    list_subfolders,
+    make_id,
+    show_path,
 )
-from synthmed_tf.images.read import read_image
+from synthmed_tf.images.decode import read_image
 from synthmed_tf.sample import InputError, UnreadableImage
 
 TILE = 256  # pixels, P2 § 2.2, at the slide's full resolution
@@ -40,8 +40,8 @@ _MAX_LEVEL_PIXELS = 2**24
 _SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs")
 _TIFF_SUFFIXES = (".tif", ".tiff")
 _LAYOUT = (
-    "allowed are one folder of slides a class, or slides/ and masks/ paired by stem, of .svs, .ndpi, .mrxs and tiled .tif files; "
-    "both in the folder or in its train/ and test/"
+    "allowed are one folder of slides a class, or slides/ and masks/ paired by stem, of .svs, .ndpi, .mrxs and "
+    "tiled .tif files; both in the folder or in its train/ and test/"
 )
 
 
@@ -52,9 +52,9 @@ def is_folder_of_slides(folder):
     folder = Path(folder)
     if (folder / "slides").is_dir() or (folder / "images").is_dir():
         return (folder / "slides").is_dir()
-    if any(_is_slide(path) for place in subfolders(folder) for path in _files(place)[:1]):
+    if any(_is_slide(path) for place in list_subfolders(folder) for path in _list_files(place)[:1]):
         return True
-    return any(is_folder_of_slides(place) for place in split_folders(folder))
+    return any(is_folder_of_slides(place) for place in find_split_folders(folder))
 
 
 def list_entries(folder):
@@ -72,46 +72,46 @@ def list_entries(folder):
         slide, a mask of another aspect, or no tissue in any slide.
     """
     folder = Path(folder)
-    splits = {} if (folder / "slides").is_dir() else split_folders(folder)
-    if splits and (others := sorted(set(subfolders(folder)) - set(splits))):
-        raise InputError(f"{printable(others[0])}: lies beside {min(splits).name}/; {_LAYOUT}; move it there, or away")
-    listed = [(*found, split) for place, split in (splits or {folder: None}).items() for found in _slides(place)]
-    found = []
+    splits = {} if (folder / "slides").is_dir() else find_split_folders(folder)
+    if splits and (others := sorted(set(list_subfolders(folder)) - set(splits))):
+        raise InputError(f"{show_path(others[0])}: lies beside {min(splits).name}/; {_LAYOUT}; move it there, or away")
+    listed = [(*slide, split) for place, split in (splits or {folder: None}).items() for slide in _list_slides(place)]
+    entries = []
     for path, mask, label, split in tqdm(listed, "looking for tissue", unit="slide", delay=2):
-        files = [disk_file(file) for file in (path, mask) if file]
+        files = [get_file(file) for file in (path, mask) if file]
         stamp = tuple((file.path.stat().st_size, file.path.stat().st_mtime_ns) for file in files)
-        group = sample_id(path.stem)
+        group = make_id(path.stem)
         for row, column, is_tumour in _choose_tiles(path, mask, stamp):
-            name = f"{printable(path)}, tile {row} {column}"
+            name = f"{show_path(path)}, tile {row} {column}"
             tile = File(name, path, functools.partial(_open_tile, path, stamp, row, column))
             text = label or ("tumour" if is_tumour else "normal")
-            found.append(Entry(f"{group}_{row}_{column}", group, split, tile, label=text))
-    if not found:
+            entries.append(Entry(f"{group}_{row}_{column}", group, split, tile, label=text))
+    if not entries:
         raise InputError(
-            f"{printable(folder)}: no tile of its {len(listed)} slides shows tissue; {_LAYOUT}; put others there"
+            f"{show_path(folder)}: no tile of its {len(listed)} slides shows tissue; {_LAYOUT}; put others there"
         )
-    return found
+    return entries
 
 
-def _slides(folder):
+def _list_slides(folder):
     """[(path of a slide, path of its mask or None, its class or None)] of a folder, see the module."""
     if not (folder / "slides").is_dir():
-        if loose := next((path for path in _files(folder) if _is_slide(path)), None):
-            raise InputError(f"{printable(loose)}: lies beside the folders of the classes; {_LAYOUT}; move it into one")
+        if loose := next((path for path in _list_files(folder) if _is_slide(path)), None):
+            raise InputError(f"{show_path(loose)}: lies beside the folders of the classes; {_LAYOUT}; move it into one")
         return [
-            (path, None, class_name(place.name, printable(place)))
-            for place in subfolders(folder)
-            for path in _files(place)
+            (path, None, check_class_name(place.name, show_path(place)))
+            for place in list_subfolders(folder)
+            for path in _list_files(place)
         ]
-    slides = {path.stem: path for path in _files(folder / "slides")}
-    masks = {path.stem: path for path in _files(folder / "masks")} if (folder / "masks").is_dir() else {}
+    slides = {path.stem: path for path in _list_files(folder / "slides")}
+    masks = {path.stem: path for path in _list_files(folder / "masks")} if (folder / "masks").is_dir() else {}
     for stem in sorted(set(slides) ^ set(masks)):
         path, lacking = (slides[stem], "mask") if stem in slides else (masks[stem], "slide")
-        raise InputError(f"{printable(path)}: has no {lacking}; {_LAYOUT}; add it (for no tumour an empty mask)")
+        raise InputError(f"{show_path(path)}: has no {lacking}; {_LAYOUT}; add it (for no tumour an empty mask)")
     return [(slides[stem], masks[stem], None) for stem in sorted(slides)]
 
 
-def _files(folder):
+def _list_files(folder):
     """The files of a folder in order; the folders that belong to .mrxs files are passed over."""
     return sorted(path for path in folder.iterdir() if not path.is_dir() and not is_system_file(path.name))
 
@@ -136,16 +136,16 @@ def _open_slide(path, stamp):
     try:
         import openslide
     except (ImportError, OSError) as error:
-        raise InputError(f"{printable(path)}: reading slides needs OpenSlide; pip install synthmed_tf[wsi]") from error
+        raise InputError(f"{show_path(path)}: reading slides needs OpenSlide; pip install synthmed_tf[wsi]") from error
     try:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:
         raise InputError(
-            f"{printable(path)}: not a readable slide ({_reason(error)}); {_LAYOUT}; replace or remove it"
+            f"{show_path(path)}: not a readable slide ({_give_reason(error)}); {_LAYOUT}; replace or remove it"
         ) from error
 
 
-def _reason(error):
+def _give_reason(error):
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
@@ -157,17 +157,17 @@ def _read_level(slide, path):
     if not fitting:
         smallest = "x".join(map(str, slide.level_dimensions[-1]))
         raise InputError(
-            f"{printable(path)}: its smallest level has {smallest} pixels; allowed are pyramids with a smaller one"
+            f"{show_path(path)}: its smallest level has {smallest} pixels; allowed are pyramids with a smaller one"
         )
     try:
         pixels = slide.read_region((0, 0), fitting[0], slide.level_dimensions[fitting[0]])
     except openslide.OpenSlideError as error:
         _open_slide.cache_clear()  # a handle that has failed once fails for ever
-        raise InputError(f"{printable(path)}: damaged ({_reason(error)}); replace or remove it") from error
-    return _on_white(pixels)
+        raise InputError(f"{show_path(path)}: damaged ({_give_reason(error)}); replace or remove it") from error
+    return _put_on_white(pixels)
 
 
-def _on_white(image):
+def _put_on_white(image):
     """RGBA Pillow image -> [height, width, 3] uint8."""
     white = Image.new("RGBA", image.size, "white")
     return np.asarray(Image.alpha_composite(white, image).convert("RGB"))
@@ -182,22 +182,22 @@ def _choose_tiles(path, mask_path, stamp):
     width, height = slide.dimensions
     grid = height // TILE, width // TILE
     if grid[0] * grid[1] > _MAX_LEVEL_PIXELS:
-        raise InputError(f"{printable(path)}: declares {width}x{height} pixels: a damaged or hostile file; remove it")
+        raise InputError(f"{show_path(path)}: declares {width}x{height} pixels: a damaged or hostile file; remove it")
     if 0 in grid:
         return ()
     level = _read_level(slide, path).astype(np.float32)
     saturation = np.ptp(level, axis=-1) / np.maximum(level.max(axis=-1), 1)
     is_tissue = saturation > np.clip(threshold_otsu(saturation), *_SATURATION)
-    tiles = _share_of_tiles(is_tissue, slide.dimensions, grid) >= TISSUE
+    tiles = _measure_shares(is_tissue, slide.dimensions, grid) >= TISSUE
     is_tumour = np.zeros(grid, bool)
     if mask_path:
         mask = _read_mask(mask_path, stamp[1])
         if abs(mask.shape[1] * height / (mask.shape[0] * width) - 1) > 0.02:
             shown = f"{mask.shape[1]}x{mask.shape[0]}"
             raise InputError(
-                f"{printable(mask_path)}: has {shown} pixels and its slide {width}x{height}; allowed is one aspect"
+                f"{show_path(mask_path)}: has {shown} pixels and its slide {width}x{height}; allowed is one aspect"
             )
-        is_tumour = _share_of_tiles(mask, slide.dimensions, grid) > 0
+        is_tumour = _measure_shares(mask, slide.dimensions, grid) > 0
     chosen = []
     for foreground in (False, True):
         places = np.argwhere(tiles & (is_tumour == foreground))
@@ -208,8 +208,8 @@ def _choose_tiles(path, mask_path, stamp):
     return tuple(chosen)
 
 
-def _share_of_tiles(plane, dimensions, grid):
-    """[height, width] bool of a whole slide of dimensions (width, height) -> [rows, columns], the share of each tile."""
+def _measure_shares(plane, dimensions, grid):
+    """[height, width] bool of a slide of dimensions (width, height) -> [rows, columns], the share of each tile."""
     (height, width), (rows, columns) = plane.shape, grid
     covered = (
         0,
@@ -239,10 +239,10 @@ def _open_tile(path, stamp, row, column):
     except openslide.OpenSlideError as error:
         _open_slide.cache_clear()  # a handle that has failed once fails for ever
         raise UnreadableImage(
-            f"{printable(path)}, tile {row} {column}: damaged ({_reason(error)}); replace the slide, or leave such tiles out by "
-            "--skip_bad_files"
+            f"{show_path(path)}, tile {row} {column}: damaged ({_give_reason(error)}); replace the slide, or leave "
+            "such tiles out by --skip_bad_files"
         ) from error
     stream = io.BytesIO()
-    Image.fromarray(_on_white(pixels)).save(stream, "PNG", compress_level=1)
+    Image.fromarray(_put_on_white(pixels)).save(stream, "PNG", compress_level=1)
     stream.seek(0)
     return stream

@@ -1,4 +1,4 @@
-"""The table of data sets: raw files -> the list of what is there. DATASETS names them; any folder is one as well."""
+"""The table of data sets. DATASETS names them; any folder is one as well. Nothing is decoded here."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from synthmed_tf.datasets import (
     shenzhen,
     slides,
 )
-from synthmed_tf.datasets.files import sample_id
+from synthmed_tf.datasets.files import make_id
 from synthmed_tf.datasets.phantoms import fundus, histology, xray
 from synthmed_tf.sample import InputError
 
@@ -34,9 +34,13 @@ WITH_LABELS = ("nih", "shenzhen", "phantom_xray")  # whose list_entries() takes 
 
 
 def list_entries(data, data_dir, labels=None):
-    """The files.Entry list of a set, in the order of the loader; built-in ones have no files.
+    """Lists a set without decoding it. Arguments are those of `load_samples`.
 
-    Raises InputError like `check_set`.
+    Returns:
+      list of files.Entry, in the order of the set's own loader; those of built-in sets have no files.
+
+    Raises:
+      InputError: what `check_set` raises.
     """
     try:
         if data in WITH_LABELS:
@@ -44,8 +48,8 @@ def list_entries(data, data_dir, labels=None):
         elif data in DATASETS:
             if labels is not None:
                 raise InputError(
-                    f"--labels={labels}: {data} has no choice of classes; allowed is the flag with {', '.join(WITH_LABELS)} and a "
-                    "folder with a table of labels; leave it out"
+                    f"--labels={labels}: {data} has no choice of classes; allowed is the flag with "
+                    f"{', '.join(WITH_LABELS)} and a folder with a table of labels; leave it out"
                 )
             entries = DATASETS[data].list_entries(data_dir)
         elif Path(data).is_dir():
@@ -55,29 +59,37 @@ def list_entries(data, data_dir, labels=None):
         else:
             raise InputError(
                 f"--data={data}: no such data set or folder; allowed are {', '.join(DATASETS)}, or the path of a "
-                "folder with images/ and masks/, with one sub-folder a class, with images/ and a CSV table of labels, or with slides"
+                "folder with images/ and masks/, with one sub-folder a class, with images/ and a CSV table of labels, "
+                "or with slides"
             )
     except OSError as error:
         raise InputError(
             f"{error.filename or data}: cannot be read ({error.strerror}); mend its access rights or name"
         ) from error
+    _check_ids_and_groups(entries)
+    if is_labelled(entries):
+        _check_classes(data, entries)
+    return entries
+
+
+def _check_ids_and_groups(entries):
+    """Raises InputError where two entries have one id, or the entries of a group are in two splits."""
     files, splits = {}, {}
     for entry in entries:
         if entry.id in files:
             raise InputError(
-                f"{entry.image.name}: same id {entry.id!r} as {files[entry.id].name}; ids are unique, rename one of them"
+                f"{entry.image.name}: same id {entry.id!r} as {files[entry.id].name}; ids are unique, rename one of "
+                "them"
             )
         if splits.setdefault(entry.group, entry.split) != entry.split:
             raise InputError(
                 f"{entry.image.name}: its group {entry.group!r} is in train and in test; move it to one of them"
             )
         files[entry.id] = entry.image
-    if is_labelled(entries):
-        _check_classes(data, entries)
-    return entries
 
 
 def _check_classes(data, entries):
+    """Raises InputError where there is one class only, or a class that cannot be learned."""
     splits = {}
     for entry in entries:
         if entry.label is not None:
@@ -104,7 +116,8 @@ def check_set(data, data_dir, *, labels=None, chest_xrays=False, needs_masks=Fal
         raise InputError("--data=: no name; give the name of a set or the path of a folder")
     if chest_xrays and data in DATASETS:
         raise InputError(
-            f"--chest_xrays: {data} is read as what it is; allowed is the flag with a folder of your own; leave it out, or give --nochest_xrays where a synthetic set brings it along"
+            f"--chest_xrays: {data} is read as what it is; allowed is the flag with a folder of your own; leave it "
+            "out, or give --nochest_xrays where a synthetic set brings it along"
         )
     list_entries(data, data_dir, labels)
     if needs_masks and not has_masks(data, data_dir, labels):
@@ -116,7 +129,7 @@ def check_set(data, data_dir, *, labels=None, chest_xrays=False, needs_masks=Fal
 
 def get_set_name(data):
     """What prepared records and manifests call the set: itself, or the folder's name."""
-    return data if data in DATASETS else sample_id(Path(data).resolve().name)
+    return data if data in DATASETS else make_id(Path(data).resolve().name)
 
 
 def has_masks(data, data_dir, labels=None):
@@ -125,7 +138,5 @@ def has_masks(data, data_dir, labels=None):
 
 
 def is_labelled(entries):
-    """Whether entries are a set of labelled images:
-    with classes, and no fundus photographs, whose grades are a by-product.
-    """
+    """Whether entries have classes to tell apart. The grades of fundus photographs are no classes."""
     return any(entry.label is not None and not entry.is_fundus for entry in entries)

@@ -8,34 +8,35 @@ import numpy as np
 from synthmed_tf.datasets.sources import is_labelled, list_entries
 from synthmed_tf.sample import InputError
 
-TEST_SHARE = 0.2  # of each class, where a labelled set has no split
-LEFT_OUT = "left out"  # how a manifest's test_split begins if test images lack masks that training images have
-DRAWN = "every fifth", "a fifth", *map(str, range(1, 10))  # how it begins if the split is ours; of holdout a number
+TEST_SHARE = 0.2  # what part of each class is held out where a labelled set has no split
+LEFT_OUT = "left out"  # how a manifest's test_split begins if test images lack the masks that training images have
+# How a manifest's test_split begins if the split was drawn here; a holdout begins with its number
+DRAWN = "every fifth", "a fifth", *map(str, range(1, 10))
 
 
 def split_entries(data, data_dir, holdout=0, seed=0, labels=None, entries=None):
-    """`list_entries`, or `entries` if that is known, with "train" or "test" in every split and a class where there are
-    any, see `load_samples`; test comes first.
+    """Lists a set with "train" or "test" in every split and, where there are classes, a class; test comes first.
+
+    How the split is made tells `load_samples`, whose arguments these are.
+
+    Args:
+      entries: what `list_entries` returned, if that is known.
+
+    Returns:
+      list of files.Entry.
     """
     entries = list_entries(data, data_dir, labels) if entries is None else entries
-    labelled = is_labelled(entries)
-    if labelled and (
-        odd := [entry.image.name if entry.image else entry.id for entry in entries if entry.label is None]
-    ):
-        chosen = f" of --labels={labels}" if labels is not None else ""
-        warnings.warn(
-            f"{data}: {len(odd)} of {len(entries)} images are in no class{chosen} and left out ({list_some(odd)})",
-            stacklevel=2,
-        )
-        entries = [entry for entry in entries if entry.label is not None]
+    has_classes = is_labelled(entries)
+    if has_classes:
+        entries = _leave_out_unlabelled(data, entries, labels)
     if holdout:
         entries = [entry for entry in entries if entry.split != "test"]
-        if labelled:
-            held_out = _held_out_of_each_class(data, entries, holdout, seed)
+        if has_classes:
+            held_out = _hold_out_of_each_class(data, entries, holdout, seed)
         else:
-            held_out = _held_out([entry.group for entry in entries], holdout, seed)
-    elif labelled:
-        held_out = _held_out_of_each_class(data, [entry for entry in entries if entry.split is None])
+            held_out = _hold_out([entry.group for entry in entries], holdout, seed)
+    elif has_classes:
+        held_out = _hold_out_of_each_class(data, [entry for entry in entries if entry.split is None])
     else:
         held_out = set(sorted({entry.group for entry in entries if entry.split is None})[4::5])
     entries = [
@@ -45,7 +46,19 @@ def split_entries(data, data_dir, holdout=0, seed=0, labels=None, entries=None):
     return sorted(entries, key=lambda entry: entry.split != "test")
 
 
-def _held_out(groups, holdout, seed):
+def _leave_out_unlabelled(data, entries, labels):
+    odd = [entry.image.name if entry.image else entry.id for entry in entries if entry.label is None]
+    if odd:
+        chosen = f" of --labels={labels}" if labels is not None else ""
+        warnings.warn(
+            f"{data}: {len(odd)} of {len(entries)} images are in no class{chosen} and left out ({list_some(odd)})",
+            stacklevel=3,
+        )
+    return [entry for entry in entries if entry.label is not None]
+
+
+def _hold_out(groups, holdout, seed):
+    """The groups that are held out: `holdout` of them, drawn by the seed."""
     groups = sorted(set(groups))
     if not 0 < holdout < len(groups):
         raise InputError(
@@ -55,8 +68,8 @@ def _held_out(groups, holdout, seed):
     return set(np.random.default_rng(seed).permutation(groups)[:holdout].tolist())
 
 
-def _held_out_of_each_class(data, entries, holdout=0, seed=0):
-    """The groups held out of a labelled set: `holdout` of them, or 0: until TEST_SHARE of each class is; see `load_samples`."""
+def _hold_out_of_each_class(data, entries, holdout=0, seed=0):
+    """The groups held out of a labelled set, see `load_samples`. holdout: their number; 0: TEST_SHARE of each class."""
     groups = {}  # group: {class: number of images}
     for entry in entries:
         groups.setdefault(entry.group, collections.Counter())[entry.label] += 1
@@ -81,8 +94,8 @@ def _held_out_of_each_class(data, entries, holdout=0, seed=0):
             tested.update(groups[group])
     if len(held_out) < holdout:
         raise InputError(
-            f"--holdout={holdout}: allowed are 1 to {len(held_out)}, as there are {len(groups)} groups of training images and "
-            "each class keeps half of its images to train on"
+            f"--holdout={holdout}: allowed are 1 to {len(held_out)}, as there are {len(groups)} groups of training "
+            "images and each class keeps half of its images to train on"
         )
     if entries and (untested := [label for label in sorted(images) if not tested[label]]):
         warnings.warn(f"{data}: {len(untested)} classes have no test images ({list_some(untested)})", stacklevel=3)
@@ -90,12 +103,15 @@ def _held_out_of_each_class(data, entries, holdout=0, seed=0):
 
 
 def list_some(names, most=3):
+    """The first of the names as text, and whether there are more."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def check_split(learned, manifest, names=None):
-    """Refuses held-out images that a generator may have learned from: where no split comes with a set, it is drawn from
-    the images that are there, and other images or another holdout give another one.
+    """Refuses held-out images that a generator may have learned from.
+
+    Where no split comes with a set, it is drawn from the images that are there. Other images, another holdout or
+    another seed give another split.
 
     Args:
       learned: what the synthetic set's manifest says of the real set that was learned from.
@@ -105,17 +121,18 @@ def check_split(learned, manifest, names=None):
     Raises:
       InputError: the message says what differs.
     """
-    if not any(each.get("test_split", "").startswith(DRAWN) for each in (learned, manifest)):
+    if not any(real.get("test_split", "").startswith(DRAWN) for real in (learned, manifest)):
         return
     changed = [
-        f"{key} was {learned[key]!r} and is now {manifest[key]!r}"
-        for key in ("holdout", "test_split", "counts")
-        if key in learned and learned[key] != manifest[key]
+        f"{key} was {learned[key]!r} and is now {manifest.get(key)!r}"
+        for key in ("holdout", "holdout_seed", "test_split", "counts")
+        if key in learned and learned[key] != manifest.get(key)
     ]
     if names and names[0] != names[1]:
         changed.append(f"its files are others ({names[0]}, now {names[1]})")
     if changed:
         raise InputError(
-            f"{manifest['name']}: not the real set that was learned from: {'; '.join(changed)}. So what is held out now may "
-            "have been learned from. Give the set, --holdout and --labels as they were, or run all three scripts again"
+            f"{manifest['name']}: not the real set that was learned from: {'; '.join(changed)}. So what is held out "
+            "now may have been learned from. Give the set, --holdout and --labels as they were, or run all three "
+            "scripts again"
         )

@@ -12,7 +12,10 @@ GENDERS = ("female", "male")
 YOUNG, MATURE = (18, 38), (48, 68)  # P2 table 2, years
 BINS = {  # years, first and last
     # P2 table 1, as printed: 15 bins, with both genders the 30 groups that it names beside X-Norm.
-    "x_norm_l": ((18, 19), (20, 21), (22, 23), (24, 25), (26, 27), (28, 30), (31, 33), (34, 36), (37, 39), (40, 44), (45, 49), (50, 54), (55, 60), (61, 66), (67, 77)),
+    "x_norm_l": (
+        (18, 19), (20, 21), (22, 23), (24, 25), (26, 27), (28, 30), (31, 33), (34, 36), (37, 39), (40, 44), (45, 49),
+        (50, 54), (55, 60), (61, 66), (67, 77),
+    ),
     # P2 table 1 prints 18-19, 20-21, ..., 67-68: bins of two years end at 67, not at 68. Read as bins of two years,
     # 18-19 to 66-67, ...
     "x_norm_2": tuple((age, age + 1) for age in range(18, 67, 2)),
@@ -65,31 +68,31 @@ def parse_age(text):
     return age if match and age <= OLDEST else None
 
 
-def label_xrays(data, films, labels=None):
+def label_xrays(data, xrays, labels=None):
     """Gives chest X-rays their study groups.
 
     Args:
       data: name of the set, for messages.
-      films: [(files.Entry, gender, age in years)], gender and age None where they are not known.
+      xrays: [(files.Entry, gender, age in years)], gender and age None where they are not known.
       labels: age bins, see `parse_bins`; None: DEFAULT.
 
     Returns:
       list of Entry; label None where no bin holds the age.
 
     Raises:
-      InputError: `parse_bins`, or no film in any bin.
+      InputError: `parse_bins`, or no X-ray in any bin.
     """
     labels = DEFAULT if labels is None else labels
     bins = parse_bins(labels)
-    found = [
+    entries = [
         entry._replace(label=label_person(gender, age, bins) if gender is not None and age is not None else None)
-        for entry, gender, age in films
+        for entry, gender, age in xrays
     ]
-    if all(entry.label is None for entry in found):
+    if all(entry.label is None for entry in entries):
         raise InputError(
-            f"--labels={labels}: none of the {len(films)} images of {data} has an age in these bins; give others"
+            f"--labels={labels}: none of the {len(xrays)} images of {data} has an age in these bins; give others"
         )
-    return found
+    return entries
 
 
 def parse_label(name):
@@ -110,10 +113,10 @@ def list_tasks(class_names, young=YOUNG, mature=MATURE):
     """
     groups = {name: parse_label(name) for name in class_names}
     if not all(groups.values()):
-        found = {"class": {name: name for name in class_names}}
+        tasks = {"class": {name: name for name in class_names}}
     else:
         ages = {"young": young, "mature": mature}
-        found = {
+        tasks = {
             "gender": {name: gender for name, (gender, _, _) in groups.items()},
             "age group": {
                 name: age
@@ -122,4 +125,4 @@ def list_tasks(class_names, young=YOUNG, mature=MATURE):
                 if low <= first and last <= high
             },
         }
-    return {task: classes for task, classes in found.items() if len(set(classes.values())) > 1}
+    return {task: classes for task, classes in tasks.items() if len(set(classes.values())) > 1}

@@ -1,14 +1,11 @@
-"""A synthetic set against the real ones in all that needs no training,
-and a second synthetic set to put beside it (P1 figure 7).
-"""
+"""A synthetic set, and a second one beside it (P1 figure 7), against the real set in all that needs no training."""
 
 import collections.abc
 import dataclasses
 
-from synthmed_tf import synthesis
 from synthmed_tf.evaluation import privacy_audit, similarity
 from synthmed_tf.images.field_of_view import estimate_field_of_view
-from synthmed_tf.records.read import Records
+from synthmed_tf.records.read import Records, require_features
 from synthmed_tf.sample import InputError
 
 OF_MASKS = ("segmentation", "morphology", "copies")
@@ -16,12 +13,11 @@ NO_MASKS = "The synthetic set has no masks, so nothing can learn to find them fr
 NO_CLASSES = "The synthetic set has no classes, so nothing can learn to tell them apart from it."
 
 
-def applicable(asked, real, synthetic):
+def choose_benchmarks(asked, real, synthetic):
     """Which benchmarks fit a synthetic set.
 
     Args:
-      asked: names of benchmarks; None: all that fit. Of a set that has neither masks nor classes those of masks are
-        named too.
+      asked: names of benchmarks; None: all that fit, and those of masks too for a set without masks and classes.
       real, synthetic: Records.
 
     Returns:
@@ -29,20 +25,15 @@ def applicable(asked, real, synthetic):
     """
     has_masks, has_classes = "mask" in synthetic.features, bool(synthetic.class_names)
     if asked is None:
-        classification = ["classification"] if has_classes and real.class_names else []
-        asked = [
-            "distribution",
-            "fidelity",
-            "privacy",
-            *classification,
-            *(OF_MASKS if has_masks or not classification else []),
-        ]
+        of_classes = ["classification"] if has_classes and real.class_names else []
+        of_masks = OF_MASKS if has_masks or not of_classes else []
+        asked = ["distribution", "fidelity", "privacy", *of_classes, *of_masks]
     reasons = {} if has_masks else dict.fromkeys(OF_MASKS, NO_MASKS)
     reasons |= {} if has_classes else {"classification": NO_CLASSES}
     return set(asked) - reasons.keys(), {name: {"unavailable": reasons[name]} for name in asked if name in reasons}
 
 
-def measure(synthetic, *, real, held_out, benchmarks, seed, photographs=None, inception_weights=None):
+def compare_with_real(synthetic, *, real, held_out, benchmarks, seed, photographs=None, inception_weights=None):
     """The parts of report.json that need no training: {benchmark: what its own function returns}.
 
     Args:
@@ -55,23 +46,24 @@ def measure(synthetic, *, real, held_out, benchmarks, seed, photographs=None, in
         1, or where held-out photographs have no masks.
       inception_weights: path, see networks.inception; None: no figures on its features.
     """
-    photographs = photographs or (real, held_out)
+    learned, others = photographs or (real, held_out)
     functions = {
-        "distribution": lambda: similarity.intensity(photographs[0], synthetic, photographs[1], seed),
-        "fidelity": lambda: similarity.fidelity_and_diversity(
-            real, synthetic, held_out, seed, photographs, inception_weights
+        "distribution": lambda: similarity.compare_intensities(learned, synthetic, others, seed),
+        "fidelity": lambda: similarity.compare_features(
+            real, synthetic, held_out, seed, (learned, others), inception_weights
         ),
-        "privacy": lambda: privacy_audit.images(photographs[0], synthetic, photographs[1], seed),
+        "privacy": lambda: privacy_audit.audit_images(learned, synthetic, others, seed),
     }
     if synthetic[0].mask is not None:
-        functions["morphology"] = lambda: similarity.mask_shapes(real, synthetic, held_out)
-        functions["copies"] = lambda: privacy_audit.nearest_training_masks(real, synthetic, held_out)
+        functions["morphology"] = lambda: similarity.compare_shapes(real, synthetic, held_out)
+        functions["copies"] = lambda: privacy_audit.audit_masks(real, synthetic, held_out, seed)
     return {name: function() for name, function in functions.items() if name in benchmarks}
 
 
 class WithViews(collections.abc.Sequence):
-    """A synthetic set whose samples have a field of view where the real ones have one: that of another program has none,
-    and dark surrounds would be compared with what is seen.
+    """A synthetic set whose samples have a field of view where the real ones have one.
+
+    The set of another program has none, and its dark surrounds would be compared with what a camera sees.
 
     Args:
       synthetic, real: Records.
@@ -86,7 +78,7 @@ class WithViews(collections.abc.Sequence):
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
+            return [self[place] for place in range(*index.indices(len(self)))]
         sample = self.samples[index]
         if not self.lacks:
             return sample
@@ -94,18 +86,21 @@ class WithViews(collections.abc.Sequence):
 
 
 def open_baseline(folder, synthetic):
-    """Records of the baseline in `folder`, whose images are as those of `synthetic`,
-    the Records of the synthetic set.
+    """The Records of the baseline in `folder`, which must have images of the size and channels of the synthetic set.
+
+    Args:
+      folder: pathlib.Path.
+      synthetic: Records.
 
     Raises:
       InputError: not a data set, no images, or images of another size or with other channels.
     """
     baseline = Records(folder)
-    synthesis.require(baseline, "image")
-    theirs, ours = ("{} x {} pixels with {} channels".format(*each[0].image.shape) for each in (baseline, synthetic))
+    require_features(baseline, "image")
+    theirs, ours = ("{} x {} pixels with {} channels".format(*set_[0].image.shape) for set_ in (baseline, synthetic))
     if theirs != ours:
         raise InputError(
-            f"{folder}: images of {theirs}, those of the synthetic set {synthetic.folder} are of {ours}; make the baseline "
-            "again with the same --data and --image_size"
+            f"{folder}: images of {theirs}, those of the synthetic set {synthetic.folder} are of {ours}; make the "
+            "baseline again with the same --data and --image_size"
         )
     return baseline

@@ -1,7 +1,6 @@
-"""Is the synthetic set useful? The same U-Net trained on real, on synthetic and on both,
-tested on real images (P1 § U-net).
-"""
+"""Is a synthetic set useful? A U-Net trained on real, synthetic and both kinds, tested on real images (P1 § U-net)."""
 
+import collections
 import hashlib
 import statistics
 
@@ -10,25 +9,37 @@ import numpy as np
 from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.images.resize import fit_box, uncrop
 from synthmed_tf.metrics import bootstrap, f1
-from synthmed_tf.training import segmenter
+from synthmed_tf.papers import segmenter
 
+NOTHING_TO_TEST_ON = (
+    "The test images of {} have no masks, so there is nothing to test on. Hold out training images in their place: run "
+    "train_stage1.py with --holdout=5 and another --out_dir, and then the other two scripts with that --out_dir."
+)
 P1_PAIRS = 50  # P1 section 10
 MOST = 200  # training pairs that a threshold is chosen on, and synthetic pairs that the agreement is measured on
+
+# What one U-Net reaches: scores at the benchmark's size and at native resolution, counts as of `f1.count_pixels`
+Run = collections.namedtuple("Run", "scores native counts threshold seconds")
+
+
+def measure(folder, real, synthetic, test, image_size, **options):
+    """`benchmark`, or {"unavailable": why}."""
+    if not test:
+        return {"unavailable": NOTHING_TO_TEST_ON.format(real.manifest["name"])}
+    return benchmark(folder, real, synthetic, test, image_size, **options)
 
 
 def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed=0, levels=3, width=16):
     """Trains the arms and tests them at the set's size and at native resolution.
 
-    The arms are real, synthetic, real_and_synthetic and, where there are more synthetic pairs than P1_PAIRS,
-    synthetic_50: the first 50 of them. In each step real_and_synthetic sees what the real arm sees and as many crops of
-    synthetic pairs, so that many of these do not drown the few real ones.
-
-    "intervals" say what other test images might have given: 95 % of 1,000 draws of the test images with replacement, of
-    F1 in each arm, of the ratios and of the gain of both over real alone, the same draws in all arms.
+    The arms are real, synthetic, real_and_synthetic and, beside more than P1_PAIRS synthetic pairs, synthetic_50: the
+    first 50 of them. A step of real_and_synthetic sees what the real arm sees and as many crops of synthetic pairs.
+    So many synthetic pairs do not drown the few real ones.
 
     The threshold is chosen on pairs that the arm was trained on, real ones where it has some. "agreement" scores what
-    the U-Nets of the real arm find in the synthetic photographs against the masks these were made from: vessels without
-    a mask and masks without a vessel. Arms whose trainings are done are not trained again.
+    the U-Nets of the real arm see in the synthetic photographs against their masks: vessels without a mask and masks
+    without a vessel. "intervals" tell what other test images might have given, by the same bootstrap draws in all arms.
+    A training that is finished is not repeated.
 
     Args:
       folder: pathlib.Path; each training has a folder of its own under it.
@@ -46,29 +57,17 @@ def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed
     if len(synthetic) > P1_PAIRS:
         arms["synthetic_50"] = [synthetic[:P1_PAIRS]]
     frame = Frame(test, image_size)
-    small, native, thresholds, seconds = ({arm: [] for arm in arms} for _ in range(4))
-    agreement, counts = [], {arm: [] for arm in arms}
+    runs, agreement = {arm: [] for arm in arms}, []
     for repeat in range(repeats):
-        for place, arm in enumerate(arms, start=1):
+        for place, (arm, sets) in enumerate(arms.items(), start=1):
             how = f"unet{levels}x{width}", f"seed{seed + repeat}", f"steps{steps}"
-            name = "-".join([arm, *how, *map(_digest, arms[arm])])
+            name = "-".join([arm, *how, *map(_digest, sets)])
             label = f"U-Net {repeat * len(arms) + place}/{repeats * len(arms)} ({arm})"
-            model, result = segmenter.train(folder / name, arms[arm], steps, seed + repeat, label, levels, width)
-            threshold = f1.best_threshold(*_predictions(model, arms[arm][0][:MOST]))
+            model, result = segmenter.train(folder / name, sets, steps, seed + repeat, label, levels, width)
+            threshold = f1.choose_threshold(*_predict(model, sets[0][:MOST]))
+            runs[arm].append(_test(model, frame, threshold, round(result["seconds"], 1)))
             if arm == "real":
-                agreement.append(f1.scores(*_predictions(model, synthetic[:MOST]), threshold))
-            probabilities = [*segmenter.predict(model, frame.small)]
-            small[arm].append(f1.scores(probabilities, frame.masks, frame.views, threshold))
-            counts[arm].append(f1.counts(probabilities, frame.masks, frame.views, threshold))
-            native[arm].append(
-                f1.scores(frame.to_native(probabilities), frame.native_masks, frame.native_views, threshold)
-            )
-            thresholds[arm].append(threshold)
-            seconds[arm].append(round(result["seconds"], 1))
-    summary = {arm: _summary(runs) for arm, runs in small.items()}
-    groups = [f"alone {index}" if sample.group is None else sample.group for index, sample in enumerate(test)]
-    drawn = {arm: f1.bootstrapped(runs, groups, seed) for arm, runs in counts.items()}
-
+                agreement.append(f1.score(*_predict(model, synthetic[:MOST]), threshold))
     return {
         "image_size": list(image_size),
         "steps": steps,
@@ -77,33 +76,55 @@ def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed
         "test_images": len(test),
         "real_pairs": len(real),
         "synthetic_pairs": len(synthetic),
-        "arms": summary,
-        "agreement": _summary(agreement),
-        "thresholds": thresholds,
-        "native": {
-            "arms": {arm: _summary(runs) for arm, runs in native.items()},
-            "second_observer": frame.second_observer(),
-        },
-        "intervals": {arm: bootstrap.interval(values) for arm, values in drawn.items()},
-        **_compared({arm: summary[arm]["f1"]["fov_pooled"]["mean"] for arm in arms}, drawn),
-        "seconds": seconds,
+        "agreement": _summarise(agreement),
+        **_report_arms(runs, frame, seed),
     }
 
 
-def _compared(f1, drawn):
-    """F1 {arm: number or None} and draws of it {arm: [draws]} -> {"ratio", "ratio_interval", "gain", "gain_interval"},
-    and the ratio of 50 pairs where it is known.
+def _test(model, frame, threshold, seconds):
+    probabilities = [*segmenter.predict(model, frame.small)]
+    small = probabilities, frame.masks, frame.views, threshold
+    native = f1.score(frame.to_native(probabilities), frame.native_masks, frame.native_views, threshold)
+    return Run(f1.score(*small), native, f1.count_pixels(*small), threshold, seconds)
+
+
+def _report_arms(runs, frame, seed):
+    """What report.json says about the arms: {arm: [Run of each repeat]} -> {key: numbers of each arm, or of two}."""
+    scores = {arm: _summarise([run.scores for run in trained]) for arm, trained in runs.items()}
+    draws = {arm: f1.score_draws([run.counts for run in trained], frame.groups, seed) for arm, trained in runs.items()}
+    return {
+        "arms": scores,
+        "thresholds": {arm: [run.threshold for run in trained] for arm, trained in runs.items()},
+        "native": {
+            "arms": {arm: _summarise([run.native for run in trained]) for arm, trained in runs.items()},
+            "second_observer": frame.score_second_observer(),
+        },
+        "intervals": {arm: bootstrap.compute_interval(values) for arm, values in draws.items()},
+        **_compare_arms({arm: scores[arm]["f1"]["fov_pooled"]["mean"] for arm in runs}, draws),
+        "seconds": {arm: [run.seconds for run in trained] for arm, trained in runs.items()},
+    }
+
+
+def _compare_arms(means, draws):
+    """Ratios to the real arm, and the gain of both over it, with their intervals.
+
+    Args:
+      means: {arm: F1, or None where it is undefined}.
+      draws: {arm: [draws] F1}.
+
+    Returns:
+      {"ratio", "ratio_interval", "gain", "gain_interval"}, and the same of "ratio_50" where that arm was trained.
     """
-    f1 = {arm: np.float64(np.nan if value is None else value) for arm, value in f1.items()}
+    means = {arm: np.float64(np.nan if value is None else value) for arm, value in means.items()}
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = {
-            "ratio": [values["synthetic"] / values["real"] for values in (f1, drawn)],
-            "gain": [values["real_and_synthetic"] - values["real"] for values in (f1, drawn)],
+        pairs = {
+            "ratio": [values["synthetic"] / values["real"] for values in (means, draws)],
+            "gain": [values["real_and_synthetic"] - values["real"] for values in (means, draws)],
         }
-        if "synthetic_50" in f1:
-            found["ratio_50"] = [values["synthetic_50"] / values["real"] for values in (f1, drawn)]
-    return {name: float(value) if np.isfinite(value) else None for name, (value, _) in found.items()} | {
-        f"{name}_interval": bootstrap.interval(draws) for name, (_, draws) in found.items()
+        if "synthetic_50" in means:
+            pairs["ratio_50"] = [values["synthetic_50"] / values["real"] for values in (means, draws)]
+    return {name: float(value) if np.isfinite(value) else None for name, (value, _) in pairs.items()} | {
+        f"{name}_interval": bootstrap.compute_interval(drawn) for name, (_, drawn) in pairs.items()
     }
 
 
@@ -118,6 +139,8 @@ class Frame:
         self.native_masks = [sample.mask for sample in test]
         self.native_views = [sample.field_of_view for sample in test]
         self.boxes = [fit_box(*sample.mask.shape[:2], image_size, sample.field_of_view) for sample in test]
+        # A name for each group, so that np.unique can sort them
+        self.groups = [f"alone {i}" if sample.group is None else sample.group for i, sample in enumerate(test)]
 
     def to_native(self, probabilities):
         """Probabilities at the benchmark's size -> at each image's own size, 0 outside the field of view."""
@@ -127,11 +150,11 @@ class Frame:
             native.append(values if sample.field_of_view is None else values * sample.field_of_view[..., 0])
         return native
 
-    def second_observer(self):
+    def score_second_observer(self):
         """Scores of the second observer against the first at native resolution; None where there is no second."""
         if any(sample.second_mask is None for sample in self.test):
             return None
-        return f1.scores([sample.second_mask for sample in self.test], self.native_masks, self.native_views, 0.5)
+        return f1.score([sample.second_mask for sample in self.test], self.native_masks, self.native_views, 0.5)
 
 
 def _digest(samples):
@@ -143,19 +166,21 @@ def _digest(samples):
     return digest.hexdigest()[:8]
 
 
-def _predictions(model, samples):
-    return [*segmenter.predict(model, samples)], [s.mask for s in samples], [s.field_of_view for s in samples]
+def _predict(model, samples):
+    """(probabilities, masks, fields of view) of samples, as `f1.score` takes them."""
+    masks, views = [sample.mask for sample in samples], [sample.field_of_view for sample in samples]
+    return [*segmenter.predict(model, samples)], masks, views
 
 
-def _summary(runs):
+def _summarise(runs):
     """[scores of each run] -> {metric: {convention: {"mean", "sd", "runs"}}}."""
 
-    def entry(values):
-        known = [value for value in values if value is not None]
-        mean = statistics.fmean(known) if known else None
-        return {"mean": mean, "sd": statistics.stdev(known) if len(known) > 1 else None, "runs": values}
+    def summarise_values(values):
+        defined = [value for value in values if value is not None]
+        mean = statistics.fmean(defined) if defined else None
+        return {"mean": mean, "sd": statistics.stdev(defined) if len(defined) > 1 else None, "runs": values}
 
     return {
-        metric: {convention: entry([run[metric][convention] for run in runs]) for convention in conventions}
+        metric: {convention: summarise_values([run[metric][convention] for run in runs]) for convention in conventions}
         for metric, conventions in runs[0].items()
     }

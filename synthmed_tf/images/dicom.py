@@ -1,4 +1,4 @@
-"""DICOM radiographs -> 16-bit grey images. Needs pydicom (the extra `dicom`). Nothing but pixels leaves this file."""
+"""DICOM X-rays -> 16-bit grey images. Needs pydicom (the extra `dicom`). Nothing but pixels leaves this file."""
 
 import io
 import warnings
@@ -9,11 +9,12 @@ from PIL import Image
 from synthmed_tf.sample import InputError, UnreadableImage
 
 MAX_BYTES = 2**29  # of a file: twice what 16 bits for each of the pixels allowed take, and room for the rest
+_MODULES = r"pydicom|synthmed_tf\.images\.dicom"  # whose warnings are not shown
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # transfer syntax of files that unpack to any size before a tag can be looked at
 _TAGS = (  # all that is ever parsed: no name, number or date of a patient
-    "SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns PlanarConfiguration BitsAllocated BitsStored HighBit "
-    "PixelRepresentation RescaleSlope RescaleIntercept ModalityLUTSequence WindowCenter WindowWidth VOILUTFunction VOILUTSequence "
-    "LUTDescriptor LUTData PixelData"
+    "SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns PlanarConfiguration BitsAllocated "
+    "BitsStored HighBit PixelRepresentation RescaleSlope RescaleIntercept ModalityLUTSequence WindowCenter WindowWidth "
+    "VOILUTFunction VOILUTSequence LUTDescriptor LUTData PixelData"
 ).split()
 
 
@@ -37,12 +38,27 @@ def read_dicom(path, stream=None):
     """
     try:
         import pydicom
-        from pydicom.pixels import get_decoder
     except ImportError as error:
         raise InputError(
             f"{path}: reading DICOM needs pydicom; pip install synthmed_tf[dicom], or convert to 16-bit PNG"
         ) from error
     pydicom.config.logger.propagate = False  # its warnings quote values of tags
+    dataset = _parse(path, stream)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=_MODULES)
+            warnings.simplefilter("error", Image.DecompressionBombWarning)  # a JPEG larger than Rows x Columns
+            pixels = _show(dataset)
+            return pixels.reshape(dataset.Rows, dataset.Columns, 1)  # fails where there are more frames than one
+    except Exception as error:
+        raise _make_error(path, error) from error
+
+
+def _parse(path, stream):
+    """The pydicom data set of a file that holds one grey frame; its pixels are not decoded yet."""
+    import pydicom
+    from pydicom.pixels import get_decoder
+
     try:
         with open(path, "rb") if stream is None else stream as file:
             content = file.read(MAX_BYTES + 1)
@@ -51,35 +67,29 @@ def read_dicom(path, stream=None):
         if _DEFLATED in content:
             raise ValueError("deflated as a whole")
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"pydicom|synthmed_tf\.images\.dicom")
+            warnings.filterwarnings("ignore", module=_MODULES)
             dataset = pydicom.dcmread(io.BytesIO(content), specific_tags=_TAGS)
             frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.get("SamplesPerPixel") or 1)
             photometric, bits = str(dataset.PhotometricInterpretation), int(dataset.BitsAllocated)
-            height, width = int(dataset.Rows), int(dataset.Columns)
+            count = int(dataset.Rows) * int(dataset.Columns)
             compression = dataset.file_meta.TransferSyntaxUID
             has_decoder = not compression.is_compressed or get_decoder(compression).is_available
     except Exception as error:  # a parser of hostile bytes may raise anything
-        raise _unreadable(path, error) from error
-    if height * width > Image.MAX_IMAGE_PIXELS:
+        raise _make_error(path, error) from error
+    if count > Image.MAX_IMAGE_PIXELS:
         raise UnreadableImage(
-            f"{path}: declares {height * width} pixels, allowed are {Image.MAX_IMAGE_PIXELS}: a damaged or hostile file; resize or "
-            "remove it, or leave such files out by --skip_bad_files"
+            f"{path}: declares {count} pixels, allowed are {Image.MAX_IMAGE_PIXELS}: a damaged or hostile file; "
+            "resize or remove it, or leave such files out by --skip_bad_files"
         )
     if frames != 1 or samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2") or bits not in (8, 16):
-        found = f"{frames} frames of {samples} channels, {bits} bits, {photometric[:16]!r}"
-        raise InputError(f"{path}: {found}; allowed is one grey frame of 8 or 16 bits; convert it to 16-bit PNG")
+        content = f"{frames} frames of {samples} channels, {bits} bits, {photometric[:16]!r}"
+        raise InputError(f"{path}: {content}; allowed is one grey frame of 8 or 16 bits; convert it to 16-bit PNG")
     if not has_decoder:
         raise InputError(
-            f"{path}: compressed as {compression.name[:60]!r}, for which no decoder is installed; decompress it with dcmtk's "
-            "dcmdjpeg or dcmdjpls, or pip install pylibjpeg[all]"
+            f"{path}: compressed as {compression.name[:60]!r}, for which no decoder is installed; decompress it with "
+            "dcmtk's dcmdjpeg or dcmdjpls, or pip install pylibjpeg[all]"
         )
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"pydicom|synthmed_tf\.images\.dicom")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)  # a JPEG larger than Rows x Columns
-            return _shown(dataset).reshape(height, width, 1)  # fails where there are pixels for more than one frame
-    except Exception as error:
-        raise _unreadable(path, error) from error
+    return dataset
 
 
 def says_burned_in(stream):
@@ -88,14 +98,14 @@ def says_burned_in(stream):
 
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"pydicom|synthmed_tf\.images\.dicom")
+            warnings.filterwarnings("ignore", module=_MODULES)
             dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=["BurnedInAnnotation"])
             return str(dataset.get("BurnedInAnnotation")).upper() == "YES"
     except Exception:  # a parser of hostile bytes may raise anything
         return False
 
 
-def _shown(dataset):
+def _show(dataset):
     """The pixels of a pydicom data set as they are meant to be seen: [height, width] uint16, air dark."""
     from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
 
@@ -106,7 +116,7 @@ def _shown(dataset):
     if dataset.get("VOILUTSequence"):
         values = apply_voi(np.rint(values).astype(np.int64), dataset)
         low, high = 0, 2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
-    elif window := _window(dataset):
+    elif window := _find_window(dataset):
         values = apply_windowing(values, window)
         low, high = 0, 65535
     elif dataset.get("ModalityLUTSequence"):
@@ -123,7 +133,7 @@ def _shown(dataset):
     return np.rint(share * 65535).astype(np.uint16)
 
 
-def _window(dataset):
+def _find_window(dataset):
     """The first window as a data set of its own, or None where there is none that means anything.
 
     Alone it maps to the 16-bit range, whatever the slope and the bits stored.
@@ -145,7 +155,8 @@ def _window(dataset):
     return window
 
 
-def _unreadable(path, error):
+def _make_error(path, error):
+    """The UnreadableImage that says why a file is not read."""
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
     return UnreadableImage(
         f"{path}: cannot be read as DICOM ({reason}); replace it, or leave such files out by --skip_bad_files"

@@ -3,20 +3,18 @@
 import numpy as np
 from PIL import Image
 
-# What part of the shorter side the rim of a field of view is: photographs are dark there, or blended with the black
-# around
-RIM = 64
-DARKEST = 1 / 255  # share of light that a rim lets pass at least, so that it is told from what is outside
+RIM = 64  # the rim, where photographs are dark or blended with the black around, is 1 / RIM of the shorter side wide
+DARKEST = 1 / 255  # share of light that a rim lets pass at least, so that it differs from what is outside
 
 
 def estimate_field_of_view(image):
     """Finds the bright disc of a fundus photograph against its dark surround.
 
-    The convex hull of the largest region that is brighter than the corners of the frame: the disc, also where the frame
-    cuts it, is convex, and its dark rim, fovea and vessels do not break the hull. Of its rim, what has less than a third of
-    the light of the nearest pixels within is left out, or a small image would get too large a disc. Measured Dice with
-    the fields of view that come with the sets: DRIVE 0.997 (worst 0.995), CHASE_DB1 0.994 (worst 0.977); scaled to 128
-    pixels 0.997 (0.995) and 0.993 (0.976).
+    It is the convex hull of the largest region that is brighter than the corners of the frame. The disc is convex, also
+    where the frame cuts it, and a dark rim, the fovea and vessels do not break the hull. Pixels of the rim with less
+    than a third of the light of the nearest pixels within are left out, or a small image would get too large a disc.
+    The Dice with the fields of view that come with DRIVE is 0.997 (worst 0.995), with those of CHASE_DB1 0.994 (worst
+    0.977). At 128 pixels it is 0.997 (0.995) and 0.993 (0.976).
 
     Args:
       image: [height, width, channels] uint8 or uint16.
@@ -52,8 +50,9 @@ def estimate_field_of_view(image):
 
 
 def fill_outside(photograph, inside):
-    """A photograph that goes on beyond its field of view, for a warp to move in:
-    what is at the rim or outside is as the nearest pixel within.
+    """Continues a photograph beyond its field of view, so that a warp can move it.
+
+    A pixel at the rim or outside becomes as the nearest pixel within.
 
     Args:
       photograph: [height, width, channels] float in [-1, 1].
@@ -61,16 +60,16 @@ def fill_outside(photograph, inside):
 
     Returns:
       (the photograph filled; [height, width, 1] in [0, 1]: what share of its light passes the rim, 1 within and 0
-      outside). The light of the one that passes the other is, but for colour, the photograph again.
+      outside). The first in the light of the second is, but for colour, the photograph again.
     """
     if inside is None:
         return photograph, np.ones_like(photograph[..., :1])
     nearest = _find_nearest_within(inside[..., 0])
     if nearest is None:
         return photograph, inside
-    found = photograph[nearest]
-    before, after = ((each + 1).mean(-1, keepdims=True) for each in (photograph, found))
-    return found, inside * np.clip((before + DARKEST) / (after + DARKEST), DARKEST, 1)
+    filled = photograph[nearest]
+    before, after = ((pixels + 1).mean(-1, keepdims=True) for pixels in (photograph, filled))
+    return filled, inside * np.clip((before + DARKEST) / (after + DARKEST), DARKEST, 1)
 
 
 def _find_nearest_within(inside):

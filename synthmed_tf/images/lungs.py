@@ -1,4 +1,4 @@
-"""Chest radiographs: the convex hull of the lungs, and brightness normalised by it (P2 § 2.1). Numpy in, numpy out."""
+"""Chest X-rays: the convex hull of the lungs, and brightness normalised by it (P2 § 2.1). Numpy in, numpy out."""
 
 import numpy as np
 from PIL import Image
@@ -42,7 +42,7 @@ def find_lung_hull(image):
 
     small = np.array(Image.fromarray(image[..., 0].astype(np.float32)).resize((SIDE, SIDE), Image.Resampling.BOX))
     smooth = ndimage.gaussian_filter(small, SIDE / 85)
-    spread = _middle(smooth).std()
+    spread = _cut_middle(smooth).std()
     if not spread > 0:
         return None
     columns = ndimage.gaussian_filter1d(smooth[SIDE // 5 : SIDE * 4 // 5].mean(axis=0), SIDE / 43)
@@ -50,21 +50,22 @@ def find_lung_hull(image):
     spine = first + int(columns[first:-first].argmax())  # the brightest column near the middle
     sides = [], []  # left and right of it
     for brightness in (smooth, smooth - ndimage.gaussian_filter(smooth, SIDE / 8)):
-        for region, top, left in _regions(_dark(brightness, spine)):
+        for region, top, left in _find_regions(_find_dark(brightness, spine)):
             lung = _Lung(region, top, left, spine)
             sides[int(lung.column > spine)].append(lung)
-    pair = _best_pair(*sides, smooth / spread)
+    pair = _choose_pair(*sides, smooth / spread)
     if pair is None:
         return None
-    hull = Image.fromarray(convex_hull_image(pair[0].mask() | pair[1].mask()).astype(np.float32))
+    hull = Image.fromarray(convex_hull_image(pair[0].draw() | pair[1].draw()).astype(np.float32))
     return np.array(hull.resize(image.shape[1::-1], Image.Resampling.BILINEAR)) > 0.5
 
 
-def _middle(plane):
+def _cut_middle(plane):
+    """The middle three quarters of a plane [SIDE, SIDE], where lungs and spine lie."""
     return plane[SIDE // 8 : SIDE * 7 // 8, SIDE // 8 : SIDE * 7 // 8]
 
 
-def _dark(brightness, spine):
+def _find_dark(brightness, spine):
     """What is below each of the thresholds, after each of the openings: [n, SIDE, SIDE] bool.
 
     What a grey closing leaves below a threshold is the opening of what was below it: one closing serves all thresholds.
@@ -72,7 +73,7 @@ def _dark(brightness, spine):
     from scipy import ndimage
     from skimage.morphology import disk
 
-    thresholds = np.percentile(_middle(brightness), _THRESHOLDS).astype(brightness.dtype)
+    thresholds = np.percentile(_cut_middle(brightness), _THRESHOLDS).astype(brightness.dtype)
     brightness = brightness.copy()
     brightness[:, spine - 1 : spine + 2] = np.inf
     closed = [brightness]
@@ -82,7 +83,7 @@ def _dark(brightness, spine):
     return (np.stack(closed) < thresholds[:, None, None, None]).reshape(-1, SIDE, SIDE)
 
 
-def _regions(dark):
+def _find_regions(dark):
     """Yields (region [height, width] bool, top, left) of each region in dark [n, SIDE, SIDE] that may be a lung."""
     from scipy import ndimage
 
@@ -99,8 +100,9 @@ class _Lung:
     """A region that may be a lung.
 
     Attributes:
-      column, shape: see _LUNG. filled: the region without holes. score: how much it looks like a lung; until `is_settled`
-        an upper bound, as edge and solidity take long. most: the first bound.
+      column, shape: see _LUNG. filled: the region without holes.
+      score: how much it looks like a lung; until `is_settled` an upper bound, as edge and solidity take long.
+      most: the first bound.
     """
 
     def __init__(self, region, top, left, spine):
@@ -119,30 +121,32 @@ class _Lung:
     def settle(self, smooth):
         """Makes the score more exact, by the edge and then by the solidity. smooth: in standard deviations."""
         if self.edge is None:
-            self.edge = _EDGE * min(self._step(smooth), 1)
+            self.edge = _EDGE * min(self._measure_step(smooth), 1)
         else:
-            solidity = min(np.count_nonzero(self.region) / _convex_area(self.region), _SOLIDITY[0])
+            solidity = min(np.count_nonzero(self.region) / _measure_convex_area(self.region), _SOLIDITY[0])
             self.likeness -= ((solidity - _SOLIDITY[0]) / _SOLIDITY[1]) ** 2 / 2
             self.is_settled = True
         self.score = self.likeness + self.edge
 
     def exceeds(self, score, smooth):
+        """Whether the exact score is more than `score`; it is made no more exact than that needs."""
         while self.score > score and not self.is_settled:
             self.settle(smooth)
         return self.score > score
 
-    def _step(self, smooth):
+    def _measure_step(self, smooth):
         """How much brighter it is outside than inside, within two pixels of the outline."""
         (height, width), top, left = self.filled.shape, self.top, self.left
         mask = np.zeros((height + 8, width + 8), bool)
         mask[4:-4, 4:-4] = self.filled
-        outside = _within_two(mask) & ~mask[2:-2, 2:-2]
+        outside = _dilate_by_two(mask) & ~mask[2:-2, 2:-2]
         outside = outside[max(2 - top, 0) : SIDE + 2 - top, max(2 - left, 0) : SIDE + 2 - left]
-        inside = self.filled & _within_two(~mask[2:-2, 2:-2])
+        inside = self.filled & _dilate_by_two(~mask[2:-2, 2:-2])
         around = smooth[max(top - 2, 0) : top + height + 2, max(left - 2, 0) : left + width + 2]
         return around[outside].mean() - smooth[top : top + height, left : left + width][inside].mean()
 
-    def mask(self):
+    def draw(self):
+        """[SIDE, SIDE] bool, the region without holes in the frame."""
         mask = np.zeros((SIDE, SIDE), bool)
         mask[self.top : self.top + self.filled.shape[0], self.left : self.left + self.filled.shape[1]] = self.filled
         return mask
@@ -159,7 +163,7 @@ def _fill(region):
     return ndimage.binary_fill_holes(region, np.ones((3, 3)))
 
 
-def _within_two(mask):
+def _dilate_by_two(mask):
     """What is at most two steps, along rows and columns, from a pixel of mask: [h, w] -> [h - 4, w - 4] bool."""
     for _ in range(2):
         beside = mask[1:-1, :-2] | mask[1:-1, 2:]
@@ -167,7 +171,7 @@ def _within_two(mask):
     return mask
 
 
-def _convex_area(region):
+def _measure_convex_area(region):
     """Pixels whose centre is in the convex hull of a connected region: as `regionprops` of scikit-image, but quick."""
     gaps = []  # pixels before the hull in each row, from the left and from the right
     for flipped in (region, region[:, ::-1]):
@@ -175,11 +179,11 @@ def _convex_area(region):
         corners = np.empty(2 * len(first) + 1)  # of the hull: the middles of the pixels' sides
         corners[1::2] = first - 0.5
         corners[::2] = np.minimum(np.append(first, first[-1]), np.append(first[0], first))
-        gaps.append(np.ceil(_lower_envelope(corners)[1::2] - 1e-9))
+        gaps.append(np.ceil(_find_lower_envelope(corners)[1::2] - 1e-9))
     return region.size - sum(map(np.sum, gaps))
 
 
-def _lower_envelope(values):
+def _find_lower_envelope(values):
     """The greatest convex function that is nowhere above values [n]: [n]. By Andrew's monotone chain."""
     hull = []
     for x, y in enumerate(values.tolist()):
@@ -192,8 +196,8 @@ def _lower_envelope(values):
     return np.interp(np.arange(len(values)), *zip(*hull, strict=True))
 
 
-def _best_pair(left, right, smooth):
-    """The best pair of _Lungs, whose scores are made exact only as far as they may be the best; None: none is good enough."""
+def _choose_pair(left, right, smooth):
+    """The best pair of _Lungs, None if none is good enough. Only scores that may be the best are made exact."""
     if not left or not right:
         return None
     a, b = (np.array([lung.shape for lung in side]) for side in (left, right))
@@ -205,11 +209,11 @@ def _best_pair(left, right, smooth):
         i, j = np.unravel_index(scores.argmax(), scores.shape)
         if scores[i, j] <= _LEAST:
             return None
-        if not _lower(left, i, smooth) | _lower(right, j, smooth):
+        if not _lower_score(left, i, smooth) | _lower_score(right, j, smooth):
             return left[i], right[j]
 
 
-def _lower(side, index, smooth):
+def _lower_score(side, index, smooth):
     """Lowers the score of one _Lung if it is too high; returns whether it was."""
     lung = side[index]
     if not lung.is_settled:
@@ -222,8 +226,7 @@ def _lower(side, index, smooth):
 
 
 def normalise_by_lungs(image):
-    """Normalises brightness by the lungs:
-    linearly, their hull's 5th percentile to LOW and the 95th to HIGH of the range (P2 § 2.1).
+    """Normalises brightness linearly: the 5th percentile in the lungs' hull to LOW, the 95th to HIGH (P2 § 2.1).
 
     Args:
       image: [height, width, channels] uint8 or uint16; one saved in colour is made grey.
@@ -262,8 +265,13 @@ def draw_hull(image, hull):
 
 
 def draw_hull_sheet(images, columns=4):
-    """Images of one size with their hulls drawn, row by row:
-    list of [height, width, 1] -> [rows * height, columns * width, 3] uint8.
+    """Draws the hulls in images of one size, and puts the images side by side.
+
+    Args:
+      images: list of [height, width, 1] uint8 or uint16. columns: images a row.
+
+    Returns:
+      [rows * height, columns * width, 3] uint8.
     """
     pictures = [draw_hull(image, find_lung_hull(image)) for image in images]
     pictures += [np.zeros_like(pictures[0])] * (-len(pictures) % columns)

@@ -1,13 +1,13 @@
-"""Test images are few: what others would have given, by drawing from them with replacement (Efron 1979)."""
+"""What other test images would have given, by drawing from the few with replacement (Efron 1979)."""
 
 import numpy as np
 
 DRAWS = 1000
-LEVEL = 0.95  # of the intervals
+LEVEL = 0.95  # share of the draws within an interval
 
 
-def weights(count, groups=None, seed=0, draws=DRAWS):
-    """How often each image counts in each draw.
+def draw_weights(count, groups=None, seed=0):
+    """Draws images with replacement: how often each image counts in each draw.
 
     Images of one group are drawn together: those of one patient are alike, and drawn one by one they would make an
     interval too narrow. The same seed, count and groups give the same draws, so that what is measured on one training
@@ -17,17 +17,16 @@ def weights(count, groups=None, seed=0, draws=DRAWS):
       count: images.
       groups: [count] patient or slide; None: each image is its own.
       seed: of the draws.
-      draws: how many.
 
     Returns:
-      [draws, count] int.
+      [DRAWS, count] int.
     """
     of_image = np.unique(np.arange(count) if groups is None else groups, return_inverse=True)[1]
-    known = of_image.max() + 1
-    return np.random.default_rng(seed).multinomial(known, np.full(known, 1 / known), draws)[:, of_image]
+    units = of_image.max() + 1
+    return np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), DRAWS)[:, of_image]
 
 
-def interval(drawn):
+def compute_interval(drawn):
     """Percentile interval at LEVEL of [draws] numbers: [low, high], None where all are undefined (NaN)."""
-    known = drawn[np.isfinite(drawn)]
-    return np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist() if len(known) else None
+    defined = drawn[np.isfinite(drawn)]
+    return np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist() if len(defined) else None

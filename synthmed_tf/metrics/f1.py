@@ -1,4 +1,4 @@
-"""Scores of a binary segmentation, each under three conventions. numpy in, numbers out.
+"""F1 and other scores of a binary segmentation, each under three conventions. numpy in, numbers out.
 
 Conventions (the literature mixes them, so every number names its own):
   fov_pooled: the pixels inside the field of view of all images, as one pool. The headline.
@@ -14,7 +14,7 @@ METRICS = ("f1", "f1_macro", "auc_roc", "auc_pr", "sensitivity", "specificity", 
 CONVENTIONS = ("fov_pooled", "fov_per_image", "whole_image")
 
 
-def scores(probabilities, masks, fields_of_view, threshold):
+def score(probabilities, masks, fields_of_view, threshold):
     """Compares predicted vessel probabilities with masks.
 
     Vessel is predicted where probability >= threshold. Definitions, with vessel = positive:
@@ -47,19 +47,19 @@ def scores(probabilities, masks, fields_of_view, threshold):
     return {
         metric: {
             "fov_pooled": pooled[metric],
-            "fov_per_image": _mean([image[metric] for image in per_image]),
+            "fov_per_image": _average([image[metric] for image in per_image]),
             "whole_image": whole[metric],
         }
         for metric in METRICS
     }
 
 
-def best_threshold(probabilities, masks, fields_of_view):
+def choose_threshold(probabilities, masks, fields_of_view):
     """The threshold with the highest pooled F1 inside the field of view; to be chosen on training images.
 
     Galdran et al. 2022 (lwnet) choose it so: maximal Dice on the training predictions.
 
-    Args: as for `scores`; probabilities are floats.
+    Args: as for `score`; probabilities are floats.
 
     Returns:
       float in [0, 1], one of the predicted values, to be compared with >=. Where the masks hold no vessel at all there
@@ -69,44 +69,44 @@ def best_threshold(probabilities, masks, fields_of_view):
     predicted, mask = _pool([(predicted[seen], mask[seen]) for predicted, mask, seen in triples])
     if not mask.any():
         return 0.5
-    values, true_positives, false_positives = _cumulative_counts(predicted, mask)
+    values, true_positives, false_positives = _count_cumulatively(predicted, mask)
     f1 = 2 * true_positives / (true_positives + false_positives + true_positives[-1])
     return float(values[np.argmax(f1)])
 
 
-def counts(probabilities, masks, fields_of_view, threshold):
+def count_pixels(probabilities, masks, fields_of_view, threshold):
     """True positives, false positives and false negatives of each image, inside the field of view.
 
-    Args, raises: as for `scores`.
+    Args, raises: as for `score`.
 
     Returns:
       [images, 3] int.
     """
-    found = []
+    images = []
     for predicted, mask, seen in _flatten(probabilities, masks, fields_of_view):
         positive = (predicted if predicted.dtype == bool else predicted >= threshold) & seen
-        found.append([(positive & mask).sum(), (positive & ~mask).sum(), (~positive & mask & seen).sum()])
-    return np.array(found)
+        images.append([(positive & mask).sum(), (positive & ~mask).sum(), (~positive & mask & seen).sum()])
+    return np.array(images)
 
 
-def pooled_f1(counted):
+def pooled_f1(counts):
     """F1 of all images as one pool from [..., images, 3] counts: [...], NaN where it is undefined."""
-    tp, fp, fn = np.moveaxis(np.sum(counted, -2), -1, 0)
+    tp, fp, fn = np.moveaxis(np.sum(counts, -2), -1, 0)
     with np.errstate(invalid="ignore"):  # 0 / 0
         return 2 * tp / (2 * tp + fp + fn)
 
 
-def bootstrapped(runs, groups=None, seed=0):
+def score_draws(runs, groups=None, seed=0):
     """Mean pooled F1 of several trainings on test images drawn with replacement, those of a patient as one.
 
     Args:
-      runs: [trainings, images, 3] from `counts`.
-      groups, seed: see `bootstrap.weights`.
+      runs: [trainings, images, 3] from `count_pixels`.
+      groups, seed: see `bootstrap.draw_weights`.
 
     Returns:
       [draws], NaN where a draw has no vessel in mask and prediction.
     """
-    drawn = bootstrap.weights(np.shape(runs)[1], groups, seed)
+    drawn = bootstrap.draw_weights(np.shape(runs)[1], groups, seed)
     return np.mean([pooled_f1(drawn[..., None] * run) for run in np.asarray(runs)], 0)
 
 
@@ -117,31 +117,31 @@ def _score_pixels(predicted, mask, threshold):
     fp = int(np.count_nonzero(positive)) - tp
     fn = int(np.count_nonzero(mask)) - tp
     tn = mask.size - tp - fp - fn
-    f1 = _ratio(2 * tp, 2 * tp + fp + fn)
-    f1_background = _ratio(2 * tn, 2 * tn + fp + fn)
-    auc_roc, auc_pr = (None, None) if binary else _areas(predicted, mask)
+    f1 = _divide(2 * tp, 2 * tp + fp + fn)
+    f1_background = _divide(2 * tn, 2 * tn + fp + fn)
+    auc_roc, auc_pr = (None, None) if binary else _measure_areas(predicted, mask)
     return {
         "f1": f1,
         "f1_macro": None if f1 is None or f1_background is None else (f1 + f1_background) / 2,
         "auc_roc": auc_roc,
         "auc_pr": auc_pr,
-        "sensitivity": _ratio(tp, tp + fn),
-        "specificity": _ratio(tn, tn + fp),
-        "accuracy": _ratio(tp + tn, mask.size),
+        "sensitivity": _divide(tp, tp + fn),
+        "specificity": _divide(tn, tn + fp),
+        "accuracy": _divide(tp + tn, mask.size),
     }
 
 
-def _areas(predicted, mask):
+def _measure_areas(predicted, mask):
     if mask.all() or not mask.any():
         return None, None
-    _, true_positives, false_positives = _cumulative_counts(predicted, mask)
+    _, true_positives, false_positives = _count_cumulatively(predicted, mask)
     recall = np.concatenate([[0.0], true_positives / true_positives[-1]])
     fall_out = np.concatenate([[0.0], false_positives / false_positives[-1]])
     precision = true_positives / (true_positives + false_positives)
     return float(np.trapz(recall, fall_out)), float(np.sum(np.diff(recall) * precision))
 
 
-def _cumulative_counts(predicted, mask):
+def _count_cumulatively(predicted, mask):
     """(distinct values falling, true positives at >= value, false positives at >= value), by one sort.
 
     The bits of a float32 in [0, 1] sort as an integer and leave the top bit free, so the label rides in the lowest bit
@@ -157,7 +157,8 @@ def _cumulative_counts(predicted, mask):
 def _flatten(probabilities, masks, fields_of_view):
     if not len(probabilities) == len(masks) == len(fields_of_view):
         raise ValueError(
-            f"{len(probabilities)} predictions, {len(masks)} masks, {len(fields_of_view)} fields of view: must be as many"
+            f"{len(probabilities)} predictions, {len(masks)} masks, {len(fields_of_view)} fields of view: must be as "
+            "many"
         )
     if not len(masks):
         raise ValueError("no images to score")
@@ -170,20 +171,20 @@ def _flatten(probabilities, masks, fields_of_view):
         ):
             raise ValueError(f"image {index}: prediction {predicted.shape}, mask {mask.shape}, view {seen.shape}")
         if predicted.dtype in (np.dtype(bool), np.dtype(np.uint8)):
-            predicted = _as_bool(predicted, f"image {index}: binary prediction")
+            predicted = _to_bool(predicted, f"image {index}: binary prediction")
         else:
             predicted = np.ascontiguousarray(predicted, np.float32).reshape(-1) + np.float32(0)  # -0.0 becomes 0.0
             if not ((predicted >= 0) & (predicted <= 1)).all():
                 raise ValueError(f"image {index}: probabilities must lie in [0, 1] and not be NaN")
         triples.append(
-            (predicted, _as_bool(mask, f"image {index}: mask"), _as_bool(seen, f"image {index}: field of view"))
+            (predicted, _to_bool(mask, f"image {index}: mask"), _to_bool(seen, f"image {index}: field of view"))
         )
     if len({predicted.dtype for predicted, _, _ in triples}) > 1:
         raise ValueError("predictions must be all binary or all probabilities")
     return triples
 
 
-def _as_bool(array, name):
+def _to_bool(array, name):
     flat = array.reshape(-1)
     as_bool = flat.astype(bool)
     if flat.dtype != bool and not np.array_equal(flat, as_bool):
@@ -196,10 +197,10 @@ def _pool(pairs):
     return np.concatenate(predicted), np.concatenate(masks)
 
 
-def _ratio(part, whole):
+def _divide(part, whole):
     return part / whole if whole else None
 
 
-def _mean(values):
+def _average(values):
     defined = [value for value in values if value is not None]
     return sum(defined) / len(defined) if defined else None

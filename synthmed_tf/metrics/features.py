@@ -1,7 +1,7 @@
 """Features of photographs and of masks, by fixed formulas. numpy in, numbers out.
 
-Nothing is learned, random or downloaded. Figures on these features compare with each other and with the real-against-real
-floor beside them, not with figures on Inception features, which networks/inception.py makes for whoever has its weights.
+Nothing is learned, random or downloaded. Figures on these features compare with each other and with their floor of real
+against real, not with figures on Inception features, which networks/inception.py makes from its weights.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ PATTERN_SCALES = ((0, 1), (1, 2), (2, 4))  # (sigma of the Gaussian, radius), pi
 PATTERN_STEPS = 4080  # grey levels that patterns are compared in, 16 a level of an 8-bit image: no rounding noise
 
 
-def photograph_features(images, fields_of_view=None):
+def describe_photographs(images, fields_of_view=None):
     """Features of photographs, as FEATURES describes them.
 
     The patterns are those of Ojala et al. 2002 (rotation-invariant, uniform, 8 neighbours), the orientations those of
@@ -46,12 +46,16 @@ def photograph_features(images, fields_of_view=None):
       ValueError: no images, or other dtypes, channels or sizes.
     """
     views = fields_of_view if fields_of_view is not None else iter(lambda: None, 0)
-    return _stack(visible(image, view) for image, view in zip(images, views))
+    return _describe_all(blacken_surround(image, view) for image, view in zip(images, views))
 
 
-def visible(image, field_of_view=None):
-    """A photograph as features are taken of it: [height, width, channels] float64 in [0, 1], black outside of the
-    field of view. Arguments and errors are those of `photograph_features`, for one image.
+def blacken_surround(image, field_of_view=None):
+    """A photograph as features are taken of it: black outside of the field of view.
+
+    Arguments and errors are those of `describe_photographs`, for one image.
+
+    Returns:
+      [height, width, channels] float64 in [0, 1].
     """
     image = np.asarray(image)
     if image.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)) or image.ndim != 3 or image.shape[2] not in (1, 3):
@@ -61,7 +65,7 @@ def visible(image, field_of_view=None):
     return image / np.iinfo(image.dtype).max
 
 
-def mask_features(masks):
+def describe_masks(masks):
     """The same features of masks.
 
     Args:
@@ -73,7 +77,7 @@ def mask_features(masks):
     Raises:
       ValueError: no masks, other values or shapes, or several sizes.
     """
-    return _stack(_mask(mask) for mask in masks)
+    return _describe_all(_to_image(mask) for mask in masks)
 
 
 def standardise(features, real):
@@ -86,33 +90,33 @@ def standardise(features, real):
     return (features - real.mean(axis=0)) / np.maximum(real.std(axis=0), SMALLEST_SD)
 
 
-def _mask(mask):
+def _to_image(mask):
     mask = np.asarray(mask)
     if mask.ndim not in (2, 3) or mask.shape[2:] not in ((), (1,)) or not np.isin(mask, (0, 1)).all():
         raise ValueError(f"expected [height, width, 1] in {{0, 1}}, found {mask.shape} {mask.dtype}")
     return mask.reshape(*mask.shape[:2], 1).astype(np.float64)
 
 
-def _stack(images):
-    found, shapes = [], set()
+def _describe_all(images):
+    features, shapes = [], set()
     for image in images:
         shapes.add(image.shape)
         if len(shapes) > 1:
             raise ValueError(f"images must have one size and the same channels, found {sorted(shapes)}")
-        found.append(_features(image))
-    if not found:
+        features.append(_describe(image))
+    if not features:
         raise ValueError("no images to take features of")
-    return np.stack(found)
+    return np.stack(features)
 
 
-def _features(image):
+def _describe(image):
     """[height, width, channels] float64 in [0, 1] -> [75 + 16 channels]."""
     height, width, channels = image.shape
     if min(height, width) < 16:
         raise ValueError(f"features need images of at least 16 x 16 pixels, found {height} x {width}")
     grey = image @ np.float64(LUMA) if channels == 3 else image[..., 0]
     means = resize_local_mean(image, (CELLS, CELLS), channel_axis=-1)
-    grey_mean, square = (resize_local_mean(each, (CELLS, CELLS)) for each in (grey, grey**2))
+    grey_mean, square = (resize_local_mean(values, (CELLS, CELLS)) for values in (grey, grey**2))
     spread = np.sqrt(np.maximum(square - grey_mean**2, 0))
     orientations = hog(
         gaussian_filter(grey, 1),
@@ -121,11 +125,13 @@ def _features(image):
         cells_per_block=(ORIENTATION_CELLS, ORIENTATION_CELLS),
         block_norm="L2",
     )
-    patterns = [_patterns(gaussian_filter(grey, sigma) if sigma else grey, radius) for sigma, radius in PATTERN_SCALES]
+    patterns = [
+        _count_patterns(gaussian_filter(grey, sigma) if sigma else grey, radius) for sigma, radius in PATTERN_SCALES
+    ]
     return np.concatenate([means.ravel(), spread.ravel(), orientations, *patterns])
 
 
-def _patterns(grey, radius):
+def _count_patterns(grey, radius):
     """Square roots of the shares of 9 kinds of places, those left out that are no brighter than any neighbour.
 
     Flat places are among those: their share says how much background there is, and would hide what the vessels look

@@ -20,7 +20,7 @@ def kid(real, fake):
     """
     if min(len(real), len(fake)) < 2:
         raise ValueError(f"KID needs two images or more in each set, found {len(real)} and {len(fake)}")
-    return float(_mean_kernel_within(real) + _mean_kernel_within(fake) - 2 * _kernel(real, fake).mean())
+    return float(_average_kernel_within(real) + _average_kernel_within(fake) - 2 * _compute_kernel(real, fake).mean())
 
 
 def fid(real, fake):
@@ -43,17 +43,17 @@ def fid(real, fake):
     """
     if min(len(real), len(fake)) < 2:
         raise ValueError(f"FID needs two images or more in each set, found {len(real)} and {len(fake)}")
-    ours, theirs = ((each - each.mean(axis=0)) / np.sqrt(len(each) - 1) for each in (real, fake))
-    r, s = (np.linalg.qr(each, mode="r") for each in (ours, theirs))
+    ours, theirs = ((features - features.mean(axis=0)) / np.sqrt(len(features) - 1) for features in (real, fake))
+    r, s = (np.linalg.qr(centred, mode="r") for centred in (ours, theirs))
     roots = np.linalg.norm(r @ s.T, "nuc")
     means = ((real.mean(axis=0) - fake.mean(axis=0)) ** 2).sum()
     return float(means + (ours**2).sum() + (theirs**2).sum() - 2 * roots)
 
 
-def _kernel(x, y):
+def _compute_kernel(x, y):
     return (x @ y.T / x.shape[1] + 1) ** 3
 
 
-def _mean_kernel_within(x):
-    values = _kernel(x, x)
+def _average_kernel_within(x):
+    values = _compute_kernel(x, x)
     return (values.sum() - np.trace(values)) / (len(x) * (len(x) - 1))

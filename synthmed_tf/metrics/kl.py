@@ -1,4 +1,4 @@
-"""How far the pixel intensities of two image sets are apart (P1 section 9 and figure 3). numpy in, numbers out."""
+"""The KL divergence of the pixel intensities of two image sets (P1 section 9 and figure 3). numpy in, numbers out."""
 
 import numpy as np
 from scipy import special
@@ -11,9 +11,10 @@ BINS = 256  # one a grey level of an 8-bit image; 16-bit images are binned by th
 # pixels inside the field of view), so it is Laplace's add-one there, and does not move with the number or size of the
 # images.
 SMOOTHING = 1e-6
+REPEATS = 10  # random halves
 
 
-def intensity_histograms(images, fields_of_view=None):
+def count_intensities(images, fields_of_view=None):
     """Counts of pixel intensities inside the field of view, over all images together.
 
     Args:
@@ -27,15 +28,14 @@ def intensity_histograms(images, fields_of_view=None):
     Raises:
       ValueError: no images, other dtypes, other channels or mixed ones.
     """
-    return _total(_each_histogram(images, fields_of_view))
+    return _add_up(_count_each(images, fields_of_view))
 
 
 def kl_divergence(p, q, smoothing=SMOOTHING):
     """KL(p || q) = sum_i p_i ln(p_i / q_i), in nats (P1 section 9).
 
-    Used with p the real set and q the synthetic one; P1 does not say which is which.
-
-    Both histograms are scaled to sum 1, `smoothing` is added to every bin, and they are scaled to sum 1 again.
+    The real set is p and the synthetic one q; P1 does not say which is which. Both histograms are scaled to sum 1,
+    `smoothing` is added to every bin, and they are scaled to sum 1 again.
 
     Args:
       p, q: [bins] counts or shares, each with a positive sum.
@@ -57,38 +57,37 @@ def kl_divergence(p, q, smoothing=SMOOTHING):
     return float(special.rel_entr(p, q).sum())
 
 
-def real_vs_half(
-    images, fields_of_view=None, *, others=None, other_views=None, size=None, seed=0, repeats=10, smoothing=SMOOTHING
-):
-    """KL between random halves of a set (P1 section 10), repeated: the floor of the divergence. Or between a half and
-    as many images of another set, to be set beside that floor: fewer images diverge more, whatever they show. So where
-    the other set has fewer, give `size` for both.
+def compare_halves(images, fields_of_view=None, *, others=None, other_views=None, size=None, seed=0):
+    """KL between random halves of a set (P1 section 10), REPEATS times: the floor of the divergence.
+
+    With another set, a half is compared with as many images of that set, to be put beside the floor: fewer images
+    diverge more, whatever they show. Where the other set has fewer, both need the same `size`.
 
     Args:
-      images, fields_of_view: as for `intensity_histograms`.
+      images, fields_of_view: as for `count_intensities`.
       others, other_views: another set, of which random images take the place of the second half; None: the floor.
       size: images on either side; None: half of the set.
-      seed: of the random halves.
-      repeats: number of random draws; no image is on both sides.
+      seed: of the random halves; no image is on both sides.
 
     Returns:
-      {channel: {"mean", "sd", "runs": [repeats]}}, sd with repeats - 1 in the denominator (None for one repeat). With
-      fewer than two images there are no halves: mean and sd are None and runs is empty.
+      {channel: {"mean", "sd", "runs": [REPEATS]}}, sd with REPEATS - 1 in the denominator. With fewer than two images
+      there are no halves: mean and sd are None and runs is empty.
     """
-    each = _each_histogram(images, fields_of_view)
-    other = None if others is None else _each_histogram(others, other_views)
-    channels = each[0].keys() & (other or each)[0].keys()
-    size = size or len(each) // 2
+    histograms = _count_each(images, fields_of_view)
+    theirs = None if others is None else _count_each(others, other_views)
+    channels = histograms[0].keys() & (theirs or histograms)[0].keys()
+    size = size or len(histograms) // 2
     rng = np.random.default_rng(seed)
     runs = {channel: [] for channel in sorted(channels)}
-    for _ in range(repeats if len(each) > 1 else 0):
-        order = rng.permutation(len(each))
-        first, second = ([each[index] for index in some] for some in (order[:size], order[size : 2 * size]))
-        if other is not None:
-            second = [other[index] for index in rng.permutation(len(other))[:size]]
-        first, second = _total(first), _total(second)
+    for _ in range(REPEATS if len(histograms) > 1 else 0):
+        order = rng.permutation(len(histograms))
+        first = [histograms[index] for index in order[:size]]
+        second = [histograms[index] for index in order[size : 2 * size]]
+        if theirs is not None:
+            second = [theirs[index] for index in rng.permutation(len(theirs))[:size]]
+        first, second = _add_up(first), _add_up(second)
         for channel, values in runs.items():
-            values.append(kl_divergence(first[channel], second[channel], smoothing))
+            values.append(kl_divergence(first[channel], second[channel]))
     return {
         channel: {
             "mean": float(np.mean(values)) if values else None,
@@ -99,17 +98,18 @@ def real_vs_half(
     }
 
 
-def _each_histogram(images, fields_of_view):
+def _count_each(images, fields_of_view):
+    """[histograms of each image]."""
     views = fields_of_view if fields_of_view is not None else iter(lambda: None, 0)
-    each = [_histogram(image, view) for image, view in zip(images, views)]
-    if not each:
+    histograms = [_count(image, view) for image, view in zip(images, views)]
+    if not histograms:
         raise ValueError("no images to take a histogram of")
-    if len({tuple(histograms) for histograms in each}) > 1:
+    if len({tuple(channels) for channels in histograms}) > 1:
         raise ValueError("images must have the same channels, found grey and colour ones")
-    return each
+    return histograms
 
 
-def _histogram(image, field_of_view):
+def _count(image, field_of_view):
     image = np.asarray(image)
     if image.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)) or image.ndim != 3 or image.shape[2] not in (1, 3):
         raise ValueError(f"expected [height, width, 1 or 3] uint8 or uint16, found {image.shape} {image.dtype}")
@@ -125,5 +125,5 @@ def _histogram(image, field_of_view):
     return {"grey": np.bincount(grey, minlength=BINS), **colours}
 
 
-def _total(each):
-    return {channel: np.sum([histograms[channel] for histograms in each], axis=0) for channel in each[0]}
+def _add_up(histograms):
+    return {channel: np.sum([counts[channel] for counts in histograms], axis=0) for channel in histograms[0]}

@@ -1,4 +1,4 @@
-"""Is a mask a copy of another one, turned or mirrored perhaps? (P1 figure 4.) numpy in, numbers out."""
+"""Is a mask a copy of another? Their distance over all flips and rotations (P1 figure 4). numpy in, numbers out."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from synthmed_tf.metrics.symmetries import SYMMETRIES, transform
 CHUNK_BYTES = 64 * 2**20  # of one block of masks as float32
 
 
-def nearest_masks(queries, references):
+def find_nearest(queries, references):
     """For each query the nearest reference over the 8 flips and rotations (4 where height and width differ).
 
     The distance is 1 - Dice = 1 - 2 |A and B| / (|A| + |B|), in [0, 1]: 0 for the same mask, 1 for no pixel in common.
@@ -33,18 +33,18 @@ def nearest_masks(queries, references):
     index = np.zeros(len(queries), np.int64)
     distance = np.full(len(queries), np.inf)
     symmetry = np.zeros(len(queries), np.int64)
-    for rows, columns, kind, distances in _blocks(queries, references):
+    for rows, columns, kind, distances in _compare_blocks(queries, references):
         best = distances.argmin(axis=1)
-        found = distances[np.arange(len(best)), best]
-        nearer = found < distance[rows]
+        least = distances[np.arange(len(best)), best]
+        nearer = least < distance[rows]
         index[rows] = np.where(nearer, best + columns.start, index[rows])
         symmetry[rows] = np.where(nearer, kind, symmetry[rows])
-        distance[rows] = np.where(nearer, found, distance[rows])
+        distance[rows] = np.where(nearer, least, distance[rows])
     return index, distance, symmetry
 
 
-def distances(queries, references):
-    """The distance, as in `nearest_masks`, of every query to every reference.
+def measure_distances(queries, references):
+    """The distance, as in `find_nearest`, of every query to every reference.
 
     Args:
       queries: [n, height, width] or [n, height, width, 1] in {0, 1}, array or list.
@@ -54,15 +54,15 @@ def distances(queries, references):
       [n, m] float64 in [0, 1].
     """
     queries, references = _stack(queries), _stack(references)
-    found = np.full([len(queries), len(references)], np.inf)
+    distances = np.full([len(queries), len(references)], np.inf)
     if len(references):
-        for rows, columns, _, block in _blocks(queries, references):
-            found[rows, columns] = np.minimum(found[rows, columns], block)
-    return found
+        for rows, columns, _, block in _compare_blocks(queries, references):
+            distances[rows, columns] = np.minimum(distances[rows, columns], block)
+    return distances
 
 
-def closest_pair(masks):
-    """The two masks of one set that lie nearest to each other, distance and symmetries as in `nearest_masks`.
+def find_closest_pair(masks):
+    """The two masks of one set that lie nearest to each other, distance and symmetries as in `find_nearest`.
 
     A distance near 0 means that the set holds the same picture twice (a collapsed generator).
 
@@ -70,12 +70,11 @@ def closest_pair(masks):
       masks: [n, height, width] or [n, height, width, 1] in {0, 1}, array or list.
 
     Returns:
-      (first, second, distance) with first < second; None for fewer than two masks. Takes n x n comparisons: 1000 masks
-      of 128 x 128 take a few seconds.
+      (first, second, distance) with first < second; None for fewer than two masks.
     """
     masks = _stack(masks)
     closest = None
-    for rows, columns, _, distances in _blocks(masks, masks, is_triangle=True):
+    for rows, columns, _, distances in _compare_blocks(masks, masks, is_triangle=True):
         later = np.arange(columns.start, columns.stop) > np.arange(rows.start, rows.stop)[:, None]
         distances = np.where(later, distances, np.inf)
         first, second = np.unravel_index(distances.argmin(), distances.shape)
@@ -84,18 +83,18 @@ def closest_pair(masks):
     return closest
 
 
-def _blocks(queries, references, is_triangle=False):
+def _compare_blocks(queries, references, is_triangle=False):
     """Yields (rows, columns, symmetry, distances [rows, columns]) for all blocks and symmetries."""
     if not len(queries):
         return
     height, width = queries.shape[1:]
     size = max(1, CHUNK_BYTES // (4 * height * width))
     kinds = range(len(SYMMETRIES) if height == width else 4)
-    for rows in _slices(len(queries), size):
+    for rows in _cut(len(queries), size):
         block = queries[rows].reshape(rows.stop - rows.start, -1).astype(np.float32)
         area = block.sum(axis=1, dtype=np.float64)[:, None]
         for kind in kinds:
-            for columns in _slices(len(references), size):
+            for columns in _cut(len(references), size):
                 if is_triangle and columns.stop <= rows.start:
                     continue  # the lower triangle says the same
                 turned = np.stack([transform(mask, kind) for mask in references[columns]])
@@ -105,7 +104,7 @@ def _blocks(queries, references, is_triangle=False):
                 yield rows, columns, kind, 1 - np.divide(overlap, areas, out=np.ones_like(areas), where=areas > 0)
 
 
-def _slices(count, size):
+def _cut(count, size):
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 

@@ -8,17 +8,17 @@ SUBSETS = 20
 RELABELLINGS = 200
 
 
-def closer_to_training(to_training, to_held_out, groups=None, seed=0):
-    """The share of synthetic images that are more like a training image than like a held-out one;
-    0.5 if training left no trace.
+def measure_closeness(to_training, to_held_out, groups=None, seed=0):
+    """The share of synthetic images that are more like a training image than like a held-out one.
 
-    As the larger one of two sets holds the likest image more often, random subsets of the smaller one's size are
-    compared.
+    It is 0.5 if training left no trace. The larger one of two sets holds the most similar image more often, so random
+    subsets of the smaller one's size are compared.
 
     Args:
-      to_training: [synthetic, n] likeness. to_held_out: [synthetic, m] likeness.
-      groups: [n + m] patient or slide of the training and then of the held-out images, relabelled together, since those
-        of one patient are alike; none on both sides. None: each image is its own.
+      to_training: [synthetic, n] likeness.
+      to_held_out: [synthetic, m] likeness.
+      groups: [n + m] patient or slide of the training and then of the held-out images, none on both sides. Images of
+        one patient are alike, so they are relabelled together. None: each image is its own.
       seed: of the subsets and relabellings.
 
     Returns:
@@ -31,7 +31,7 @@ def closer_to_training(to_training, to_held_out, groups=None, seed=0):
     patients, trained = of_image.max() + 1, len(np.unique(of_image[:count]))
     rng = np.random.default_rng(seed)
 
-    def share(is_training):
+    def measure_share(is_training):
         parts = np.flatnonzero(is_training), np.flatnonzero(~is_training)
         size = min(map(len, parts))
         runs = []
@@ -40,22 +40,22 @@ def closer_to_training(to_training, to_held_out, groups=None, seed=0):
             runs.append(np.mean((ours > theirs) + (ours == theirs) / 2))
         return np.mean(runs)
 
-    found = share(np.arange(alike.shape[1]) < count)
-    chance = [share(rng.permutation(patients)[of_image] < trained) for _ in range(RELABELLINGS)]
-    return {"share": float(found), "chance": [float(each) for each in np.quantile(chance, (0.025, 0.975))]}
+    share = measure_share(np.arange(alike.shape[1]) < count)
+    chance = [measure_share(rng.permutation(patients)[of_image] < trained) for _ in range(RELABELLINGS)]
+    return {"share": float(share), "chance": np.quantile(chance, (0.025, 0.975)).tolist()}
 
 
-def membership(training, held_out, groups=None, seed=0):
-    """How well an attacker who has the synthetic set tells whether an image was learned from:
-    by its likeness to the likest synthetic one.
+def measure_membership(training, held_out, groups=None, seed=0):
+    """How well the likeness to the most similar synthetic image tells whether a real image was learned from.
 
-    (Membership inference by distance: Hilprecht et al. 2019, "Monte Carlo and Reconstruction Membership Inference
-    Attacks against Generative Models"; Chen et al. 2020, "GAN-Leaks". An attacker who is right about few, but sure of
-    them, does harm at an AUC near 0.5; hence also how many are found where hardly any guess is wrong: Carlini et al.
-    2022, "Membership Inference Attacks From First Principles", section 4.)
+    Membership inference by distance: Hilprecht et al. 2019, "Monte Carlo and Reconstruction Membership Inference
+    Attacks against Generative Models"; Chen et al. 2020, "GAN-Leaks". An attacker who is right about few images, but
+    sure of them, does harm at an AUC near 0.5. Hence also how many training images are given away where hardly any
+    guess is wrong: Carlini et al. 2022, "Membership Inference Attacks From First Principles", section 4.
 
     Args:
-      training: [n] likeness to the likest synthetic image. held_out: [m] likewise, m >= 1.
+      training: [n] likeness to the most similar synthetic image.
+      held_out: [m] likewise, m >= 1.
       groups: [n + m] patient or slide of the training and then of the held-out images, drawn together; None: each image
         is its own.
       seed: of the bootstrap.
@@ -63,16 +63,16 @@ def membership(training, held_out, groups=None, seed=0):
     Returns:
       {"mean": AUC in [0, 1], 0.5 for guessing, "interval": 95 % of 1,000 bootstrap draws, "false_positive_rate": 1 / m,
       the smallest rate that m images tell from 0, "true_positive_rate": share of training images above all held-out
-      images but the likest, "true_positives_by_chance": that share if both were alike, 2 / (m + 1)}.
+      images but the most similar one, "true_positives_by_chance": that share if both were alike, 2 / (m + 1)}.
     """
     values = np.concatenate([training, held_out])
     truth = np.repeat([1, 0], [len(training), len(held_out)])
     both = np.stack([-values, values], 1)
-    drawn = accuracy.bootstrapped([both], truth, groups, seed)
+    draws = accuracy.score_draws([both], truth, groups, seed)
     allowed = np.sort(held_out)[-2] if len(held_out) > 1 else -np.inf
     return {
-        "mean": float(accuracy.scores(both, truth)["auc"]),
-        "interval": bootstrap.interval(drawn["auc"]),
+        "mean": float(accuracy.score(both, truth)["auc"]),
+        "interval": bootstrap.compute_interval(draws["auc"]),
         "false_positive_rate": 1 / len(held_out),
         "true_positive_rate": float(np.mean(training > allowed)),
         "true_positives_by_chance": 2 / (len(held_out) + 1),

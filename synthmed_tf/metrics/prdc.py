@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.spatial.distance import cdist
 
-# k. Naeem et al. 2020 take 5; of only 20 images 5 neighbours are a quarter and coverage saturates (expected value
+# k: Naeem et al. 2020 take 5; of only 20 images 5 neighbours are a quarter and coverage saturates (expected value
 # 0.98 for two samples of one distribution, by their lemma 2; 0.89 with 3, which Kynkäänniemi et al. 2019 take).
 NEIGHBOURS = 3
 
@@ -27,8 +27,8 @@ def precision_recall(real, fake, k=NEIGHBOURS):
       ValueError: k images or fewer in a set.
     """
     distances = cdist(real, fake)
-    precision = (distances <= _radii(real, k)[:, None]).any(axis=0).mean()
-    recall = (distances <= _radii(fake, k)).any(axis=1).mean()
+    precision = (distances <= _measure_radii(real, k)[:, None]).any(axis=0).mean()
+    recall = (distances <= _measure_radii(fake, k)).any(axis=1).mean()
     return float(precision), float(recall)
 
 
@@ -50,11 +50,11 @@ def density_coverage(real, fake, k=NEIGHBOURS):
     Raises:
       ValueError: k real images or fewer.
     """
-    inside = cdist(real, fake) <= _radii(real, k)[:, None]
+    inside = cdist(real, fake) <= _measure_radii(real, k)[:, None]
     return float(inside.sum() / (k * len(fake))), float(inside.any(axis=1).mean())
 
 
-def _radii(features, k):
+def _measure_radii(features, k):
     """Distance of each of [n, d] to its k-th nearest neighbour among the others."""
     if len(features) <= k:
         raise ValueError(f"{k} neighbours need more than {k} images in a set, found {len(features)}")

@@ -1,4 +1,4 @@
-"""The shape of vessel masks in numbers, and how far two sets of masks are apart in each. numpy in, numbers out.
+"""The shape of vessel masks in numbers, and the distance of two sets of masks in each. numpy in, numbers out.
 
 The statistics do not depend on where in the frame the vessels lie. Lengths are in pixels of the mask, so only masks of
 one size can be compared, and area fractions only if all masks come with a field of view or none does. What lies outside
@@ -25,6 +25,7 @@ STATISTICS = {  # name: (what it is, unit)
     "fractal_dimension": ("box-counting dimension of the mask", "dimensionless"),
     "tortuosity": ("arc length over chord of the branches, mean weighted by arc length", "ratio"),
 }
+COUNTS = ("skeleton_length", "branch_points", "end_points", "components", "loops")  # 0 where there is no vessel
 SHORTEST_BRANCH = 10  # pixels; the chord of a shorter branch says more about the pixel grid than about the vessel
 # Steps from pixel to pixel make a slanting straight line up to 8 % too long. Moved to the mean of itself and its two
 # neighbours three times over, an inner pixel loses its stairs: straight lines of 100 pixels come out below 1.006, half
@@ -33,7 +34,7 @@ SMOOTHINGS = 3
 _EIGHT = np.ones((3, 3))  # pixels that touch at a corner are neighbours, too
 
 
-def statistics(mask, field_of_view=None):
+def describe(mask, field_of_view=None):
     """The STATISTICS of one mask.
 
     The skeleton is that of Lee, Kashyap and Chu 1994 (CVGIP 56:462) and is not pruned. Two of its pixels are joined if
@@ -45,16 +46,10 @@ def statistics(mask, field_of_view=None):
       end_points: skeleton pixels with one join.
       components: 8-connected.
       loops: 4-connected pieces of the background that vessels enclose: components minus the Euler number.
-      width_mean, width_sd: over the skeleton pixels that are no end points (there the vessel's end is nearer than its
-        walls). The distance to the background is taken on a grid of half pixels, the largest within each pixel: as many
-        half pixels to one wall as there are whole pixels between both. A bar along the grid, n pixels wide, has width
-        n, for odd and even n; one along the diagonal lies within half a pixel of its own.
-      fractal_dimension: minus the slope of log(occupied boxes) over log(box size), by least squares, of the mask itself
-        (Masters 2004, Annual Review of Biomedical Engineering 6:427). Boxes of 1, 2, 4, ... pixels up to a quarter of
-        the frame's longer side, laid from the top left corner of the vessels.
-      tortuosity: of the branches between branch points and end points (Lotmar et al. 1979, Graefe's Archive 211:49), of
-        SHORTEST_BRANCH pixels or more, after SMOOTHINGS; closed loops, which begin and end at one point, are left out.
-        It is 1 for straight vessels.
+      width_mean, width_sd: see `_measure_widths`; over the skeleton pixels that are no end points, since there the
+        vessel's end is nearer than its walls.
+      fractal_dimension: see `_count_boxes`.
+      tortuosity: see `_measure_tortuosity`. It is 1 for straight vessels.
 
     Args:
       mask: [height, width] or [height, width, 1] in {0, 1}, vessel = 1.
@@ -68,42 +63,21 @@ def statistics(mask, field_of_view=None):
     Raises:
       ValueError: shapes that do not fit, or values outside {0, 1}.
     """
-    mask = _plane(mask, "mask")
-    view = np.ones_like(mask) if field_of_view is None else _plane(field_of_view, "field of view")
+    mask = _to_plane(mask, "mask")
+    view = np.ones_like(mask) if field_of_view is None else _to_plane(field_of_view, "field of view")
     if mask.shape != view.shape:
         raise ValueError(f"mask {mask.shape} and field of view {view.shape} must have one size")
     mask = mask & view
-    found = {
-        **dict.fromkeys(STATISTICS),
-        "area_fraction": float(mask.sum() / view.sum()) if view.any() else None,
-        **dict.fromkeys(("skeleton_length", "branch_points", "end_points", "components", "loops"), 0.0),
-    }
+    numbers = dict.fromkeys(STATISTICS)
+    numbers["area_fraction"] = float(mask.sum() / view.sum()) if view.any() else None
     if not mask.any():
-        return found
-    largest_box = max(mask.shape) / 4
-    mask = np.pad(mask[ndimage.find_objects(mask.astype(np.uint8))[0]], 1)
-    skeleton = skeletonize(mask, method="lee").astype(bool)
-    places, edges, lengths = _joins(skeleton)
-    degrees = np.bincount(edges.ravel(), minlength=len(places))
-    forks = np.zeros(mask.shape, bool)
-    forks[skeleton] = degrees >= 3
-    clusters, count = ndimage.label(forks, _EIGHT)
-    widths = _widths(mask)[skeleton][degrees != 1]
-    found |= {
-        "skeleton_length": float(lengths.sum()),
-        "branch_points": float(count),
-        "end_points": float((degrees == 1).sum()),
-        "components": float(ndimage.label(mask, _EIGHT)[1]),
-        "loops": float(ndimage.label(~mask)[1] - 1),
-        "width_mean": float(widths.mean()) if widths.size else None,
-        "width_sd": float(widths.std()) if widths.size else None,
-        "fractal_dimension": _box_counting(mask[1:-1, 1:-1], largest_box),
-        "tortuosity": _tortuosity(places, edges, degrees, clusters[skeleton]),
-    }
-    return found
+        return numbers | dict.fromkeys(COUNTS, 0.0)
+    vessels = mask[ndimage.find_objects(mask.astype(np.uint8))[0]]
+    dimension = _count_boxes(vessels, max(mask.shape) / 4)
+    return numbers | _measure(np.pad(vessels, 1)) | {"fractal_dimension": dimension}
 
 
-def distances(real, synthetic, floor=None):
+def compare(real, synthetic, floor=None):
     """How far two sets of masks are apart in each of the STATISTICS.
 
     The distance is the 1-Wasserstein distance between the two sets of values, over the standard deviation of the real
@@ -112,7 +86,7 @@ def distances(real, synthetic, floor=None):
     Undefined values (None) are left out.
 
     Args:
-      real, synthetic: lists of what `statistics` returns; masks of one size, fields of view for all or none.
+      real, synthetic: lists of what `describe` returns; masks of one size, fields of view for all or none.
       floor: the same for real masks that are not among `real` (the official test masks); None or empty: no floor.
 
     Returns:
@@ -128,18 +102,18 @@ def distances(real, synthetic, floor=None):
     result = {}
     for name in STATISTICS:
         reals, synthetics, floors = (
-            [each[name] for each in masks if each[name] is not None] for masks in (real, synthetic, floor or [])
+            [mask[name] for mask in masks if mask[name] is not None] for masks in (real, synthetic, floor or [])
         )
         result[name] = {
-            "real": _mean_and_sd(reals),
-            "synthetic": _mean_and_sd(synthetics),
-            "distance": _distance(reals, synthetics),
-            "floor": _distance(reals, floors),
+            "real": _summarise(reals),
+            "synthetic": _summarise(synthetics),
+            "distance": _measure_distance(reals, synthetics),
+            "floor": _measure_distance(reals, floors),
         }
     return result
 
 
-def _plane(array, name):
+def _to_plane(array, name):
     array = np.asarray(array)
     plane = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
     if plane.ndim != 2:
@@ -149,7 +123,28 @@ def _plane(array, name):
     return plane.astype(bool)
 
 
-def _joins(skeleton):
+def _measure(mask):
+    """The statistics that need the skeleton, and the counts, of a mask with an empty rim."""
+    skeleton = skeletonize(mask, method="lee").astype(bool)
+    places, edges, lengths = _join(skeleton)
+    degrees = np.bincount(edges.ravel(), minlength=len(places))
+    forks = np.zeros(mask.shape, bool)
+    forks[skeleton] = degrees >= 3
+    clusters, count = ndimage.label(forks, _EIGHT)
+    widths = _measure_widths(mask)[skeleton][degrees != 1]
+    return {
+        "skeleton_length": float(lengths.sum()),
+        "branch_points": float(count),
+        "end_points": float((degrees == 1).sum()),
+        "components": float(ndimage.label(mask, _EIGHT)[1]),
+        "loops": float(ndimage.label(~mask)[1] - 1),
+        "width_mean": float(widths.mean()) if widths.size else None,
+        "width_sd": float(widths.std()) if widths.size else None,
+        "tortuosity": _measure_tortuosity(places, edges, degrees, clusters[skeleton]),
+    }
+
+
+def _join(skeleton):
     """(places [n, 2], edges [m, 2] as indices into places, lengths [m]) of a skeleton with an empty rim."""
     on, row = skeleton.ravel(), skeleton.shape[1]
     pixels = np.flatnonzero(on)
@@ -159,17 +154,27 @@ def _joins(skeleton):
         if sideways is not None:
             joined &= ~on[pixels + sideways] & ~on[pixels + row]
         edges.append(np.stack([pixels[joined], pixels[joined] + step], axis=1))
-    lengths = np.repeat([1, 1, np.sqrt(2), np.sqrt(2)], [len(each) for each in edges])
+    lengths = np.repeat([1, 1, np.sqrt(2), np.sqrt(2)], list(map(len, edges)))
     return np.argwhere(skeleton), np.searchsorted(pixels, np.concatenate(edges)), lengths
 
 
-def _widths(mask):
+def _measure_widths(mask):
+    """[height, width] twice the distance to the background, on a grid of half pixels, the largest within each pixel.
+
+    On the skeleton these are as many half pixels to one wall as there are whole pixels between both. A bar along the
+    grid, n pixels wide, has width n, for odd and even n; one along the diagonal lies within half a pixel of its own.
+    """
     height, width = mask.shape
     halves = ndimage.distance_transform_edt(mask.repeat(2, axis=0).repeat(2, axis=1))
     return halves.reshape(height, 2, width, 2).max(axis=(1, 3))
 
 
-def _box_counting(mask, largest):
+def _count_boxes(mask, largest):
+    """The box-counting dimension (Masters 2004, Annual Review of Biomedical Engineering 6:427).
+
+    It is minus the slope of log(occupied boxes) over log(box size), by least squares, of the mask itself. Boxes of 1,
+    2, 4, ... pixels up to `largest` are laid from the top left corner.
+    """
     sizes, counts = [], []
     while 2 ** len(sizes) <= largest:
         sizes.append(2 ** len(sizes))
@@ -179,13 +184,22 @@ def _box_counting(mask, largest):
     return -float(np.polyfit(np.log(sizes), np.log(counts), 1)[0]) if len(sizes) > 1 else None
 
 
-def _tortuosity(places, edges, degrees, clusters):
-    """clusters: [n] the number of the branch point that a pixel is part of, 0 elsewhere."""
+def _measure_tortuosity(places, edges, degrees, clusters):
+    """Arc length over chord of the branches (Lotmar et al. 1979, Graefe's Archive 211:49), mean weighted by arc length.
+
+    Branches run between branch points and end points. Those of SHORTEST_BRANCH pixels or more count, after SMOOTHINGS;
+    closed loops, which begin and end at one point, do not.
+
+    Args:
+      places, edges: from `_join`.
+      degrees: [n] joins of each pixel.
+      clusters: [n] the number of the branch point that a pixel is part of, 0 elsewhere.
+    """
     count, fork, end = len(places), degrees >= 3, np.flatnonzero(degrees == 1)
-    neighbours = _adjacency(edges, count)
+    neighbours = _build_adjacency(edges, count)
     for _ in range(SMOOTHINGS):
         places = np.where(degrees[:, None] == 2, (places + neighbours @ places) / 3, places)
-    branch = connected_components(_adjacency(edges[~fork[edges].any(axis=1)], count))[1]
+    branch = connected_components(_build_adjacency(edges[~fork[edges].any(axis=1)], count))[1]
     edges = edges[~fork[edges].all(axis=1)]
     edges = np.where(fork[edges[:, 1:]], edges[:, ::-1], edges)  # a fork comes first
     arcs = np.bincount(branch[edges[:, 1]], np.linalg.norm(places[edges[:, 0]] - places[edges[:, 1]], axis=1), count)
@@ -202,18 +216,18 @@ def _tortuosity(places, edges, degrees, clusters):
     return float(np.average(arcs[measured] / chords, weights=arcs[measured]))
 
 
-def _adjacency(edges, count):
+def _build_adjacency(edges, count):
     both = np.concatenate([edges, edges[:, ::-1]])
     return sparse.csr_array((np.ones(len(both)), both.T), (count, count))
 
 
-def _mean_and_sd(values):
+def _summarise(values):
     return {"mean": fmean(values) if values else None, "sd": stdev(values) if len(values) > 1 else None}
 
 
-def _distance(real, other):
+def _measure_distance(real, other):
     if not real or not other:
         return None
     distance = float(wasserstein_distance(real, other))
-    sd = _mean_and_sd(real)["sd"]
+    sd = _summarise(real)["sd"]
     return distance / sd if sd else (0.0 if distance == 0 else None)

@@ -15,7 +15,12 @@ SYMMETRIES = (  # what `transform` does, by its number; the odd turns exist for 
 
 
 def transform(image, symmetry):
-    """The image [height, width, ...] under one of the 8 flips and rotations, `symmetry` being an index into SYMMETRIES."""
+    """An image under one of the 8 flips and rotations.
+
+    Args:
+      image: [height, width, ...].
+      symmetry: index into SYMMETRIES.
+    """
     diagonal = np.swapaxes(image, 0, 1)
     return (
         image,

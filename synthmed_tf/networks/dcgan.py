@@ -6,7 +6,15 @@ more or fewer stride-2 layers and a base that need not be 4 x 4; no layer has mo
 
 import tensorflow as tf
 
-from synthmed_tf.networks.layers import SCALE_SD, batch_norm, joined_with_class, judged, leaky_relu, normal_002
+from synthmed_tf.networks.layers import (
+    SCALE_SD,
+    batch_norm,
+    check_size,
+    joined_with_class,
+    judged,
+    leaky_relu,
+    normal_002,
+)
 
 KERNEL = 5  # Radford et al. 2016, figure 1; P1, section "Generative Adversarial Network"
 MAX_CHANNELS = 1024  # Radford et al. 2016, figure 1
@@ -18,9 +26,8 @@ def depth(image_size):
     Raises:
       ValueError: a side is below 64 or no multiple of 16.
     """
+    check_size(image_size)
     height, width = image_size
-    if min(height, width) < 64 or height % 16 or width % 16:
-        raise ValueError(f"image size {height}x{width}: both sides must be multiples of 16, 64 or more")
     return max(k for k in range(4, 32) if height % 2**k == 0 == width % 2**k and min(height, width) >= 4 * 2**k)
 
 

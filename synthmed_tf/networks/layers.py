@@ -7,9 +7,16 @@ Keras's global generator: call tf.keras.utils.set_random_seed before building a 
 import tensorflow as tf
 
 SCALE_SD = 0.02  # of the first scales of batch norm: published code of Radford et al. 2016 and Isola et al. 2017
-# Of a generator's class vector, times that of z: by one as long DCGAN drew one picture a class (docs/TRIALS.md)
+# Of a generator's class vector, times that of z: by one as long DCGAN drew one picture a class
 CLASS_LENGTH = 0.1
 LEAK = 0.2  # slope of every LeakyReLU: Radford et al. 2016, section 3; Isola et al. 2017, section 6.1
+
+
+def check_size(image_size):
+    """Raises ValueError where a side of (height, width) is below 64 or no multiple of 16."""
+    height, width = image_size
+    if min(height, width) < 64 or height % 16 or width % 16:
+        raise ValueError(f"image size {height}x{width}: both sides must be multiples of 16, 64 or more")
 
 
 def normal_002():
@@ -28,11 +35,6 @@ def batch_norm(scale_sd=0.0):
     return tf.keras.layers.BatchNormalization(  # 0.9 and 1e-5: carpedm20/DCGAN-tensorflow, ops.py
         momentum=0.9, epsilon=1e-5, gamma_initializer=initializer, dtype="float32"
     )
-
-
-def instance_norm():
-    """Instance norm (Ulyanov et al. 2016) with scale and shift: a sample does not depend on what shares its batch."""
-    return tf.keras.layers.GroupNormalization(groups=-1, epsilon=1e-5, dtype="float32")
 
 
 class BatchStatisticsNormalization(tf.keras.layers.Layer):
@@ -119,29 +121,6 @@ class Upscale(tf.keras.layers.Layer):
         return upscale(inputs)
 
 
-class UpsampleConv2D(tf.keras.layers.Layer):
-    """Nearest upsampling by 2, then a 3x3 convolution without bias, as one transposed convolution.
-
-    The four pixels that a nearest-upsampled pixel becomes see the same value, so the two layers are a 4x4 transposed
-    convolution of stride 2 whose kernel is the 3x3 one summed over shifts by one pixel (Karras et al. 2018, published
-    code: fused upscale). The same numbers in less than half of the operations, and no checkerboard (Odena et al. 2016).
-    """
-
-    def __init__(self, filters, **kwargs):
-        super().__init__(**kwargs)
-        self.filters = filters
-
-    def build(self, input_shape):
-        shape = [3, 3, self.filters, input_shape[-1]]
-        deviation = (2 / (9 * input_shape[-1])) ** 0.5  # He et al. 2015, eq. 10
-        self.kernel = self.add_weight(
-            "kernel", shape=shape, initializer=tf.keras.initializers.RandomNormal(0.0, deviation)
-        )
-
-    def call(self, inputs):
-        return upsampled_convolution(inputs, tf.cast(self.kernel, inputs.dtype))
-
-
 def upsampled_convolution(inputs, kernel):
     """Nearest upsampling by 2, then a convolution with `kernel` [3, 3, out, in], as one transposed convolution."""
     kernel = kernel[::-1, ::-1]
@@ -149,30 +128,6 @@ def upsampled_convolution(inputs, kernel):
     (batch, height, width), filters = tf.unstack(tf.shape(inputs))[:3], kernel.shape[2]
     outputs = tf.nn.conv2d_transpose(inputs, fused, [batch, 2 * height, 2 * width, filters], strides=2, padding="SAME")
     return tf.ensure_shape(outputs, [None, *(side and 2 * side for side in inputs.shape[1:3]), filters])
-
-
-class JoinedConvolution(tf.keras.layers.Layer):
-    """Inputs [x, skip], skip of twice the height and width:
-    nearest upsampling of x by 2, skip beside it, then a 3x3 convolution with bias.
-
-    As a convolution is a sum over input channels, x goes through `upsampled_convolution` and skip through a plain one:
-    the same numbers but for rounding, the same initial weights, and less than half of the operations on x.
-    """
-
-    def __init__(self, filters, **kwargs):
-        super().__init__(**kwargs)
-        self.filters = filters
-
-    def build(self, input_shape):
-        channels = sum(shape[-1] for shape in input_shape)
-        self.kernel = self.add_weight("kernel", shape=[3, 3, channels, self.filters], initializer="he_normal")
-        self.bias = self.add_weight("bias", shape=[self.filters], initializer="zeros")
-
-    def call(self, inputs):
-        x, skip = inputs
-        for_x, for_skip = tf.split(tf.cast(self.kernel, x.dtype), [x.shape[-1], skip.shape[-1]], axis=2)
-        outputs = upsampled_convolution(x, tf.transpose(for_x, [0, 1, 3, 2])) + tf.nn.conv2d(skip, for_skip, 1, "SAME")
-        return tf.nn.bias_add(outputs, tf.cast(self.bias, x.dtype))
 
 
 def joined_with_class(z, classes):

@@ -17,12 +17,12 @@ from synthmed_tf.networks.dcgan import KERNEL, channels_of_maps, depth
 from synthmed_tf.networks.layers import (
     SCALE_SD,
     MinibatchStandardDeviation,
-    UpsampleConv2D,
     batch_norm,
     joined_with_class,
     judged,
     leaky_relu,
     normal_002,
+    upsampled_convolution,
 )
 
 
@@ -68,3 +68,26 @@ def discriminator(image_size, channels=2, classes=0, width=1.0, name="discrimina
         x = leaky_relu()(tf.keras.layers.Conv2D(filters, KERNEL, 2, "same", kernel_initializer=normal_002())(x))
     x = MinibatchStandardDeviation(group_size=4)(x)  # 4: Karras et al. 2018, appendix A.1
     return tf.keras.Model(*judged(image, tf.keras.layers.Flatten()(x), classes, normal_002()), name=name)
+
+
+class UpsampleConv2D(tf.keras.layers.Layer):
+    """Nearest upsampling by 2, then a 3x3 convolution without bias, as one transposed convolution.
+
+    The four pixels that a nearest-upsampled pixel becomes see the same value, so the two layers are a 4x4 transposed
+    convolution of stride 2 whose kernel is the 3x3 one summed over shifts by one pixel (Karras et al. 2018, published
+    code: fused upscale). The same numbers in less than half of the operations, and no checkerboard (Odena et al. 2016).
+    """
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+
+    def build(self, input_shape):
+        shape = [3, 3, self.filters, input_shape[-1]]
+        deviation = (2 / (9 * input_shape[-1])) ** 0.5  # He et al. 2015, eq. 10
+        self.kernel = self.add_weight(
+            "kernel", shape=shape, initializer=tf.keras.initializers.RandomNormal(0.0, deviation)
+        )
+
+    def call(self, inputs):
+        return upsampled_convolution(inputs, tf.cast(self.kernel, inputs.dtype))

@@ -21,14 +21,14 @@ def make_temporary(folder):
     folder.parent.mkdir(parents=True, exist_ok=True)
     host = socket.gethostname()
     pattern = re.compile(re.escape(f".{folder.name}.") + "(new|old)-" + re.escape(host) + r"-(\d+)")
-    for left in list(folder.parent.iterdir()):
-        match = pattern.fullmatch(left.name)
+    for path in list(folder.parent.iterdir()):
+        match = pattern.fullmatch(path.name)
         if not match or (int(match[2]) != os.getpid() and _is_running(int(match[2]))):
             continue
         if match[1] == "old" and not folder.exists():  # killed between the two renames of swap_in
-            os.rename(left, folder)
+            os.rename(path, folder)
         else:
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(path, ignore_errors=True)
     temporary = folder.with_name(f".{folder.name}.new-{host}-{os.getpid()}")
     temporary.mkdir()
     return temporary
@@ -74,6 +74,7 @@ def report_disk_errors(folder):
 
 
 def write_text(path, text):
+    """Writes text in UTF-8; it is on the disk when this returns."""
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -89,7 +90,7 @@ def replace_text(path, text):
     """Writes text so that the file is either the old one or the new one, never half of it.
 
     Raises:
-      InputError: for one, the disk is full.
+      InputError: it could not be written; the disk is full, for one.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:

@@ -12,11 +12,11 @@ import synthmed_tf
 from synthmed_tf.sample import InputError
 
 SCHEMA_VERSION = 1
-# What a folder may hold, and as which kind of TFDS feature.
-PICTURES = ("image", "mask", "field_of_view")
+PICTURES = ("image", "mask", "field_of_view")  # the arrays of a sample
+# What a folder may hold, and as which kind of TFDS feature
 KINDS = {**dict.fromkeys(PICTURES, "image"), "label": "classLabel", "id": "text", "group": "text", "seed": "tensor"}
 SHARD = re.compile(r"(?P<name>.+)-(?P<split>\w+)\.tfrecord-(?P<index>\d{5,})-of-(?P<count>\d{5,})")
-REMEDY = "run the command that made it again with --overwrite, or delete the folder and run it again"
+REMEDY = "make it again; the commands of this project take --overwrite for that"
 
 
 def read_manifest(folder):
@@ -35,7 +35,9 @@ def read_manifest(folder):
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; a data set is expected there, run the command that makes it first")
     if not path.is_file():
-        raise InputError(f"{folder} is not a data set of this project (no manifest.json); {REMEDY}")
+        raise InputError(
+            f"{folder} is not a data set of this project (no manifest.json); name another folder, or make one"
+        )
     manifest = read_json(path)
     version = manifest.get("schema_version")
     if version != SCHEMA_VERSION:
@@ -43,7 +45,7 @@ def read_manifest(folder):
     types = {"name": str, "counts": dict, "image_size": list, "features": dict, "shards": dict}
     wrong = [key for key in types if not isinstance(manifest.get(key), types[key])]
     if not wrong:
-        wrong = [f"feature {key}" for key, found in manifest["features"].items() if not _is_feature(key, found)]
+        wrong = [f"feature {key}" for key, entry in manifest["features"].items() if not _is_feature(key, entry)]
         if "label" in manifest["features"] and not isinstance(manifest.get("class_names"), list):
             wrong.append("class_names")
     if wrong:
@@ -56,15 +58,16 @@ def read_manifest(folder):
     return manifest
 
 
-def _is_feature(key, found):
-    """Whether what a manifest says of a feature is complete, see `_features_of`."""
-    if not isinstance(found, dict) or found.get("kind") != KINDS.get(key):
+def _is_feature(key, entry):
+    """Whether what a manifest says of a feature is complete, see `features.find_features`."""
+    if not isinstance(entry, dict) or entry.get("kind") != KINDS.get(key):
         return False
-    shape = found.get("shape")
-    return key not in PICTURES or (isinstance(shape, list) and len(shape) == 3 and isinstance(found.get("dtype"), str))
+    shape = entry.get("shape")
+    return key not in PICTURES or (isinstance(shape, list) and len(shape) == 3 and isinstance(entry.get("dtype"), str))
 
 
 def read_json(path):
+    """The JSON object in a file; InputError where it holds something else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -75,6 +78,7 @@ def read_json(path):
 
 
 def list_versions():
+    """{package: version} of what a data set is made with."""
     import tensorflow as tf
 
     return {

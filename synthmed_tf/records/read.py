@@ -1,6 +1,7 @@
 """A data set folder of TFRecords -> Samples, checked.
 
-The framing of a TFRecord is described at https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details.
+The framing of a TFRecord is described at
+https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details.
 """
 
 import collections.abc
@@ -12,7 +13,7 @@ import numpy as np
 from synthmed_tf.records.atomic import hash_file
 from synthmed_tf.records.manifest import PICTURES, REMEDY, SHARD, read_manifest
 from synthmed_tf.records.tfds import read_tfds_folder
-from synthmed_tf.sample import InputError, Sample
+from synthmed_tf.sample import InputError, Sample, spaced
 
 CACHE_BYTES = 2**30  # decoded samples that one Records keeps in memory
 
@@ -51,23 +52,18 @@ class Records(collections.abc.Sequence):
         if split is not None and split not in counts:
             raise InputError(f"{self.folder} has no split {split!r}, it has {', '.join(counts)}; {REMEDY}")
         self._places = []  # (shard path, split, byte offset, length) of every sample
-        for wanted in [split] if split is not None else counts:
-            before = len(self._places)
-            for file, digest in sorted(shards.items()):
-                if SHARD.fullmatch(file)["split"] != wanted:
-                    continue
-                path = self.folder / file
-                try:
-                    if verify and self.manifest is not None and hash_file(path) != digest:
-                        raise InputError(f"{path} is damaged (its SHA-256 is not the one in manifest.json); {REMEDY}")
-                    self._places += [(path, wanted, *place) for place in _frames(path)]
-                except OSError as error:
-                    raise InputError(f"{path} cannot be read ({error.strerror}); {REMEDY}") from error
-            found = len(self._places) - before
-            if found != counts[wanted]:
-                announced = f"split {wanted} holds {found} records and {counts[wanted]} are announced"
+        for name in [split] if split is not None else counts:
+            places = self._find_places(name, shards, verify and self.manifest is not None)
+            if len(places) != counts[name]:
+                announced = f"split {name} holds {len(places)} records and {counts[name]} are announced"
                 raise InputError(f"{self.folder} is damaged ({announced}); {REMEDY}")
+            self._places += places
         self._cache, self._cached_bytes = {}, 0
+
+    @property
+    def pictured(self):
+        """A few Samples, at even steps, to try a training on."""
+        return spaced(self, 8)
 
     def __len__(self):
         return len(self._places)
@@ -86,6 +82,21 @@ class Records(collections.abc.Sequence):
                 self._cache[index] = sample
         return sample
 
+    def _find_places(self, split, shards, verify):
+        """[(shard path, split, byte offset, length)] of the samples of a split. shards: {file name: SHA-256}."""
+        places = []
+        for name, digest in sorted(shards.items()):
+            if SHARD.fullmatch(name)["split"] != split:
+                continue
+            path = self.folder / name
+            try:
+                if verify and hash_file(path) != digest:
+                    raise InputError(f"{path} is damaged (its SHA-256 is not the one in manifest.json); {REMEDY}")
+                places += [(path, split, *place) for place in _find_frames(path)]
+            except OSError as error:
+                raise InputError(f"{path} cannot be read ({error.strerror}); {REMEDY}") from error
+        return places
+
     def _read(self, index):
         """Reads and decodes one record; no other record is touched."""
         import tensorflow as tf
@@ -101,30 +112,38 @@ class Records(collections.abc.Sequence):
             raise InputError(f"{where} cannot be read ({error.strerror}); {REMEDY}") from error
         except DecodeError as error:
             raise InputError(f"{where} is damaged ({error}); {REMEDY}") from error
-        values = {}
-        for key, feature in self.features.items():
-            content = example.features.feature[key]
-            content = content.int64_list if feature["kind"] in ("classLabel", "tensor") else content.bytes_list
-            if len(content.value) != 1:
-                raise InputError(f"{where} has no {key} and features.json announces one; {REMEDY}")
-            values[key] = content.value[0]
-            if key in PICTURES:
-                values[key] = _decode_png(values[key], feature, f"{where}: {key}")
-                if key != "image":
-                    values[key] = _two_levels(values[key], f"{where}: {key}")
-                values[key].setflags(write=False)
-        if "label" in values:
-            if not 0 <= values["label"] < len(self.class_names):
-                raise InputError(f"{where} is of class {values['label']} of {len(self.class_names)}; {REMEDY}")
-            values["label"] = self.class_names[values["label"]]
-        for key in ("id", "group"):
-            if key in values:
-                values[key] = values[key].decode(errors="replace")
-        values.setdefault("id", f"{split}-{index}")
-        return Sample(split=split, **values)
+        values = {key: self._read_value(example, key, where) for key in self.features}
+        return Sample(split=split, **({"id": f"{split}-{index}"} | values))
+
+    def _read_value(self, example, key, where):
+        """One feature of a parsed record as a Sample holds it. where: the record, for messages."""
+        feature = self.features[key]
+        content = example.features.feature[key]
+        content = content.int64_list if feature["kind"] in ("classLabel", "tensor") else content.bytes_list
+        if len(content.value) != 1:
+            raise InputError(f"{where} has no {key} and features.json announces one; {REMEDY}")
+        value = content.value[0]
+        if key in PICTURES:
+            pixels = _decode_png(value, feature, f"{where}: {key}")
+            if key != "image":
+                pixels = _binarise(pixels, f"{where}: {key}")
+            pixels.setflags(write=False)
+            return pixels
+        if key == "label":
+            if not 0 <= value < len(self.class_names):
+                raise InputError(f"{where} is of class {value} of {len(self.class_names)}; {REMEDY}")
+            return self.class_names[value]
+        return value.decode(errors="replace") if key in ("id", "group") else value
 
 
-def _frames(path):
+def require_features(real, *features):
+    """Raises InputError unless the real records hold these features."""
+    for feature in features:
+        if feature not in real.features:
+            raise InputError(f"{real.folder}: the samples have no {feature}, which is needed here; give another set")
+
+
+def _find_frames(path):
     """(offset, length) in bytes of every record's content. A frame: uint64 length, uint32 CRC, content, uint32 CRC."""
     places, position, end = [], 0, path.stat().st_size
     with open(path, "rb") as file:
@@ -149,13 +168,13 @@ def _decode_png(png, feature, where):
     except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{where} is damaged, or not an 8- or 16-bit PNG ({reason}); {REMEDY}") from error
-    expected = [found if size is None else size for size, found in zip(feature["shape"], pixels.shape, strict=False)]
+    expected = [own if size is None else size for size, own in zip(feature["shape"], pixels.shape, strict=False)]
     if expected != list(pixels.shape):
         raise InputError(f"{where} is {list(pixels.shape)}, features.json announces {feature['shape']}; {REMEDY}")
     return pixels
 
 
-def _two_levels(pixels, where):
+def _binarise(pixels, where):
     """uint8 {0, 255} or {0, 1} -> uint8 {0, 1}."""
     top = pixels.max(initial=0)
     if top not in (0, 1, 255) or pixels.shape[-1] != 1 or not ((pixels == 0) | (pixels == top)).all():

@@ -98,7 +98,7 @@ def join_pieces(mask, lines):
     from scipy import ndimage
     from scipy.cluster.hierarchy import DisjointSet
 
-    found, neighbours = mask.copy(), np.ones((3, 3))
+    whole, neighbours = mask.copy(), np.ones((3, 3))
     (pieces, sizes), (gaps, lengths) = label_pieces(mask), label_pieces(lines & ~mask)
     boxes, together = ndimage.find_objects(gaps), DisjointSet(range(1, len(sizes) + 1))
     for gap in np.argsort(lengths, kind="stable"):
@@ -106,10 +106,10 @@ def join_pieces(mask, lines):
         part = gaps[box] == gap + 1
         touched = np.unique(pieces[box][ndimage.binary_dilation(part, neighbours) & mask[box]])
         if len({together[piece] for piece in touched}) > 1:
-            found[box] |= part
+            whole[box] |= part
             for piece in touched[1:]:
                 together.merge(touched[0], piece)
-    return found
+    return whole
 
 
 def label_pieces(mask):

@@ -61,10 +61,10 @@ def list_entries(data_dir):
     Returns:
       list of Entry; group is the slide, label "normal" or "tumour".
     """
-    found = []
+    entries = []
     for tile in range(COUNT):
         slide = tile // TILES_PER_SLIDE
-        found.append(
+        entries.append(
             Entry(
                 id=f"phantom_histology_{tile:03d}",
                 group=f"slide_{slide:02d}",
@@ -73,7 +73,7 @@ def list_entries(data_dir):
                 label=CLASSES[tile % 2],
             )
         )
-    return found
+    return entries
 
 
 def read_entry(entry, split):
@@ -101,7 +101,7 @@ def draw_tile(tile):
 
     slide = draw_stain(tile // TILES_PER_SLIDE)
     rng = np.random.default_rng([SEED, tile, 1])
-    haematoxylin, eosin = _section(rng, CLASSES[tile % 2])
+    haematoxylin, eosin = _draw_section(rng, CLASSES[tile % 2])
     thickness = rng.normal(1, 0.08)
     absorbance = thickness * (haematoxylin[..., None] * slide.haematoxylin + eosin[..., None] * slide.eosin)
     sharpness = slide.blur * rng.uniform(0.85, 1.2)
@@ -110,7 +110,7 @@ def draw_tile(tile):
     return np.round(np.clip(image, 0, 255)).astype(np.uint8)
 
 
-def _clouds(rng, cell):
+def _draw_clouds(rng, cell):
     """Smooth noise [96, 96] of unit variance with features of about `cell` pixels."""
     from scipy import ndimage
 
@@ -118,38 +118,38 @@ def _clouds(rng, cell):
     return (field - field.mean()) / field.std()
 
 
-def _share(field, share):
+def _threshold(field, share):
     """Where a field is highest: a region, [96, 96] in {0, 1}, that covers a share of the tile."""
     return field > np.quantile(field, 1 - share) if share > 0 else np.zeros(field.shape, bool)
 
 
-def _section(rng, label):
+def _draw_section(rng, label):
     """Amounts of haematoxylin and eosin, two arrays [96, 96], 0 or more."""
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2.0
     # what lies where: a nest of larger cells, a band of connective tissue, gaps
     larger = TUMOUR if label == "tumour" else CENTROBLAST
     share = rng.uniform(0.45, 1.0) if label == "tumour" else max(0.0, rng.uniform(-0.9, 0.8))
-    nest = _share(_clouds(rng, 30) - (np.hypot(x, y) / 40) ** 2, share)  # PCam: tumour is in the centre
+    nest = _threshold(_draw_clouds(rng, 30) - (np.hypot(x, y) / 40) ** 2, share)  # PCam: tumour is in the centre
     turn = rng.uniform(0, np.pi)
     across = y * np.cos(turn) - x * np.sin(turn)
-    waves = _clouds(rng, 24)
+    waves = _draw_clouds(rng, 24)
     band = np.abs(across + 6 * waves - rng.uniform(-40, 40)) < max(0.0, rng.uniform(-10, 14))
-    gap = _share(_clouds(rng, 16) - 1.5 * nest, max(0.0, rng.uniform(-0.15, 0.15)))
+    gap = _threshold(_draw_clouds(rng, 16) - 1.5 * nest, max(0.0, rng.uniform(-0.15, 0.15)))
 
     density = rng.uniform(0, 1)
-    centres, kinds = _scatter(rng, nest, band, larger, 1.3 - 0.3 * density)
+    centres, kinds = _scatter_cells(rng, nest, band, larger, 1.3 - 0.3 * density)
     kept = ~gap[tuple(np.clip(centres.astype(int), 0, SIZE - 1).T)] & (rng.random(len(centres)) < 0.8 + 0.2 * density)
     centres, kinds = centres[kept], [kind for kind, keep in zip(kinds, kept) if keep]
-    haematoxylin, eosin = _cells(rng, centres, kinds, turn)
+    haematoxylin, eosin = _draw_cells(rng, centres, kinds, turn)
 
-    fibres = np.sin((across + 5 * waves + 1.5 * _clouds(rng, 6)) * rng.uniform(1.2, 1.9)) * 0.25 + 0.75
+    fibres = np.sin((across + 5 * waves + 1.5 * _draw_clouds(rng, 6)) * rng.uniform(1.2, 1.9)) * 0.25 + 0.75
     eosin = np.where(band, np.maximum(eosin, fibres * rng.uniform(0.6, 1.0)), eosin)
-    eosin = np.maximum(eosin * (1 + 0.3 * _clouds(rng, 3)) + 0.06 * _clouds(rng, 10), 0) + 0.03
+    eosin = np.maximum(eosin * (1 + 0.3 * _draw_clouds(rng, 3)) + 0.06 * _draw_clouds(rng, 10), 0) + 0.03
     empty = gap & (haematoxylin < 0.3)
     return haematoxylin, np.where(empty, 0.02, eosin)
 
 
-def _scatter(rng, nest, band, larger, spread):
+def _scatter_cells(rng, nest, band, larger, spread):
     """Throws cells until none fits any more: centres [n, 2] (row, column) and the Kind of each."""
     from scipy.spatial.distance import cdist
 
@@ -176,7 +176,7 @@ def _scatter(rng, nest, band, larger, spread):
     return places[chosen], [kinds[number] for number in chosen]
 
 
-def _cells(rng, centres, kinds, turn):
+def _draw_cells(rng, centres, kinds, turn):
     """Draws cells: haematoxylin and eosin [96, 96]. Each pixel belongs to the nucleus into which it lies deepest."""
     from scipy.spatial import cKDTree
 
@@ -204,9 +204,9 @@ def _cells(rng, centres, kinds, turn):
     depth = radius * (1 + (waves[0, nearest] * unit * unit + waves[1, nearest] * unit * unit * unit).real) - rho
     best = depth.argmax(1)[:, None]
     cell = np.take_along_axis(nearest, best, 1)[:, 0]
-    depth, place, radius = (np.take_along_axis(each, best, 1)[:, 0] for each in (depth, place, radius))
+    depth, place, radius = (np.take_along_axis(values, best, 1)[:, 0] for values in (depth, place, radius))
 
-    clumps = _clouds(rng, 2.2).ravel()
+    clumps = _draw_clouds(rng, 2.2).ravel()
     chromatin = draw["dark"][cell] * (1 + fixed["clumps"][cell] * 0.5 * clumps)
     chromatin += fixed["rim"][cell] * np.exp(-(((depth - 0.8) / 0.7) ** 2))
     chromatin += fixed["nucleolus"][cell] * np.exp(-((np.abs(place - offset[cell] * radius) / 1.1) ** 2))
