@@ -6,16 +6,27 @@ from made_reports import HOSTILE, make_classification, make_segmentation, set_of
 from synthmed_tf.reporting import headline as reporting
 
 ALL = (
-    "segmentation", "classification", "distribution", "fidelity", "morphology", "copies", "privacy", "lungs", "baseline",
-)  # fmt: skip
+    "segmentation",
+    "classification",
+    "distribution",
+    "fidelity",
+    "morphology",
+    "copies",
+    "privacy",
+    "lungs",
+    "baseline",
+)
 
 
 def make_audit(near=2, most=3, **more):
     return {
-        "near_copies": near, "by_chance_at_most": most, "caught": {"shifted": 1.0}, "protocol": {"synthetic": 12},
+        "near_copies": near,
+        "by_chance_at_most": most,
+        "caught": {"shifted": 1.0},
+        "protocol": {"synthetic": 12},
         "membership": {"mean": 0.5, "interval": [0.3, 0.7]},
         "near_copy_list": [{"synthetic_id": f"s{index}"} for index in range(near)],
-    } | more  # fmt: skip
+    } | more
 
 
 def make_whole_report():
@@ -24,11 +35,15 @@ def make_whole_report():
     report["fidelity"]["masks"] = report["fidelity"]["photographs"]
     real = {"name": "drive", "image_size": [64, 64], "counts": {"train": 8, "test": 5}}
     return report | {
-        "real": real, "synthetic": {"counts": {"train": 12}}, "real_images_shown": True,
-        "segmentation": make_segmentation((64, 64)), "classification": make_classification(("normal", "tumour"), 2),
+        "real": real,
+        "synthetic": {"counts": {"train": 12}},
+        "real_images_shown": True,
+        "segmentation": make_segmentation((64, 64)),
+        "classification": make_classification(("normal", "tumour"), 2),
         "privacy": {"structure": make_audit(), "shading": make_audit(0), "protocol": {"synthetic": 12}},
-        "lungs": {"synthetic": 0.12, "held_out": 0.05}, "baseline": {"synthetic": None} | set_of_numbers(0.4),
-    }  # fmt: skip
+        "lungs": {"synthetic": 0.12, "held_out": 0.05},
+        "baseline": {"synthetic": None} | set_of_numbers(0.4),
+    }
 
 
 def show(report):

@@ -162,7 +162,9 @@ def test_parts_that_are_missing_are_said_in_words(made):
 
 def test_fid_of_few_images_comes_with_a_warning(made):
     few = copy.deepcopy(made[0]["fidelity"]["photographs"])
-    few["fid"] = {key: {"mean": 12.34, "sd": None} for key in ("synthetic_vs_real", "real_vs_real", "all_synthetic_vs_real")}  # fmt: skip
+    few["fid"] = {
+        key: {"mean": 12.34, "sd": None} for key in ("synthetic_vs_real", "real_vs_real", "all_synthetic_vs_real")
+    }
     many = few | {"protocol": few["protocol"] | {"subset_size": kid_fid.ENOUGH_FOR_FID}}
     for measured, is_warned in ((few, True), (many, False)):
         html = page.render(made[0] | {"fidelity": {"photographs, Inception": measured}}, {})
@@ -228,7 +230,10 @@ def test_the_audit_of_images_says_what_it_found_and_what_it_can_find(made, page_
     audits, text = made[0]["privacy"], page_of_made[1]
     for view in ("structure", "shading"):
         audit = audits[view]
-        assert f"By {view}, {audit['near_copies']} of 12 synthetic images are more like a training image than every held-out image is" in text  # fmt: skip
+        assert (
+            f"By {view}, {audit['near_copies']} of 12 synthetic images are more like a training image than every held-out image is"
+            in text
+        )
         assert f"{audit['near_copies']} of 12 ({audit['by_chance']:.1f}, {audit['by_chance_at_most']})" in text
         low, high = audit["membership"]["interval"]
         assert f"{audit['membership']['mean']:.2f} [{low:.2f}, {high:.2f}]" in text
@@ -269,7 +274,11 @@ def test_near_copies_are_counted_on_the_page_and_listed_in_the_json_alone(made):
     )
     assert text.count("leave them out before the set is shared") == 1
     assert text.count("Chance gives as many, so none of them stands out") == 1  # of masks
-    for part in (report["privacy"]["structure"], report["privacy"]["shading"], *(report["copies"][k] for k in ("likeness", "halves"))):  # fmt: skip
+    for part in (
+        report["privacy"]["structure"],
+        report["privacy"]["shading"],
+        *(report["copies"][k] for k in ("likeness", "halves")),
+    ):
         part["near_copy_list"] = []
     assert "near_copy_list" not in page.render(report, {})
 
@@ -280,9 +289,12 @@ def test_near_copies_are_counted_on_the_page_and_listed_in_the_json_alone(made):
         ({}, "So there is no sign that masks are copied."),
         ({"near_copies": 4}, "Look at those before the set is shared."),
         ({"caught": {"shifted": 0.5, "tilted": 1.0}}, "the audit misses copies that were planted"),
-        ({"membership": {"mean": 0.7, "interval": [0.6, 0.9]}}, "more like those that were learned from than like others"),
+        (
+            {"membership": {"mean": 0.7, "interval": [0.6, 0.9]}},
+            "more like those that were learned from than like others",
+        ),
     ],
-)  # fmt: skip
+)
 def test_masks_are_said_not_to_be_copied_only_by_an_audit_that_finds_planted_copies(made, worse, sentence):
     report = copy.deepcopy(made[0])
     quiet = {"near_copies": 2, "by_chance": 1.3, "by_chance_at_most": 3, "caught": {"shifted": 0.9, "tilted": 1.0}}
@@ -293,14 +305,19 @@ def test_masks_are_said_not_to_be_copied_only_by_an_audit_that_finds_planted_cop
     report["copies"]["likeness"] |= worse | {"membership": membership}
     text = " ".join(page.render(report, {}).split())
     assert sentence in text and ("no sign" in text) == (not worse)
-    assert f"{worse.get('near_copies', 2)} of 12 synthetic masks are more like a training mask than every real test mask is" in text  # fmt: skip
+    assert (
+        f"{worse.get('near_copies', 2)} of 12 synthetic masks are more like a training mask than every real test mask is"
+        in text
+    )
     assert "So are 2 of their 24 halves" in text and "Chance alone gives 1.3 on average" in text
     assert "rejected by this very distance" not in text
 
 
 def test_what_the_filters_rejected_is_told(made):
     report = made[0] | {"lungs": {"synthetic": 0.12, "held_out": 0.05}}
-    report["synthetic"] = made[0]["synthetic"] | {"stage1": {"filter": {"candidates": 320, "rejected": 118, "too_near": 2}}}  # fmt: skip
+    report["synthetic"] = made[0]["synthetic"] | {
+        "stage1": {"filter": {"candidates": 320, "rejected": 118, "too_near": 2}}
+    }
     html = page.render(report, {})
     text = " ".join(html.split())
     assert "Of 320 masks made, 118 were rejected" in text and "2 rejected ones are there all the same" in text
