@@ -159,3 +159,21 @@ def test_added_noise_is_that_of_the_brightness_around():
     photograph = np.repeat(np.uint8([60, 250]), 64)[:, None, None] * np.ones([1, 128, 1], np.uint8)
     noise = grain.with_noise(photograph, np.linspace(0.1, 0.0, grain.BRIGHTNESSES), [1, 2]) / 255 - photograph / 255
     assert noise[:60].std() == pytest.approx(0.1 * (1 - (60 / 255 * 8 - 0.5) / 7), rel=0.03) and not noise[68:].any()
+
+
+def test_wavelet_filters_keep_the_energy_and_the_high_one_sees_neither_level_nor_slope():
+    low, high = np.array(grain.LOW_PASS), np.array(grain.HIGH_PASS)
+    assert low.sum() == pytest.approx(2**0.5) and (low**2).sum() == pytest.approx(1)
+    assert low @ high == pytest.approx(0) and low[:2] @ low[2:] == pytest.approx(0)
+    assert high.sum() == pytest.approx(0) and high @ np.arange(4) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("rows", [4, 16, 17])
+def test_filtering_and_halving_by_hand(rows):
+    values, taps = np.random.default_rng(0).normal(size=[rows, 3]), (1.0, 10.0, 100.0, 1000.0)
+    mirrored = np.concatenate([values[::-1], values, values[::-1]])  # row 0 is number `rows`
+    found = grain.filter_and_halve(values, taps)
+    assert found.shape == ((rows + 3) // 2, 3)
+    for index, row in enumerate(found):
+        newest = rows + 2 * index + 1
+        np.testing.assert_allclose(row, sum(tap * mirrored[newest - back] for back, tap in enumerate(taps)))

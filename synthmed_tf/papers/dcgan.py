@@ -38,8 +38,8 @@ def p2_settings(count, is_colour, is_conditional, batch_size=32):
 
 def build(image_size, channels, classes, settings):
     """(generator, discriminator) with their initial weights."""
-    discriminator = dcgan.discriminator(image_size, channels, classes, settings.width)
-    return dcgan.generator(image_size, channels, settings.latent, classes, settings.width), discriminator
+    discriminator = dcgan.build_discriminator(image_size, channels, classes, settings.width)
+    return dcgan.build_generator(image_size, channels, settings.latent, classes, settings.width), discriminator
 
 
 def make_step(generator, discriminator, optimizers, examples, settings, seed, replicas=1):
@@ -51,7 +51,7 @@ def make_step(generator, discriminator, optimizers, examples, settings, seed, re
 
     @tf.function
     def step(number, rows, *labels):
-        key_z, key_show = loop.keys(seed, number)
+        key_z, key_show = loop.draw_keys(seed, number)
         real = examples.show(rows, key_show)
         z = tf.random.stateless_normal([tf.shape(real)[0], settings.latent], key_z)
         with tf.GradientTape(persistent=True) as tape:
@@ -107,10 +107,9 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
 
     sampler = Sampler((settings.latent,), paint, seed, examples.classes)
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
+    sampling = checkpoints.Sampling(generator, sampler.grid, watch(examples, sampler), checkpoint, examples.close)
     result = loop.fit(
-        folder, step, examples.batch, state, settings.steps, images_per_step=settings.batch_size, grid=sampler.grid,
-        measure=watch(examples, sampler), sampler=generator, name=name, strategy=strategy, close=examples.close,
-        which=checkpoint,
-    )  # fmt: skip
-    sampled = checkpoints.restore_sampler(folder, generator, checkpoint, examples.close)
+        folder, step, examples.batch, state, settings.steps, name=name, sampling=sampling, strategy=strategy
+    )
+    sampled = checkpoints.restore_sampler(folder, sampling)
     return sampler, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))

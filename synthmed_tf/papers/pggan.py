@@ -17,6 +17,7 @@ from synthmed_tf.networks import pggan
 from synthmed_tf.sample import InputError
 from synthmed_tf.settings import setting
 from synthmed_tf.training import checkpoints, log, loop
+from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.length import steps_of_epochs
 from synthmed_tf.training.sampler import Sampler
 
@@ -134,13 +135,13 @@ def make_step(generator, discriminator, optimizers, examples, settings, seed, le
 
     @tf.function
     def step(number, rows, *labels):
-        key_z, key_show = loop.keys(seed, number)
+        key_z, key_show = loop.draw_keys(seed, number)
         real = examples.show(rows, key_show)
         z = tf.random.stateless_normal([tf.shape(real)[0], settings.latent], key_z)
         stage = {"level": level, "alpha": alpha and alpha(number)}
         real = pggan.downscale(real, 2 ** (generator.last_level - level))
         if alpha:
-            real = pggan.faded(pggan.upscale(pggan.downscale(real)), real, stage["alpha"])
+            real = pggan.fade(pggan.upscale(pggan.downscale(real)), real, stage["alpha"])
 
         def criticise(images):
             return discriminator([images, *labels], training=True, **stage)
@@ -243,12 +244,14 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         return measure()
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
+    sampling = checkpoints.Sampling(averaged, sampler.grid, measure_grown, checkpoint, examples.close)
+    # As long from the first step on: Karras et al. 2018, published code
+    average = RunningAverage(generator, averaged, settings.average, is_short_at_first=False)
     result = loop.fit(
-        folder, steps, examples.batch, state, settings.steps, images_per_step=settings.batch_size,
-        average=(generator, averaged, settings.average), short_at_first=False, grid=sampler.grid, measure=measure_grown,
-        sampler=averaged, before=before, name=name, strategy=strategy, close=examples.close, which=checkpoint,
+        folder, steps, examples.batch, state, settings.steps, name=name, average=average, sampling=sampling,
+        before=before, strategy=strategy,
     )  # fmt: skip
-    sampled = checkpoints.restore_sampler(folder, averaged, checkpoint, examples.close)
+    sampled = checkpoints.restore_sampler(folder, sampling)
     stage = growth.at(sampled[0] - 1)
     save_picture(folder, growth.levels, sampler.grid(ROW))
     examples.calibrate(generate, sampler.noise_shape)
@@ -264,5 +267,5 @@ def save_row(folder, level, row):
 def save_picture(folder, levels, newest):
     """Writes folder/growth.png: the rows of the levels, one below the other, and last the newest one."""
     rows = [np.asarray(Image.open(folder / "growth" / f"{level}.png")) for level in range(levels - 1)]
-    sheet = log.picture_grid(np.stack([row.reshape(newest.shape) for row in [*rows, newest]]), columns=1)
+    sheet = log.draw_grid(np.stack([row.reshape(newest.shape) for row in [*rows, newest]]), columns=1)
     Image.fromarray(np.squeeze(sheet)).save(folder / "growth.png")

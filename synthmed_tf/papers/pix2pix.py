@@ -41,8 +41,8 @@ def with_steps(settings, count):
 
 def build(image_size, channels):
     """(generator, discriminator) with their initial weights, for photographs of `channels` channels."""
-    generator = pix2pix.generator(image_size, 1, channels)
-    return generator, pix2pix.discriminator(image_size, 1, channels)
+    generator = pix2pix.build_generator(image_size, 1, channels)
+    return generator, pix2pix.build_discriminator(image_size, 1, channels)
 
 
 def make_step(generator, discriminator, optimizers, settings, seed, replicas=1):
@@ -54,7 +54,7 @@ def make_step(generator, discriminator, optimizers, settings, seed, replicas=1):
 
     @tf.function
     def step(number, stack):
-        key_jitter, key_dropout = loop.keys(seed, number)
+        key_jitter, key_dropout = loop.draw_keys(seed, number)
         photograph, mask = jitter_and_mirror(stack[..., :-1], stack[..., -1:], key_jitter, settings.jitter)
         with tf.GradientTape(persistent=True) as tape:
             fake = generator([mask, key_dropout[None]], training=True)
@@ -137,10 +137,7 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
         return pixels.to_integers(photograph.numpy()[0], pairs.dtype)
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    result = loop.fit(
-        folder, step, pairs.batch, state, settings.steps, images_per_step=settings.batch_size,
-        grid=lambda: pairs.grid(paint), measure=watch(paint), sampler=generator, name=name, strategy=strategy,
-        close=pairs.close, which=checkpoint,
-    )  # fmt: skip
-    sampled = checkpoints.restore_sampler(folder, generator, checkpoint, pairs.close)
+    sampling = checkpoints.Sampling(generator, lambda: pairs.grid(paint), watch(paint), checkpoint, pairs.close)
+    result = loop.fit(folder, step, pairs.batch, state, settings.steps, name=name, sampling=sampling, strategy=strategy)
+    sampled = checkpoints.restore_sampler(folder, sampling)
     return paint, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))

@@ -46,8 +46,8 @@ def with_steps(settings, count):
 
 def build(image_size, channels):
     """(generator, discriminator) with their initial weights, for photographs of `channels` channels."""
-    generator = vess2ret.generator(image_size, 1, channels)
-    return generator, vess2ret.discriminator(image_size, 1, channels)
+    generator = vess2ret.build_generator(image_size, 1, channels)
+    return generator, vess2ret.build_discriminator(image_size, 1, channels)
 
 
 def make_steps(generator, discriminator, optimizers, settings, seed, replicas=1):
@@ -67,7 +67,7 @@ def make_steps(generator, discriminator, optimizers, settings, seed, replicas=1)
 
     @tf.function
     def discriminator_step(number, others, real):
-        _, key = loop.keys(seed, number)
+        _, key = loop.draw_keys(seed, number)
         mask, _ = split(others)
         fake = generator([mask, key[None]], training=False)
         with tf.GradientTape() as tape:
@@ -81,7 +81,7 @@ def make_steps(generator, discriminator, optimizers, settings, seed, replicas=1)
 
     @tf.function
     def generator_step(number, pairs):
-        _, key = loop.keys(seed, number)
+        _, key = loop.draw_keys(seed, number)
         mask, photograph = split(pairs)
         with tf.GradientTape() as tape:
             fake = generator([mask, key[None]], training=True)
@@ -137,10 +137,8 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
         return pixels.to_integers(photograph.numpy()[0], pairs.dtype)
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    result = loop.fit(
-        folder, steps, make_batch(pairs, settings.batch_size), state, settings.steps,
-        images_per_step=settings.batch_size, grid=lambda: pairs.grid(paint), measure=watch(paint), sampler=generator,
-        name=name, strategy=strategy, close=pairs.close, which=checkpoint,
-    )  # fmt: skip
-    sampled = checkpoints.restore_sampler(folder, generator, checkpoint, pairs.close)
+    sampling = checkpoints.Sampling(generator, lambda: pairs.grid(paint), watch(paint), checkpoint, pairs.close)
+    batch = make_batch(pairs, settings.batch_size)
+    result = loop.fit(folder, steps, batch, state, settings.steps, name=name, sampling=sampling, strategy=strategy)
+    sampled = checkpoints.restore_sampler(folder, sampling)
     return paint, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))

@@ -19,6 +19,7 @@ from synthmed_tf.networks import dcgan, resize_dcgan
 from synthmed_tf.settings import setting
 from synthmed_tf.smalldata.rate import FallingRate
 from synthmed_tf.training import checkpoints, loop
+from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.sampler import Sampler
 
 R1_EVERY = 8  # steps between two penalties, each weighted as much more (Karras et al. 2020, StyleGAN2, section 3.1)
@@ -54,8 +55,10 @@ class ImageSettings(MaskSettings):
 def build(image_size, channels, classes, settings):
     """(generator, discriminator, averaged generator) with their initial weights; of masks the resize DCGAN."""
     networks = dcgan if isinstance(settings, ImageSettings) else resize_dcgan
-    generator = functools.partial(networks.generator, image_size, channels, settings.latent, classes, settings.width)
-    discriminator = networks.discriminator(image_size, channels, classes, settings.width)
+    generator = functools.partial(
+        networks.build_generator, image_size, channels, settings.latent, classes, settings.width
+    )
+    discriminator = networks.build_discriminator(image_size, channels, classes, settings.width)
     averaged = generator()
     return generator(), discriminator, averaged
 
@@ -65,7 +68,7 @@ def make_step(generator, discriminator, optimizers, examples, settings, seed, re
 
     @tf.function
     def step(number, rows, *labels):
-        key_z, key_show = loop.keys(seed, number)
+        key_z, key_show = loop.draw_keys(seed, number)
         real = examples.show(rows, key_show)
         z = tf.random.stateless_normal([tf.shape(real)[0], settings.latent], key_z)
         with tf.GradientTape(persistent=True) as tape:
@@ -141,11 +144,12 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         return measure()
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
+    sampling = checkpoints.Sampling(averaged, sampler.grid, settle_and_measure, checkpoint, examples.close)
+    average = RunningAverage(generator, averaged, settings.average)
     result = loop.fit(
-        folder, step, examples.batch, state, settings.steps, images_per_step=settings.batch_size,
-        average=(generator, averaged, settings.average), grid=sampler.grid, measure=settle_and_measure,
-        sampler=averaged, name=name, strategy=strategy, close=examples.close, which=checkpoint,
+        folder, step, examples.batch, state, settings.steps, name=name, average=average, sampling=sampling,
+        strategy=strategy,
     )  # fmt: skip
-    sampled = checkpoints.restore_sampler(folder, averaged, checkpoint, examples.close)
+    sampled = checkpoints.restore_sampler(folder, sampling)
     examples.calibrate(generate, sampler.noise_shape)
     return sampler, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))

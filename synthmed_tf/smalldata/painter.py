@@ -18,6 +18,7 @@ from synthmed_tf.sample import spaced
 from synthmed_tf.settings import setting
 from synthmed_tf.smalldata import grain, illumination, recombine
 from synthmed_tf.training import checkpoints, loop
+from synthmed_tf.training.average import RunningAverage
 
 CHECKPOINT = "best"  # whose weights paint, unless the user says so
 NOISE_SCALES = 1, 4, 16  # pixels
@@ -52,9 +53,9 @@ def for_size(image_size):
 def build(image_size, channels):
     """(generator, discriminator, averaged generator) with their initial weights; see `condition_of` for the inputs."""
     planes = 1 + 2 * channels + len(NOISE_SCALES)
-    generator = networks.generator(image_size, planes, channels)
-    discriminator = networks.discriminator(image_size, 1, channels)
-    return generator, discriminator, networks.generator(image_size, planes, channels)
+    generator = networks.build_generator(image_size, planes, channels)
+    discriminator = networks.build_discriminator(image_size, 1, channels)
+    return generator, discriminator, networks.build_generator(image_size, planes, channels)
 
 
 def condition_of(mask, lit, has_view, key):
@@ -86,7 +87,7 @@ def make_step(generator, discriminator, optimizers, has_view, settings, seed, re
 
     @tf.function
     def step(number, stack):
-        _, key = loop.keys(seed, number)
+        _, key = loop.draw_keys(seed, number)
         photograph, mask, inside = stack[..., :-2], stack[..., -2:-1], stack[..., -1:]
         lit = illumination.describe(photograph, inside, has_view)
         condition = condition_of(mask, lit, has_view, key)
@@ -195,12 +196,14 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
         return measure()
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
+    sampling = checkpoints.Sampling(
+        averaged, lambda: pairs.grid(painter), add_grain_and_measure, checkpoint, pairs.close
+    )
+    average = RunningAverage(generator, averaged, settings.average)
     result = loop.fit(
-        folder, step, pairs.batch, state, settings.steps, images_per_step=settings.batch_size,
-        average=(generator, averaged, settings.average), grid=lambda: pairs.grid(painter),
-        measure=add_grain_and_measure, sampler=averaged, name=name, strategy=strategy, close=pairs.close,
-        which=checkpoint,
+        folder, step, pairs.batch, state, settings.steps, name=name, average=average, sampling=sampling,
+        strategy=strategy,
     )  # fmt: skip
-    sampled = checkpoints.restore_sampler(folder, averaged, checkpoint, pairs.close)
+    sampled = checkpoints.restore_sampler(folder, sampling)
     add_grain(painter, pairs.real)
     return painter, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))
