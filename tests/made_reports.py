@@ -88,7 +88,7 @@ def make_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
     )
     train, test = real[:8], real[8:]
     histograms = {
-        key: {c: h.tolist() for c, h in kl.intensity_histograms([s.image for s in samples]).items()}
+        key: {c: h.tolist() for c, h in kl.count_intensities([s.image for s in samples]).items()}
         for key, samples in (("real", train), ("synthetic", synthetic))
     }
     report = {
@@ -104,25 +104,25 @@ def make_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
                 },
                 "synthetic_vs_held_out": {"grey": 0.021, "red": 0.4},
                 "real_vs_held_out": {"grey": 0.064, "red": 0.3},
-                "real_vs_real": kl.real_vs_half([s.image for s in train]),
-                "synthetic_vs_half": kl.real_vs_half([s.image for s in train], others=[s.image for s in synthetic]),
+                "real_vs_real": kl.compare_halves([s.image for s in train]),
+                "synthetic_vs_half": kl.compare_halves([s.image for s in train], others=[s.image for s in synthetic]),
             },
             "histograms": histograms,
             "smoothing": kl.SMOOTHING,
         },
         "fidelity": {
             "photographs": fidelity.compare(
-                *(features.photograph_features([s.image for s in part]) for part in (train, synthetic, test))
+                *(features.describe_photographs([s.image for s in part]) for part in (train, synthetic, test))
             ),
             "masks": fidelity.compare(
-                *(features.mask_features([s.mask for s in part]) for part in (train, synthetic, test))
+                *(features.describe_masks([s.mask for s in part]) for part in (train, synthetic, test))
             ),
         },
-        "morphology": shapes.distances(
-            *([shapes.statistics(s.mask) for s in part] for part in (train, synthetic, test))
+        "morphology": shapes.compare(
+            *([shapes.describe(s.mask) for s in part] for part in (train, synthetic, test))
         ),
-        "copies": privacy_audit.nearest_training_masks(train, synthetic, test),
-        "privacy": privacy_audit.images(train, synthetic, test),
+        "copies": privacy_audit.audit_masks(train, synthetic, test),
+        "privacy": privacy_audit.audit_images(train, synthetic, test),
         "wall_seconds": 754.2,
         "real_images_shown": True,
     }
@@ -186,7 +186,7 @@ def make_classified(tmp_path, classes=("normal", "tumour"), repeats=2):
     manifest = write_records(tmp_path / "real", "tiles", samples(8, "r", ("train", "test")), source="made")
     synthetic = write_records(tmp_path / "out" / "synthetic", "set", samples(12, "s"), source="made", extra=extra)
     images = [sample.image for sample in Records(tmp_path / "real", "train")]
-    halves = kl.real_vs_half(images)
+    halves = kl.compare_halves(images)
     (tmp_path / "report").mkdir()
     report = {
         "schema_version": 1,
