@@ -118,9 +118,7 @@ def make_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
                 *(features.describe_masks([s.mask for s in part]) for part in (train, synthetic, test))
             ),
         },
-        "morphology": shapes.compare(
-            *([shapes.describe(s.mask) for s in part] for part in (train, synthetic, test))
-        ),
+        "morphology": shapes.compare(*([shapes.describe(s.mask) for s in part] for part in (train, synthetic, test))),
         "copies": privacy_audit.audit_masks(train, synthetic, test),
         "privacy": privacy_audit.audit_images(train, synthetic, test),
         "wall_seconds": 754.2,
