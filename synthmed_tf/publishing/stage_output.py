@@ -48,7 +48,9 @@ def write_masks(flags, recorded, real, sampler, results, steps):
     samples = copy_filter.reject_copies(synthetic_set.draw(sampler, "mask"), real, count, tally)
     entries |= entries_of("train_stage1", flags, recorded, real) | {"filter": tally}
     name = f"{real.manifest['name']}_masks"
-    write_records(folder, name, show_progress(samples, "masks", total=count, unit="mask"), source="stage 1, masks", extra=entries)
+    write_records(
+        folder, name, show_progress(samples, "masks", total=count, unit="mask"), source="stage 1, masks", extra=entries
+    )
     print(copy_filter.text(tally))
     if tally["too_near"]:
         warnings.warn(
@@ -132,7 +134,13 @@ def write_pairs(flags, recorded, real, painter, result, masks, photographs=None)
     samples = synthetic_set.paint(painter, masks[:count], "field_of_view" in real.features)
     name = (photographs or real.manifest)["name"]
     source = "synthetic: stage 1, then stage 2"
-    write_records(folder, f"{name}_synthetic", show_progress(samples, "pairs", total=count, unit="pair"), source=source, extra=entries)
+    write_records(
+        folder,
+        f"{name}_synthetic",
+        show_progress(samples, "pairs", total=count, unit="pair"),
+        source=source,
+        extra=entries,
+    )
     png_files.write(folder / "png", Records(folder))
     print(
         f"{count} pairs in {folder}, also as PNG files in {folder / 'png'}. Next: evaluate.py "
