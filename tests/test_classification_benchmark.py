@@ -10,12 +10,12 @@ from test_scripts import refused, succeeded
 from synthmed_tf.datasets import prepare, sources
 from synthmed_tf.evaluation import classification_benchmark
 from synthmed_tf.networks.vgg16 import build_vgg16
+from synthmed_tf.papers import lbp
+from synthmed_tf.papers import vgg16 as training
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
-from synthmed_tf.papers import lbp
-from synthmed_tf.papers import vgg16 as training
-from synthmed_tf.training import checkpoints, loop
+from synthmed_tf.training import loop
 
 CLASSIC = ("knn", "svm", "random_forest")
 CLASS = {"smooth": "smooth", "rough": "rough"}
