@@ -33,7 +33,7 @@ def test_claim_keeps_the_settings_and_lets_length_and_places_change(tmp_path):
     kept = {key: value for key, value in SETTINGS.items() if key != "given"} | {"image_size": [64, 64]}
     assert claimed(folder) == kept
     assert claimed(folder, dry_run=False, given={"steps"}) == kept
-    assert claimed(folder, steps=9, epochs=2, num_samples=8, out_dir="b", data_dir="c")["steps"] == 9
+    assert claimed(folder, steps=9, num_samples=8, out_dir="b", data_dir="c")["steps"] == 9
 
 
 def test_changed_settings_are_named_and_change_nothing(tmp_path):
