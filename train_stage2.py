@@ -91,7 +91,7 @@ def main(flags):
         print(f"stage 2: {len(real)} pairs of {real.manifest['name']}, {length} -> {folder}")
         if real is not teachers:
             photographs = real.manifest
-            real = annotation.annotated(folder, real, teachers, flags.seed)
+            real = annotation.annotate(folder, real, teachers, flags.seed)
         pairs = pairs_class(real, own.batch_size, flags.seed)
         watch = checkpoint_choice.painting(real, masks, flags.seed)
         painter, result = method.train(

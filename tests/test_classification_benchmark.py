@@ -9,7 +9,8 @@ from test_scripts import refused, succeeded
 
 from synthmed_tf.datasets import prepare, sources
 from synthmed_tf.evaluation import classification_benchmark
-from synthmed_tf.papers import lbp, vgg16
+from synthmed_tf.papers import lbp
+from synthmed_tf.papers import vgg16 as training
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
@@ -200,8 +201,8 @@ def test_vgg16_in_the_benchmark(tmp_path, monkeypatch):
         rough = images.reshape(len(images), -1).std(1) > 30
         return np.stack([rough, ~rough], 1).astype(np.float32)  # classes in alphabetical order: rough, smooth
 
-    monkeypatch.setattr(vgg16, "train", train)
-    monkeypatch.setattr(vgg16, "predict", predict)
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(training, "predict", predict)
     found = run(
         tmp_path, made(40, 0, groups=2), made(40, 1), made(8, 2, split="test"), models=["vgg16"], repeats=2, seed=4
     )

@@ -117,3 +117,10 @@ def test_numbers_that_are_undefined_are_said_in_words():
     assert "ratio not defined" in shown and "nearest training mask at 0.600 (real test masks none)" in shown
     assert "no classifier was right once" in shown and "none held out" in shown and "no number that both" in shown
     assert "drive: synthetic beside 8 real images" in shown and "None" not in shown
+
+
+def test_a_report_on_phantoms_or_without_real_pictures_is_not_called_private():
+    report = make_whole_report()
+    assert "private" in show(report)[-1]
+    assert "private" not in show(report | {"real_images_shown": False})[-1]
+    assert "private" not in show(report | {"real": report["real"] | {"data": "phantom_xray"}})[-1]

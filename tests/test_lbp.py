@@ -1,4 +1,4 @@
-"""Local binary patterns against scikit-image and by hand."""
+"""Local binary patterns against scikit-image and by hand; folds that cut no group."""
 
 import numpy as np
 import pytest

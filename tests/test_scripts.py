@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from test_datasets_photographs import make_idrid
+from raw_sets import make_idrid
 
 from synthmed_tf import flags, synthesis
 from synthmed_tf.datasets import load

@@ -6,7 +6,7 @@ from pictures import make_pairs
 from sklearn.metrics import f1_score, recall_score
 
 from synthmed_tf.evaluation import segmentation_benchmark
-from synthmed_tf.networks.unet import unet
+from synthmed_tf.networks.unet import build_unet
 from synthmed_tf.papers import segmenter
 
 
@@ -95,6 +95,6 @@ def test_unets_are_as_deep_and_wide_as_asked_for_and_others_are_not_taken_for_th
         report = segmentation_benchmark.benchmark(
             tmp_path, *sets, (16, 16), steps=1, repeats=1, levels=levels, width=width
         )
-        parameters = unet(3, levels, width).count_params()
+        parameters = build_unet(3, levels, width).count_params()
         assert report["unet"] == {"levels": levels, "width": width, "parameters": parameters}
         assert len(list(tmp_path.iterdir())) == trained

@@ -27,7 +27,8 @@ def headline(report, page):
     room = MOST_LINES - 1 - len(lines)
     if len(warnings) > room:
         warnings = [*warnings[: room - 1], "... more warnings stand in report.html"]
-    private = " (private: pictures of real patients)" if report["real_images_shown"] else ""
+    is_private = report["real_images_shown"] and not values.is_drawn(report)
+    private = " (private: pictures of real patients)" if is_private else ""
     return "\n".join([*lines, *warnings, f"Report{private}: {page}"])
 
 

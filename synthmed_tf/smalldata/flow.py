@@ -17,7 +17,9 @@ from synthmed_tf.settings import setting
 from synthmed_tf.smalldata import decoder, refiner
 from synthmed_tf.smalldata.rate import FallingRate
 from synthmed_tf.training import checkpoints, loop
+from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.sampler import Sampler
+from synthmed_tf.training.update import update
 
 STEPS = 24  # from noise to image
 # Share of the noise that is drawn anew at each of these steps: without, vessels wind, and masks are less like real ones
@@ -59,8 +61,8 @@ class Flow:
         self.stride = 2 if is_halved else 1
         self.shape = (*(halves if is_halved else size), examples.channels)
         self.shift, self.classes = SHIFT[examples.target], examples.classes
-        self.averaged = flow.denoiser(self.shape[:2], examples.channels, examples.classes)
-        self.network = flow.denoiser(self.shape[:2], examples.channels, examples.classes)
+        self.averaged = flow.build_denoiser(self.shape[:2], examples.channels, examples.classes)
+        self.network = flow.build_denoiser(self.shape[:2], examples.channels, examples.classes)
         self.refiner = None
         self.advance = tf.function(self._advance)
 
@@ -110,7 +112,7 @@ class Flow:
         return tf.random.stateless_normal(self.shape, tf.random.experimental.stateless_fold_in(key, index))
 
 
-def make_step(model, optimizer, show, seed, replicas=1):
+def make_step(model, optimizer, show, seed):
     """The training step: (step number, rows, labels if any) -> losses.
 
     The velocity (x - network) / t at x = (1 - t) real + t noise is to be noise - real (Liu et al. 2023, equation 1):
@@ -121,7 +123,7 @@ def make_step(model, optimizer, show, seed, replicas=1):
 
     @tf.function
     def step(number, rows, *labels):
-        key_noise, key_show = loop.keys(seed, number)
+        key_noise, key_show = loop.draw_keys(seed, number)
         real = show(rows, key_show)
         batch = tf.shape(real)[0]
         noise = tf.random.stateless_normal(tf.shape(real), key_noise)
@@ -133,10 +135,9 @@ def make_step(model, optimizer, show, seed, replicas=1):
         with tf.GradientTape() as tape:
             images = network([(1 - mixed) * real + mixed * noise, times, *labels], training=True)
             weight = 1 / tf.maximum(mixed, EARLIEST)
-            loss = losses.squared_error(weight * images, weight * real) / replicas
-        gradients = tape.gradient(loss, network.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
-        return {"velocity": loss * replicas}
+            loss = losses.squared_error(weight * images, weight * real)
+        update(optimizer, tape.gradient(loss, network.trainable_variables), network)
+        return {"velocity": loss}
 
     return step
 
@@ -160,7 +161,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
     def show(rows, key):
         return reduce(examples.show(rows, key), model.stride)
 
-    step = make_step(model, optimizer, show, seed, strategy.num_replicas_in_sync)
+    step = make_step(model, optimizer, show, seed)
     decode = None
 
     def generate(noise, *labels):
@@ -177,18 +178,19 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         examples.calibrate(generate, sampler.noise_shape)
         return measure()
 
+    state = {"generator": model.network, "generator_optimizer": optimizer}
+    sampling = checkpoints.Sampling(model.averaged, sampler.grid, calibrate_and_measure, checkpoint, examples.close)
+    average = RunningAverage(model.network, model.averaged, settings.average)
     result = loop.fit(
-        folder, step, examples.batch, {"generator": model.network, "generator_optimizer": optimizer}, settings.steps,
-        images_per_step=settings.batch_size, average=(model.network, model.averaged, settings.average),
-        grid=sampler.grid, measure=calibrate_and_measure, sampler=model.averaged, name=name, strategy=strategy,
-        close=examples.close, which=checkpoint,
+        folder, step, examples.batch, state, settings.steps, name=name, average=average, sampling=sampling,
+        strategy=strategy,
     )  # fmt: skip
-    sampled = checkpoints.restore_sampler(folder, model.averaged, checkpoint, examples.close)
+    sampled = checkpoints.restore_sampler(folder, sampling)
     if examples.target == "image":
         time = model.time_after(model.first_refined)
         steps = min(settings.steps, refiner.STEPS)
         place = folder / f"refiner-{sampled[0]}"
-        model.refiner, refined = refiner.train(place, model, time, examples, settings.batch_size, seed, steps)
+        model.refiner, refined = refiner.train(place, model, time, examples, seed, steps)
     else:
         steps = min(settings.steps, decoder.STEPS)
         place = folder / f"decoder-{sampled[0]}-{steps}"  # its rate is a function of the steps
