@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from script_runs import STAGE1, STEM, UNETS, contents, make_classes, make_drive, refused, succeeded
 
-from synthmed_tf.networks.unet import unet
+from synthmed_tf.networks.unet import build_unet
 from synthmed_tf.papers import segmenter
 from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.records.write import write_records
@@ -33,7 +33,7 @@ def page_of(out):
 def untrained(folder, samples, steps, seed, *_):
     """Stands for segmenter.train."""
     tf.keras.utils.set_random_seed(seed)
-    return unet(3, 1, 4), {"seconds": 1.0}
+    return build_unet(3, 1, 4), {"seconds": 1.0}
 
 
 # ---------------------------------------------------------------- what comes out
