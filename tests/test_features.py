@@ -198,9 +198,9 @@ def test_masks_that_do_not_fit_are_refused(mask):
 def test_drive_masks_against_warped_repeated_and_broken_ones(real_data):
     import tensorflow as tf
 
-    from synthmed_tf.smalldata import warp
     from synthmed_tf.datasets.load import load_samples
     from synthmed_tf.datasets.prepare import crop_sample
+    from synthmed_tf.smalldata import warp
 
     samples = [crop_sample(sample, (128, 128)) for sample in load_samples("drive", real_data)]
     train, test = (np.stack([s.mask for s in samples if s.split == split]) for split in ("train", "test"))

@@ -39,7 +39,7 @@ def build_flow(classes):
 def train(folder, steps, classes=2):
     model, examples = build_flow(classes)
     before = model.averaged.get_weights()
-    network, result = refiner.train(folder, model, 0.5, examples, 4, 0, steps)
+    network, result = refiner.train(folder, model, 0.5, examples, 0, steps)
     for old, new in zip(before, model.averaged.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
     return network, result, examples
@@ -67,6 +67,6 @@ def test_a_refiner_trained_in_two_parts_has_the_bits_of_one_trained_at_once(tmp_
 
 def test_a_refiner_starts_as_the_flow(tmp_path):
     model, examples = build_flow(0)
-    network, _ = refiner.train(tmp_path, model, 0.5, examples, 4, 0, 0)
+    network, _ = refiner.train(tmp_path, model, 0.5, examples, 0, 0)
     for weights, expected in zip(network.get_weights(), model.averaged.get_weights(), strict=True):
         np.testing.assert_array_equal(weights, expected)
