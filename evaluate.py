@@ -22,11 +22,12 @@ MODELS = ("vgg16", "knn", "svm", "random_forest")
 FLAGS = {
     "Data": (
         Flag("synthetic_dir", str, None,
-            "the OUT_DIR of the other two scripts, a synthetic set, or a TFDS folder of another program; default OUT_DIR",
+            "the OUT_DIR of the other two scripts, a synthetic set, or a TFDS folder of another program; default "
+            "OUT_DIR",
             True),
         Flag("data", str, None, f"the real set: {settings.SETS}; not needed for a set made by these scripts", True),
         Flag("data_dir", str, "data", "folder that holds the data sets as downloaded; private", True),
-        Flag("out_dir", str, "out", "folder for all results; if not given, SYNTHETIC_DIR if all of a run is there", True),
+        Flag("out_dir", str, "out", "folder for all results; SYNTHETIC_DIR if all of a run is there", True),
         Flag("baseline_dir", str, None,
             "a second synthetic set to put beside it: the OUT_DIR of train_stage1.py --target=image, or the set itself",
             True),

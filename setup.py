@@ -22,13 +22,11 @@ setup(
     install_requires=[
         "absl-py",
         "h5py",
-        "ImageHash",
         "Jinja2",
         "joblib",
         "matplotlib",
         "numpy<2",  # TensorFlow 2.15 was built for numpy 1
         "pillow",
-        "PyWavelets",
         "scikit-image",
         "scikit-learn",
         "scipy",

@@ -91,9 +91,9 @@ def main(flags):
         print(f"stage 2: {len(real)} pairs of {real.manifest['name']}, {length} -> {folder}")
         if real is not teachers:
             photographs = real.manifest
-            real = annotation.annotated(folder, real, teachers, flags.seed)
+            real = annotation.annotate(folder, real, teachers, flags.seed)
         pairs = pairs_class(real, own.batch_size, flags.seed)
-        watch = checkpoint_choice.painting(real, masks, flags.seed)
+        watch = checkpoint_choice.painting(real, masks)
         painter, result = method.train(
             folder, pairs, own, flags.seed, watch=watch, checkpoint=flags.checkpoint, strategy=strategy
         )
@@ -168,8 +168,8 @@ def open_real(flags, first):
     channels = [split.manifest["channels"] for split in (teachers, real)]
     if channels[0] != channels[1]:
         raise InputError(
-            f"{flags.data}: images of {channels[1]} channels, those of {first['data']}, which the masks are learned from, "
-            f"have {channels[0]}; give a set of as many"
+            f"{flags.data}: images of {channels[1]} channels, those of {first['data']}, which the masks are learned "
+            f"from, have {channels[0]}; give a set of as many"
         )
     return teachers, real
 

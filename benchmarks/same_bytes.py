@@ -1,4 +1,4 @@
-"""Does a change of the code change what is made? Runs the commands, some steps each, and prints a digest of each result.
+"""Does a change of the code change what is made? Runs the commands, some steps each; prints a digest of each result.
 
     python benchmarks/same_bytes.py [--data_dir=data] [--only=NAME,...] > before.txt      then, after the change:
     python benchmarks/same_bytes.py [--data_dir=data] [--only=NAME,...] | diff before.txt -

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.metrics import f1
-from synthmed_tf.records.atomic import write_json
 from synthmed_tf.papers import segmenter
+from synthmed_tf.records.atomic import write_json
 from synthmed_tf.training import hardware
 
 

@@ -23,13 +23,13 @@ NETWORKS = {
     "vess2ret": "vess2ret (Costa et al. 2017; P1)",
 }
 ADDED = {  # to the papers' networks, by target and model
-    ("mask", "dcgan"): "warped masks as distance fields, resize convolutions, a discriminator without batch norm and with "
-    "minibatch standard deviation, a light gradient penalty, averaged weights, a quarter of the width",
+    ("mask", "dcgan"): "warped masks as distance fields, resize convolutions, a discriminator without batch norm and "
+    "with minibatch standard deviation, a light gradient penalty, averaged weights, a quarter of the width",
     ("mask", "pggan"): "warped masks as distance fields, an eighth of the width",
     ("image", "dcgan"): "warped images, averaged weights, a quarter of the width",
     ("image", "pggan"): "warped images, an eighth of the width",
-    ("photograph", "pix2pix"): "a lighter generator with resize convolutions and instance norm, given noise and the light; "
-    "warped pairs, feature matching, a discriminator that waits while it wins, averaged weights",
+    ("photograph", "pix2pix"): "a lighter generator with resize convolutions and instance norm, given noise and the "
+    "light; warped pairs, feature matching, a discriminator that waits while it wins, averaged weights",
 }  # fmt: skip
 
 

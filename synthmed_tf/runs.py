@@ -10,7 +10,7 @@ from synthmed_tf.records.atomic import write_json
 from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.sample import InputError
 
-# What may differ when a command is run again: how far to go and where things lie, not what is computed.
+# Settings that may differ when a command is run again: how far to go and where things lie, not what is computed
 _FREE_TO_CHANGE = {
     "steps",
     "num_samples",
@@ -46,12 +46,12 @@ def read(folder):
 def claim(folder, settings, overwrite=False):
     """Holds `folder` for one run at a time and keeps its flags.json.
 
-    A folder that another run made is gone on with only if `settings` agree with its flags.json in all that decides the
-    result; with `overwrite` its contents are thrown away first.
+    A run that is there goes on if `settings` agree with its flags.json in all that decides the result. With `overwrite`
+    what is there is removed first.
 
     Raises:
-      InputError: another process works in the folder, the settings differ (the message names them), or the path holds a
-        "[" or a backslash, which TensorFlow takes for a pattern when it reads a checkpoint.
+      InputError: another process works in the folder, its files are not a run's, the settings differ (the message names
+        them), or the path holds a "[" or a backslash, which TensorFlow takes for a pattern when it reads a checkpoint.
     """
     if {"[", "\\"} & {*str(folder)}:
         raise InputError(
@@ -63,36 +63,40 @@ def claim(folder, settings, overwrite=False):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"{folder}: another run is working here; wait for it, or give another --out_dir") from None
-        kept = folder / "flags.json"
-        new = {key: value for key, value in settings.items() if key not in ("given", "overwrite", "dry_run")}
-        new = json.loads(json.dumps(new))
-        for left in folder.glob("flags.json.*.tmp"):  # of a claim that was killed
-            left.unlink()
-        others = [entry for entry in folder.iterdir() if entry.name != ".lock"]
-        if others and not kept.exists():
+        for unfinished in folder.glob("flags.json.*.tmp"):  # of a run that was killed
+            unfinished.unlink()
+        entries, flags = [entry for entry in folder.iterdir() if entry.name != ".lock"], folder / "flags.json"
+        if entries and not flags.exists():
             raise InputError(
                 f"{folder} holds files that are not of a run of this program; move them, or give another folder"
             )
         if overwrite:
-            for entry in sorted(others, key=lambda entry: entry == kept):  # last what says whose the folder is
+            for entry in sorted(entries, key=flags.__eq__):  # flags.json, which says whose the folder is, comes last
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-        if kept.exists():
-            try:
-                old = json.loads(kept.read_text(encoding="utf-8"))
-            except ValueError:
-                raise InputError(f"{kept}: not readable as JSON; --overwrite starts this folder again") from None
-            changed = [
-                f"{name} was {old.get(name)!r} and is now {new.get(name)!r}"
-                for name in sorted((old.keys() | new.keys()) - _FREE_TO_CHANGE)
-                if old.get(name) != new.get(name)
-            ]
-            if changed:
-                raise InputError(
-                    f"{folder} holds a run with other settings: {'; '.join(changed)}. Give those again, another "
-                    f"--out_dir, or --overwrite"
-                )
-        write_json(kept, new)
+        kept = {name: value for name, value in settings.items() if name not in ("given", "overwrite", "dry_run")}
+        kept = json.loads(json.dumps(kept))  # lists for tuples
+        if flags.exists():
+            _check_settings(flags, kept)
+        write_json(flags, kept)
         yield
+
+
+def _check_settings(flags, new):
+    """Raises InputError if settings differ from those in flags.json in more than may change."""
+    try:
+        old = json.loads(flags.read_text(encoding="utf-8"))
+    except ValueError:
+        raise InputError(f"{flags}: not readable as JSON; --overwrite starts this folder again") from None
+    changed = [
+        f"{name} was {old.get(name)!r} and is now {new.get(name)!r}"
+        for name in sorted((old.keys() | new.keys()) - _FREE_TO_CHANGE)
+        if old.get(name) != new.get(name)
+    ]
+    if changed:
+        raise InputError(
+            f"{flags.parent} holds a run with other settings: {'; '.join(changed)}. Give those again, another --out_dir, "
+            "or --overwrite"
+        )
 
 
 def is_current(folder, count, **checkpoints):

@@ -46,13 +46,13 @@ SETS = (
     "images/ and a CSV table of labels, or with whole slides"
 )
 LABELS = (
-    "what the classes are. nih, shenzhen, phantom_xray: age bins (with both genders), young_mature (default), x_norm_l, "
-    "x_norm, x_norm_2, or years such as 18-38,48-68; others are left out. A folder with a table: its label column, if it "
-    "has several"
+    "what the classes are. nih, shenzhen, phantom_xray: age bins (with both genders), young_mature (default), "
+    "x_norm_l, x_norm, x_norm_2, or years such as 18-38,48-68; others are left out. A folder with a table: its label "
+    "column, if it has several"
 )
 CHEST_XRAYS = (
-    "the images of your folder are frontal chest X-rays: brightness is normalised by the lungs (P2 § 2.1), as that of nih "
-    "and shenzhen always is"
+    "the images of your folder are frontal chest X-rays: brightness is normalised by the lungs (P2 § 2.1), as that of "
+    "nih and shenzhen always is"
 )
 SEED = Flag("seed", int, 0, "the whole run is a function of it", True, 0)
 OVERWRITE = Flag("overwrite", bool, False, "throw away what is in this script's output folders and start again")

@@ -108,7 +108,8 @@ def check_replicas(method, folder):
 def check_epsilon(optimizer_of, epsilon):
     """Checks an optimizer by the first step of a tiny gradient, which shows its epsilon.
 
-    The formula is that of torch/optim's adam.lua and of Keras 1.2: epsilon is added to the root of the uncorrected mean.
+    The formula is that of torch/optim's adam.lua and of Keras 1.2: epsilon is added to the root of the mean, before
+    the mean is corrected.
 
     Args:
       optimizer_of: function of a model -> Adam with rate 1 and beta2 0.999.

@@ -19,17 +19,17 @@ from synthmed_tf.training import log, loop
 SEED = 4
 
 
-def pix2pix_steps(*networks, replicas):
-    return pix2pix.make_step(*networks, pix2pix.Settings(jitter=0), SEED, replicas)
+def pix2pix_steps(*networks):
+    return pix2pix.make_step(*networks, pix2pix.Settings(jitter=0), SEED)
 
 
-def vess2ret_steps(*networks, replicas):
-    of_d, of_g = vess2ret.make_steps(*networks, vess2ret.Settings(), SEED, replicas)
+def vess2ret_steps(*networks):
+    of_d, of_g = vess2ret.make_steps(*networks, vess2ret.Settings(), SEED)
     return [(0, of_d), (1, of_g)]
 
 
-def painter_steps(*networks, replicas):
-    return painter.make_step(*networks, False, painter.Settings(feature_matching=0.0), SEED, replicas)
+def painter_steps(*networks):
+    return painter.make_step(*networks, False, painter.Settings(feature_matching=0.0), SEED)
 
 
 def train(folder, method, replicas, strategy):
@@ -55,9 +55,9 @@ def train(folder, method, replicas, strategy):
 
     run = folder / f"run{replicas}"
     run.mkdir()
-    steps = make_steps(*models.values(), optimizers, replicas=replicas)
+    steps = make_steps(*models.values(), optimizers)
     count = 2 if method == "vess2ret" else 1
-    loop.fit(run, steps, batch, models, count, images_per_step=4, strategy=strategy)
+    loop.fit(run, steps, batch, models, count, strategy=strategy)
     losses = {f"loss {name}": value for line in log.read_metrics(run) for name, value in line.items()}
     save(folder / f"{replicas}.npz", models, **losses)
 

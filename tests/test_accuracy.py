@@ -1,10 +1,7 @@
-"""Scores against scikit-learn, the bootstrap against a closed form, P2's table 3,
-and local binary patterns counted otherwise.
-"""
+"""Scores against scikit-learn, the bootstrap against a closed form, and P2's table 3."""
 
 import numpy as np
 import pytest
-from skimage.feature import local_binary_pattern
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
 from synthmed_tf.metrics import accuracy, bootstrap
@@ -13,7 +10,7 @@ P2_TABLE_3 = [  # accuracy trained on real, on artificial images, drop in % as p
     (0.96, 0.93, 3.12), (0.94, 0.87, 7.45), (0.90, 0.85, 5.56), (0.93, 0.86, 7.53),
     (0.90, 0.88, 2.22), (0.84, 0.78, 7.14), (0.82, 0.74, 9.76), (0.83, 0.72, 13.25),
     (0.86, 0.83, 3.49), (0.80, 0.73, 8.75), (0.79, 0.71, 10.13), (0.80, 0.70, 12.50),
-]  # fmt: skip
+]  # fmt: skip  # fmt: skip
 
 
 def made(classes, count=60, seed=0):
@@ -57,10 +54,11 @@ def test_scores_of_what_does_not_fit(values, truth):
         accuracy.score(values, truth)
 
 
-def test_the_interval_of_an_accuracy_is_the_binomial_one():
+def test_the_interval_of_an_accuracy_is_the_binomial_one(monkeypatch):
+    monkeypatch.setattr(bootstrap, "DRAWS", 4000)
     truth = np.zeros(400, int)
     values = np.eye(2)[(np.arange(400) % 4 == 0).astype(int)]  # three in four right
-    low, high = bootstrap.compute_interval(accuracy.score_draws([values], truth, seed=0, draws=4000)["accuracy"])
+    low, high = bootstrap.compute_interval(accuracy.score_draws([values], truth, seed=0)["accuracy"])
     half = 1.96 * np.sqrt(0.75 * 0.25 / 400)
     assert (low, high) == (pytest.approx(0.75 - half, abs=0.006), pytest.approx(0.75 + half, abs=0.006))
 
@@ -93,36 +91,3 @@ def test_relative_drop_of_p2_table_3(real, synthetic, printed):
 
 def test_relative_drop_of_nothing_and_of_a_gain():
     assert not np.isfinite(accuracy.relative_drop(0.0, 0.5)) and accuracy.relative_drop(0.5, 0.6) == pytest.approx(-0.2)
-
-
-def test_patterns_are_those_of_scikit_image():
-    images = np.random.default_rng(0).integers(0, 255, [3, 24, 20, 1], dtype=np.uint8)
-    found = lbp.count_patterns(images)
-    assert found.shape == (3, 18 + 26 + 34) and found[:, :18].sum(1) == pytest.approx([1, 1, 1])
-    expected = local_binary_pattern(images[1, ..., 0], 24, 3, "uniform")[3:-3, 3:-3]
-    np.testing.assert_allclose(found[1, 18:44], [np.mean(expected == kind) for kind in range(26)])
-    np.testing.assert_array_equal(lbp.count_patterns(images, (3,)), found[:, 18:44])
-
-
-def test_patterns_of_a_flat_image_and_of_a_turned_one():
-    flat = lbp.count_patterns(np.full([1, 16, 16, 1], 7, np.uint8), (2,))[0]
-    assert flat[16] == 1 and flat.sum() == 1  # all 16 neighbours are as bright
-    image = np.random.default_rng(0).integers(0, 255, [20, 20, 1], dtype=np.uint8)
-    straight, turned = lbp.count_patterns([image, np.rot90(image)])
-    # Rotation-invariant, but for rounding of the circle's points
-    np.testing.assert_allclose(straight, turned, atol=0.02)
-
-
-def test_patterns_know_neither_depth_nor_a_grey_picture_in_colours():
-    images = np.random.default_rng(0).integers(0, 255, [2, 20, 20, 1], dtype=np.uint8)
-    found = lbp.count_patterns(images)
-    np.testing.assert_array_equal(lbp.count_patterns(images.astype(np.uint16) * 257), found)
-    np.testing.assert_array_equal(lbp.count_patterns(np.repeat(images, 3, 3)), found)
-    colours = np.random.default_rng(1).integers(0, 255, [1, 20, 20, 3], dtype=np.uint8)
-    grey = np.rint(colours @ [0.299, 0.587, 0.114]).astype(np.uint8)[..., None]
-    np.testing.assert_array_equal(lbp.count_patterns(colours), lbp.count_patterns(grey))
-
-
-def test_images_too_small_for_the_radius():
-    with pytest.raises(ValueError, match="above 8 pixels"):
-        lbp.count_patterns(np.zeros([1, 8, 30, 1], np.uint8))

@@ -10,9 +10,9 @@ import pytest
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.phantoms import fundus
 from synthmed_tf.datasets.prepare import crop_sample, prepare
+from synthmed_tf.papers import segmenter
 from synthmed_tf.records.atomic import write_json
 from synthmed_tf.records.write import write_records
-from synthmed_tf.papers import segmenter
 from synthmed_tf.sample import Sample
 
 ROOT = Path(__file__).resolve().parents[1]

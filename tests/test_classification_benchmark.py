@@ -2,20 +2,20 @@
 
 import json
 import shutil
-import types
 
 import numpy as np
 import pytest
 from test_scripts import refused, succeeded
 
 from synthmed_tf.datasets import prepare, sources
-from synthmed_tf.evaluation import baseline, classification_benchmark
-from synthmed_tf.metrics import local_binary_patterns
-from synthmed_tf.networks.vgg16 import vgg16
+from synthmed_tf.evaluation import classification_benchmark
+from synthmed_tf.networks.vgg16 import build_vgg16
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
-from synthmed_tf.papers import lbp, vgg16
+from synthmed_tf.papers import lbp
+from synthmed_tf.papers import vgg16 as training
+from synthmed_tf.training import checkpoints, loop
 
 CLASSIC = ("knn", "svm", "random_forest")
 CLASS = {"smooth": "smooth", "rough": "rough"}
@@ -26,7 +26,7 @@ def small_grids(monkeypatch):
     """The radii, and one parameter of each model."""
     monkeypatch.setattr(lbp, "RADIUS_SETS", ((2,), (2, 3, 4)))
     monkeypatch.setattr(
-        classical, "GRIDS", {"knn": {"n_neighbors": [1, 9]}, "svm": {"C": [1]}, "random_forest": {"n_estimators": [10]}}
+        lbp, "GRIDS", {"knn": {"n_neighbors": [1, 9]}, "svm": {"C": [1]}, "random_forest": {"n_estimators": [10]}}
     )
 
 
@@ -119,34 +119,24 @@ def test_other_test_images_are_another_training(tmp_path):
         assert found["tasks"] == alone["tasks"]
 
 
-def test_sets_are_balanced_by_the_classes_within_a_target_class():
-    labels = ["female 18-38"] * 9 + ["female 48-68"] * 4 + ["male 18-38"] * 5 + ["male 48-68"] * 7
-    images = classification_benchmark.Images("the set", None, np.array(labels, object), None, "")
-    genders = {name: name.split()[0] for name in labels}
-
-    def counts(classes, most=100, seed=0):
-        chosen = images.labels[classification_benchmark.balanced(images, classes, seed, most)].tolist()
-        return {name: chosen.count(name) for name in classes}
-
-    assert counts(genders) == dict.fromkeys(genders, 4)
-    assert counts(genders, most=13) == dict.fromkeys(genders, 3)
-    assert counts({"female 18-38": "a", "female 48-68": "b", "male 48-68": "b"}) == {
-        "female 18-38": 8,
-        "female 48-68": 4,
-        "male 48-68": 4,
-    }
-    few = {"female 18-38": "a", "female 48-68": "b", "male 18-38": "b", "male 48-68": "b"}
-    assert sorted(counts(few, most=4).values()) == [0, 1, 1, 2]  # of each target class as many all the same
-    draws = {tuple(classification_benchmark.balanced(images, genders, [seed, 0], 100)) for seed in range(5)}
-    assert len(draws) > 1 and all(len(set(draw)) == 16 for draw in draws)
-    with pytest.raises(InputError, match="the set hold no image of the class 'male 39-47'"):
-        counts(genders | {"male 39-47": "male"})
-
-
 def test_many_synthetic_images_do_not_drown_the_real_ones(tmp_path):
     found = run(tmp_path, made(10, 0), made(40, 1), made(8, 2, split="test"), models=["knn"], repeats=1)
     assert found["counts"]["class"]["synthetic"] == {"rough": 20, "smooth": 20}
     assert found["counts"]["class"]["real_and_synthetic"] == {"rough": 10, "smooth": 10}
+
+
+def test_arms_and_training_images_are_as_many_as_asked_for(tmp_path):
+    sets = made(24, 0), made(24, 1), made(8, 2, split="test")
+    options = {"models": ["knn"], "repeats": 1}
+    few = run(tmp_path, *sets, arms=["real", "real_and_synthetic"], most_training=12, **options)
+    counts = {"real": {"rough": 6, "smooth": 6}, "real_and_synthetic": {"rough": 12, "smooth": 12}}
+    assert few["counts"]["class"] == counts | {"test": {"rough": 4, "smooth": 4}}
+    scores = few["tasks"]["class"]["knn"]
+    assert scores.keys() == {*counts, "relative_drop", "relative_drop_interval"} and scores["relative_drop"] is None
+    trained = len(list(tmp_path.glob("*.json")))
+    every = run(tmp_path, *sets, **options)  # trainings on fewer images are not taken for these
+    assert trained == 2 and len(list(tmp_path.glob("*.json"))) == 5
+    assert every["counts"]["class"]["real"] == {"rough": 12, "smooth": 12}
 
 
 def test_two_tasks_of_study_groups_in_16_bits_beside_8(tmp_path):
@@ -222,14 +212,14 @@ def sets(samples):
 
 
 def test_vgg16_is_that_of_keras_with_a_small_head():
-    model = vgg16((32, 48, 3), 2, [100.0] * 3, [50.0] * 3)
+    model = build_vgg16((32, 48, 3), 2, [100.0] * 3, [50.0] * 3)
     assert model.count_params() == 14_714_688 + 2 * 512 + 2  # Keras's without the top, and the head
-    grey = vgg16((32, 32, 1), 3, [100.0], [50.0])
+    grey = build_vgg16((32, 32, 1), 3, [100.0], [50.0])
     assert grey.output_shape == (None, 3) and grey.count_params() == 14_714_688 - 2 * 9 * 64 + 3 * 512 + 3
     kernel = grey.get_layer("vgg16").get_layer("block3_conv2").kernel.numpy()
     assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 256)), rel=0.02)  # He et al. 2015
     with pytest.raises(InputError, match="32 pixels a side or more, these have 16 x 64"):
-        vgg16((16, 64, 3), 2, [0.0] * 3, [1.0] * 3)
+        build_vgg16((16, 64, 3), 2, [0.0] * 3, [1.0] * 3)
 
 
 def test_pretrained_weights_are_taken_and_others_refused(tmp_path):
@@ -238,20 +228,20 @@ def test_pretrained_weights_are_taken_and_others_refused(tmp_path):
 
     theirs = VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
     theirs.save_weights(tmp_path / "notop.h5")
-    model = vgg16((32, 32, 1), 2, [0.0], [1.0], tmp_path / "notop.h5")
+    model = build_vgg16((32, 32, 1), 2, [0.0], [1.0], tmp_path / "notop.h5")
     image = np.random.default_rng(0).uniform(0, 255, [1, 32, 32, 1]).astype(np.float32)
     features = theirs(preprocess_input(np.repeat(image, 3, 3))).numpy().mean((1, 2))
     head = model.get_layer("logits")
     np.testing.assert_allclose(model(image), features @ head.kernel.numpy(), rtol=1e-4, atol=1e-5)
     (tmp_path / "holiday.h5").write_bytes(b"beach")
     with pytest.raises(InputError, match="holiday.h5: not the weights of VGG16") as caught:
-        vgg16((32, 32, 3), 2, [0.0] * 3, [1.0] * 3, tmp_path / "holiday.h5")
+        build_vgg16((32, 32, 3), 2, [0.0] * 3, [1.0] * 3, tmp_path / "holiday.h5")
     assert "\n" not in str(caught.value)
 
 
 def test_augmentation_mirrors_and_moves_a_little():
     image = np.arange(32 * 32, dtype=np.uint8).reshape(32, 32, 1)
-    found = [vgg16._augment(image, np.random.default_rng(seed)) for seed in range(40)]
+    found = [training._augment(image, np.random.default_rng(seed)) for seed in range(40)]
     straight = [each[8:24, 8:24] for each in found]
     possible = [
         part[8 + y : 24 + y, 8 + x : 24 + x]
@@ -265,7 +255,7 @@ def test_augmentation_mirrors_and_moves_a_little():
 
 def test_mean_and_deviation_of_the_training_images():
     images = np.random.default_rng(0).integers(0, 2**16, [70, 8, 6, 3], dtype=np.uint16)
-    mean, squares = (vgg16._mean_power(images, power) for power in (1, 2))
+    mean, squares = (training._mean_power(images, power) for power in (1, 2))
     pixels = images.reshape(-1, 3) / 257
     np.testing.assert_allclose(mean, pixels.mean(0), rtol=1e-5)
     np.testing.assert_allclose(np.sqrt(squares - mean**2), pixels.std(0), rtol=1e-5)
@@ -275,10 +265,10 @@ def test_mean_and_deviation_of_the_training_images():
 def test_vgg16_learns_keeps_its_best_and_goes_on_with_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SAVE_EVERY", 3)
     learn, check = sets(made(32, 0)), sets(made(8, 1))
-    whole, result = vgg16.train(tmp_path / "whole", [learn], [check], 2, 6, seed=3)
+    whole, result = training.train(tmp_path / "whole", [learn], [check], 2, 6, seed=3)
     logged = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
     assert result["step"] == 6 and result["validation_loss"] <= logged[-1]["validation"] + 1e-6
-    chances = vgg16.predict(whole, check[0])
+    chances = training.predict(whole, check[0])
     assert -np.log(chances[np.arange(8), check[1]]).mean() == pytest.approx(result["validation_loss"], rel=1e-4)
     assert chances.sum(1) == pytest.approx(np.ones(8))
 
@@ -291,9 +281,9 @@ def test_vgg16_learns_keeps_its_best_and_goes_on_with_the_same_bits(tmp_path, mo
 
     monkeypatch.setattr(loop, "_run", killed)
     with pytest.raises(KeyboardInterrupt):
-        vgg16.train(tmp_path / "halves", [learn], [check], 2, 6, seed=3)
+        training.train(tmp_path / "halves", [learn], [check], 2, 6, seed=3)
     monkeypatch.setattr(loop, "_run", run_step)
-    resumed, _ = vgg16.train(tmp_path / "halves", [learn], [check], 2, 6, seed=3)
+    resumed, _ = training.train(tmp_path / "halves", [learn], [check], 2, 6, seed=3)
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         assert (a == b).all()
 
@@ -311,8 +301,8 @@ def test_vgg16_in_the_benchmark(tmp_path, monkeypatch):
         rough = images.reshape(len(images), -1).std(1) > 30
         return np.stack([rough, ~rough], 1).astype(np.float32)  # classes in alphabetical order: rough, smooth
 
-    monkeypatch.setattr(vgg16, "train", train)
-    monkeypatch.setattr(vgg16, "predict", predict)
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(training, "predict", predict)
     found = run(
         tmp_path, made(40, 0, groups=2), made(40, 1), made(8, 2, split="test"), models=["vgg16"], repeats=2, seed=4
     )
@@ -400,30 +390,6 @@ def test_evaluate_of_classes_without_test_images(labelled, tmp_path):
     write_records(tmp_path / "prepared", "tiles", made(8, 0, size=64), source="made")
     printed = succeeded("evaluate", f"--synthetic_dir={labelled}", "--models=knn", "--benchmarks=classification")
     assert "tiles has no test images" in " ".join(printed.split()) and "--holdout=5" in printed
-
-
-@pytest.mark.parametrize(
-    "asked, has, runs, not_run",
-    [
-        (None, "label", {"distribution", "fidelity", "privacy", "classification"}, set()),
-        (None, "mask", {"distribution", "fidelity", "privacy", "segmentation", "morphology", "copies"}, set()),
-        (None, "", {"distribution", "fidelity", "privacy"}, {"segmentation", "morphology", "copies"}),
-        (
-            None,
-            "mask label",
-            {"distribution", "fidelity", "privacy", "classification", "segmentation", "morphology", "copies"},
-            set(),
-        ),
-        (["copies", "classification"], "label", {"classification"}, {"copies"}),
-        (["copies", "classification"], "mask", {"copies"}, {"classification"}),
-    ],
-)
-def test_what_is_measured_follows_from_what_the_set_has(asked, has, runs, not_run):
-    both = types.SimpleNamespace(
-        features=dict.fromkeys(has.split()), class_names=["a", "b"] if "label" in has else None
-    )
-    found, unavailable = baseline.choose_benchmarks(asked, both, both)
-    assert found == runs and unavailable.keys() == not_run
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_counts_pool_to_the_f1_of_scikit_learn():
 
 
 def test_bootstrap_of_f1_by_hand():
-    """Of two images, one all right and one all wrong, a quarter of the draws is all right and a quarter all wrong."""
+    """One image is all right and one all wrong: a quarter of the draws is all right and a quarter all wrong."""
     right, wrong = [4, 0, 0], [0, 3, 1]
     drawn = f1.score_draws([[right, wrong]], seed=1)
     values, counts = np.unique(drawn.round(9), return_counts=True)

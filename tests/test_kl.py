@@ -57,12 +57,13 @@ def test_kl_refuses_what_is_no_histogram(p, q, smoothing):
         kl.kl_divergence(p, q, smoothing)
 
 
-def test_real_vs_real_is_a_seeded_floor_below_another_set():
+def test_real_vs_real_is_a_seeded_floor_below_another_set(monkeypatch):
+    monkeypatch.setattr(kl, "REPEATS", 6)
     rng = np.random.default_rng(3)
     images = [np.clip(rng.normal(100, 20, (32, 32, 3)), 0, 255).astype(np.uint8) for _ in range(11)]
     brighter = [np.clip(image + 60.0, 0, 255).astype(np.uint8) for image in images]
-    floor = kl.compare_halves(images, seed=4, repeats=6)
-    assert floor == kl.compare_halves(images, seed=4, repeats=6) != kl.compare_halves(images, seed=5, repeats=6)
+    floor = kl.compare_halves(images, seed=4)
+    assert floor == kl.compare_halves(images, seed=4) != kl.compare_halves(images, seed=5)
     real, other = kl.count_intensities(images), kl.count_intensities(brighter)
     for channel, values in floor.items():
         assert len(values["runs"]) == 6
@@ -71,8 +72,9 @@ def test_real_vs_real_is_a_seeded_floor_below_another_set():
         assert 0 < values["mean"] < 0.1 * kl.kl_divergence(real[channel], other[channel])
 
 
-def test_as_many_images_of_the_same_kind_are_as_far_as_the_other_half():
+def test_as_many_images_of_the_same_kind_are_as_far_as_the_other_half(monkeypatch):
     """Images are of many brightnesses: ten of them differ from ten by chance, which a hundred do not."""
+    monkeypatch.setattr(kl, "REPEATS", 40)
     rng = np.random.default_rng(0)
 
     def eyes(count):
@@ -82,12 +84,11 @@ def test_as_many_images_of_the_same_kind_are_as_far_as_the_other_half():
         ]
 
     real, others = eyes(20), eyes(400)
-    floor, matched = (kl.compare_halves(real, others=o, repeats=40)["grey"]["mean"] for o in (None, others))
+    floor, matched = (kl.compare_halves(real, others=o)["grey"]["mean"] for o in (None, others))
     everything = kl.kl_divergence(*(kl.count_intensities(each)["grey"] for each in (real, others)))
     assert matched == pytest.approx(floor, rel=0.25) and everything < 0.6 * floor
-    few, alike = (kl.compare_halves(real, others=o, size=3, repeats=40)["grey"] for o in (others[:3], None))
+    few, alike = (kl.compare_halves(real, others=o, size=3)["grey"] for o in (others[:3], None))
     assert alike["mean"] == pytest.approx(few["mean"], rel=0.25) and alike["mean"] > 1.5 * floor
-    assert kl.compare_halves(real, size=3, repeats=1)["grey"]["sd"] is None
     colour = [np.repeat(each, 3, -1) for each in others]
     assert kl.compare_halves(real, others=colour).keys() == {"grey"}
 

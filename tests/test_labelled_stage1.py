@@ -1,5 +1,5 @@
 """Stage 1 of labelled photographs:
-conditional models, one model a class, labelled sets, the hash filter, and the command.
+conditional models, one model a class, labelled sets, and the command.
 """
 
 import contextlib
@@ -13,7 +13,6 @@ import json
 import weakref
 from pathlib import Path
 
-import imagehash
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,10 +22,10 @@ from synthmed_tf import augment, flags, grain, synthesis
 from synthmed_tf.datasets import prepare
 from synthmed_tf.images.pixels import to_uint16
 from synthmed_tf.networks import dcgan, flow, resize_dcgan
+from synthmed_tf.papers import hash_filter
 from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
-from synthmed_tf.papers import hash_filter
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.training import checkpoints, loop, stage1
 
@@ -57,7 +56,10 @@ NETWORKS = {"dcgan": (dcgan, (64, 64)), "resize_dcgan": (resize_dcgan, (64, 64))
 def test_a_gans_images_and_logits_depend_on_the_class(model, monkeypatch):
     monkeypatch.setattr(dcgan, "MAX_CHANNELS", 8)
     network, size = NETWORKS[model]
-    generator, discriminator = network.generator(size, 1, 6, classes=3), network.discriminator(size, 1, classes=3)
+    generator, discriminator = (
+        network.build_generator(size, 1, 6, classes=3),
+        network.build_discriminator(size, 1, classes=3),
+    )
     z, labels = np.repeat(RNG.normal(size=[1, 6]), 3, 0), np.eye(3)
     made = generator([z, labels], training=True).numpy()
     assert min(np.abs(made[i] - made[j]).max() for i, j in ((0, 1), (0, 2), (1, 2))) > 1e-3
@@ -74,12 +76,12 @@ def test_a_new_gans_images_depend_more_on_z_than_on_the_class(model, monkeypatch
     monkeypatch.setattr(dcgan, "MAX_CHANNELS", 8)
     network, size = NETWORKS[model]
     z, labels = np.repeat(RNG.normal(size=[8, 64]), 3, 0), np.tile(np.eye(3), [8, 1])
-    made = network.generator(size, 1, 64, classes=3)([z, labels], training=True).numpy().reshape(8, 3, -1)
+    made = network.build_generator(size, 1, 64, classes=3)([z, labels], training=True).numpy().reshape(8, 3, -1)
     assert made.std(0).mean() > 4 * made.std(1).mean() > 0
 
 
 def test_a_flows_images_depend_on_the_class():
-    network, plain = (flow.denoiser((32, 32), 1, classes) for classes in (2, 0))
+    network, plain = (flow.build_denoiser((32, 32), 1, classes) for classes in (2, 0))
     assert network.count_params() - plain.count_params() == 2 * 128 and len(plain.inputs) == 2
     for weight in network.trainable_weights:
         if not np.abs(weight).max():  # at first its last layers make nothing
@@ -186,75 +188,13 @@ def test_the_order_of_random_shares_is_as_close():
         assert made == shares
 
 
-# ---------------------------------------------------------------- the hash filter
-
-
-def test_average_hash_is_imagehashs_at_size_16():
-    image = RNG.integers(0, 256, [40, 32, 3]).astype(np.uint8)
-    expected = imagehash.average_hash(Image.fromarray(image), hash_size=16)
-    found = hash_filter.average_hash(image)
-    assert found.shape == (256,) and (found == expected.hash.ravel()).all()
-    grey = RNG.integers(0, 256, [16, 16, 1]).astype(np.uint8)
-    assert (hash_filter.average_hash(grey) == (grey > grey.mean()).ravel()).all()  # at its own size: by hand
-    assert (hash_filter.average_hash(grey.astype(np.uint16) * 257) == hash_filter.average_hash(grey)).all()
-
-
-def bits(*ones):
-    found = np.zeros(256, bool)
-    found[list(ones)] = True
-    return found
-
-
-def test_threshold_is_what_95_of_100_real_images_keep_to():
-    hashes = np.stack([bits(*range(i)) for i in range(0, 50, 2)])  # each 2 from its neighbour
-    assert hash_filter.hash_threshold(hashes) == 2
-    odd = np.stack([*hashes, bits(*range(200, 230))])  # one of 26 is far from all: 1 in 20 may be
-    assert hash_filter.hash_threshold(odd) == 2
-    assert hash_filter.hash_threshold(np.stack([bits(), bits(*range(9))])) == 9
-    assert hash_filter.hash_threshold(bits()[None]) is None
-    nearest = sorted(min((a != b).sum() for j, b in enumerate(odd) if i != j) for i, a in enumerate(odd))
-    assert np.mean([each <= hash_filter.hash_threshold(odd) for each in nearest]) >= 0.95
+# ---------------------------------------------------------------- labelled sets
 
 
 def picture(ones):
-    """[16, 16, 1] whose average hash is bits(*ones)."""
-    return np.where(bits(*ones), 200, 20).astype(np.uint8).reshape(16, 16, 1)
-
-
-REAL = [hash_filter.average_hash(picture(range(i))) for i in (100, 104, 110)]  # threshold 6
-GOOD, NEARLY, BAD = range(99), range(90), range(120, 220)  # 1, 10 and more away
-
-
-def passed(stream, count, hashes=REAL):
-    tallies, rejected = [{"candidates": 0, "rejected": 0, "too_far": 0} for _ in range(2)], []
-    candidates = (Sample(f"c{i}", picture(ones)) for i, ones in enumerate(itertools.cycle(stream)))
-    found = list(itertools.islice(hash_filter.like_real(candidates, np.stack(hashes), tallies, rejected), count))
-    assert tallies[0] == tallies[1]
-    return [sample.id for sample in found], tallies[0], rejected
-
-
-def test_filter_rejects_what_is_farther_from_real_images_than_they_from_each_other():
-    ids, tally, rejected = passed([GOOD, BAD, NEARLY, GOOD, GOOD, BAD], 3)
-    assert ids == ["c0", "c3", "c4"] and [sample.id for sample in rejected] == ["c1", "c2"]
-    assert tally == {"candidates": 5, "rejected": 2, "too_far": 0, "rate": 0.4}
-    assert passed([GOOD, BAD, NEARLY, GOOD, GOOD, BAD], 2)[0] == ids[:2]
-
-
-def test_filter_ends_with_a_generator_that_makes_no_real_shape_and_keeps_the_nearest():
-    ids, tally, rejected = passed([BAD, BAD, BAD, NEARLY, BAD], 2)
-    assert ids == ["c3", "c13"]
-    assert (
-        tally == {"candidates": 20, "rejected": 18, "too_far": 2, "rate": 1.0}
-        and len(rejected) == hash_filter.REJECTED_SHOWN
-    )
-
-
-def test_without_a_second_real_image_nothing_is_rejected():
-    ids, tally, _ = passed([BAD], 3, REAL[:1])
-    assert len(ids) == 3 and tally["rejected"] == tally["rate"] == 0
-
-
-# ---------------------------------------------------------------- labelled sets
+    """[16, 16, 1] whose average hash has those ones."""
+    is_bright = np.isin(np.arange(256), list(ones))
+    return np.where(is_bright, 200, 20).astype(np.uint8).reshape(16, 16, 1)
 
 
 def settings_of(*words):
@@ -534,7 +474,9 @@ def test_one_model_a_class_each_in_its_folder(command, monkeypatch):
 
     monkeypatch.setattr(stage1, "build", built)
     monkeypatch.setattr(synthesis, "labelled", sampled)
-    monkeypatch.setattr(loop, "AVERAGE_EVERY", 1)  # else all classes would still have the weights that all begin with
+    monkeypatch.setattr(
+        "synthmed_tf.training.average.AVERAGE_EVERY", 1
+    )  # else all classes would still have the weights that all begin with
     said = command("--model=pggan", "--noconditional")
     folders = sorted(path.name for path in (command.out / "stage1").iterdir() if path.is_dir())
     assert folders == ["1_evil_name", "2_female_18-38", "3_male_18-38"]

@@ -1,4 +1,4 @@
-"""Local binary patterns against scikit-image and by hand."""
+"""Local binary patterns against scikit-image and by hand; folds that cut no group."""
 
 import numpy as np
 import pytest
@@ -38,3 +38,17 @@ def test_patterns_know_neither_depth_nor_a_grey_picture_in_colours():
 def test_images_too_small_for_the_radius():
     with pytest.raises(ValueError, match="above 8 pixels"):
         lbp.lbp_features(np.zeros([1, 8, 30, 1], np.uint8))
+
+
+def test_folds_never_cut_a_group_and_keep_the_classes():
+    classes = np.array([0, 1] * 30)
+    groups = np.arange(60) // 4
+    for learned, held in lbp.folds(classes, groups, 0).split(classes, classes, groups):
+        assert not set(groups[learned]) & set(groups[held])
+        assert abs(classes[held].mean() - 0.5) < 0.01
+
+
+def test_columns_are_those_of_the_radii():
+    features = np.concatenate([np.full([2, 8 * radius + 2], radius) for radius in (2, 3, 4)], 1)
+    assert (lbp.columns(features, (3,)) == 3).all() and lbp.columns(features, (3,)).shape == (2, 26)
+    assert (lbp.columns(features, (2, 3, 4)) == features).all()

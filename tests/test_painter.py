@@ -15,7 +15,7 @@ from synthmed_tf.images import pixels
 from synthmed_tf.sample import Sample
 from synthmed_tf.smalldata import grain, illumination, painter
 from synthmed_tf.smalldata.warped_pairs import WarpedPairs
-from synthmed_tf.training import checkpoints, loop
+from synthmed_tf.training import average, checkpoints
 
 SEED = 4
 PLANES = 1 + 2 * 3 + len(painter.NOISE_SCALES)  # of the condition
@@ -296,7 +296,7 @@ def test_photographs_are_painted_with_the_averaged_weights_that_checkpoint_names
     ]
     pairs, averaged, weights, distances = WarpedPairs(real, 1, SEED), build_generator(), {}, iter([0.1, 0.19, 0.3])
     monkeypatch.setattr(checkpoints, "MEASURE_EVERY", 1)
-    monkeypatch.setattr(loop, "AVERAGE_EVERY", 1)
+    monkeypatch.setattr(average, "AVERAGE_EVERY", 1)
     monkeypatch.setattr(painter, "build", lambda *_: (build_generator(), build_discriminator(), averaged))
     monkeypatch.setattr(grain, "missing", lambda *_: (np.zeros([3, 3, 16, 16], np.complex64), float(len(weights))))
     settings = painter.Settings(batch_size=1, steps=3, learning_rate=0.1, discriminator_rate=0.1, average=0.5)

@@ -13,8 +13,7 @@ from PIL import Image
 from synthmed_tf import flags, losses
 from synthmed_tf.networks import pggan
 from synthmed_tf.sample import InputError, Sample
-from synthmed_tf.training import batches, calibration, growth, loop, stage1
-from synthmed_tf.training import calibration, checkpoints, growth, loop, stage1
+from synthmed_tf.training import batches, calibration, checkpoints, growth, loop, stage1
 
 RNG = np.random.default_rng(0)
 WIDTH = 1 / 64  # 8 feature maps

@@ -48,6 +48,24 @@ def test_an_even_picture_and_an_even_slope_have_no_noise():
     assert pixel_noise.noise_levels([slope]).max() < 1e-9
 
 
+def test_wavelet_filters_keep_the_energy_and_the_high_one_sees_neither_level_nor_slope():
+    low, high = np.array(pixel_noise.LOW_PASS), np.array(pixel_noise.HIGH_PASS)
+    assert low.sum() == pytest.approx(2**0.5) and (low**2).sum() == pytest.approx(1)
+    assert low @ high == pytest.approx(0) and low[:2] @ low[2:] == pytest.approx(0)
+    assert high.sum() == pytest.approx(0) and high @ np.arange(4) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("rows", [4, 16, 17])
+def test_filtering_and_halving_by_hand(rows):
+    values, taps = np.random.default_rng(0).normal(size=[rows, 3]), (1.0, 10.0, 100.0, 1000.0)
+    mirrored = np.concatenate([values[::-1], values, values[::-1]])  # row 0 is number `rows`
+    halved = pixel_noise.filter_and_halve(values, taps)
+    assert halved.shape == ((rows + 3) // 2, 3)
+    for index, row in enumerate(halved):
+        newest = rows + 2 * index + 1
+        np.testing.assert_allclose(row, sum(tap * mirrored[newest - back] for back, tap in enumerate(taps)))
+
+
 # ---------------------------------------------------------------- with_noise
 
 

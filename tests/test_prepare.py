@@ -130,10 +130,16 @@ def test_groups_are_kept_where_there_are_any(own, places):
     assert {sample.id: sample.group for sample in Records(folder)} == dict(row.split(",") for row in rows)
 
 
-def test_holdout_is_in_the_manifest(own, places):
+def test_holdout_and_its_seed_are_in_the_manifest(own, places):
     manifest = read_manifest(run(own, places, holdout=2))
-    assert manifest["counts"] == {"train": 5, "test": 2} and manifest["holdout"] == 2
+    assert manifest["counts"] == {"train": 5, "test": 2} and (manifest["holdout"], manifest["holdout_seed"]) == (2, 0)
     assert manifest["test_split"] == "2 groups held out of the training images"
+    assert "holdout_seed" not in read_manifest(run(own, places))
+    other = read_manifest(run(own, places, holdout=2, seed=1))
+    with pytest.raises(
+        InputError, match="own: not the real set that was learned from: holdout_seed was 0 and is now 1"
+    ):
+        check_split(manifest, other)
 
 
 def test_crop_follows_the_field_of_view(tmp_path, places):

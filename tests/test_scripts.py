@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from test_datasets_photographs import make_idrid
+from raw_sets import make_idrid
 
 from synthmed_tf import flags, synthesis
 from synthmed_tf.datasets import load
@@ -33,11 +33,11 @@ from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import prepare
 from synthmed_tf.networks import flow
 from synthmed_tf.networks.unet import unet
+from synthmed_tf.papers import annotation, segmenter
 from synthmed_tf.records import write
 from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
-from synthmed_tf.papers import annotation, segmenter
 from synthmed_tf.training import calibration, loop, stage1, stage2
 
 ROOT = Path(__file__).resolve().parents[1]

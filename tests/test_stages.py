@@ -17,7 +17,6 @@ from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.images.pixels import to_uint8
 from synthmed_tf.metrics import likeness, shapes
 from synthmed_tf.networks import layers
-from synthmed_tf.papers import segmenter
 from synthmed_tf.sample import Sample
 from synthmed_tf.smalldata.fields import make_fields, measure_thickness
 from synthmed_tf.training import calibration, checkpoints, decoder, loop, refiner, stage1, stage2
@@ -45,34 +44,6 @@ def wedge(height=64, width=64):
 
 def pieces(mask):
     return ndimage.label(np.asarray(mask)[..., 0], np.ones([3, 3]))[1]
-
-
-# ---------------------------------------------------------------- UpsampleConv2D
-
-
-@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4), (8, 8)])
-def test_upsample_convolution_is_nearest_and_then_3x3(size):
-    layer = layers.UpsampleConv2D(7)
-    inputs = RNG.normal(size=[2, *size, 3]).astype(np.float32)
-    found = layer(inputs)
-    enlarged = np.repeat(np.repeat(inputs, 2, 1), 2, 2)
-    kernel = np.transpose(layer.kernel.numpy(), [0, 1, 3, 2])  # the layer's is [3, 3, out, in]
-    np.testing.assert_allclose(found, tf.nn.conv2d(enlarged, kernel, 1, "SAME"), atol=1e-5)
-    assert layer.count_params() == 9 * 3 * 7
-
-
-def test_upsample_convolution_has_the_gradient_of_the_two_layers():
-    layer = layers.UpsampleConv2D(2)
-    inputs = tf.constant(RNG.normal(size=[2, 4, 5, 3]), tf.float32)
-    weights = tf.constant(RNG.normal(size=[2, 8, 10, 2]), tf.float32)
-    layer(inputs)
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(inputs)
-        fused = tf.reduce_sum(weights * layer(inputs))
-        enlarged = tf.repeat(tf.repeat(inputs, 2, 1), 2, 2)
-        plain = tf.reduce_sum(weights * tf.nn.conv2d(enlarged, tf.transpose(layer.kernel, [0, 1, 3, 2]), 1, "SAME"))
-    for source in (inputs, layer.kernel):
-        np.testing.assert_allclose(tape.gradient(fused, source), tape.gradient(plain, source), atol=1e-4)
 
 
 # ---------------------------------------------------------------- what stage 1 learns from
@@ -1013,7 +984,7 @@ def test_vess2rets_g_learns_with_dropout_against_a_d_that_stays():
     (w, b), (a, c) = before, (value.copy() for value in networks.generator.get_weights())
     pairs = RNG.uniform(-1, 1, [2, 8, 8, 5]).astype(np.float32)
     mask, photograph = (pairs[..., 3:4] > 0) * np.float32(1), pairs[..., :3]
-    _, key = loop.keys(STAGE2["seed"], tf.constant(3, tf.int64))
+    _, key = loop.draw_keys(STAGE2["seed"], tf.constant(3, tf.int64))
     fake = networks.generator([mask, key[None]], training=True).numpy()
     kept = fake != 0  # dropped values are 0, others twice as large
     assert 0.4 < kept.mean() < 0.6
@@ -1034,7 +1005,7 @@ def test_vess2rets_networks_learn_in_turn_and_an_epoch_shows_g_each_pair_once_an
     pairs = np.arange(8, dtype=np.float32)[:, None, None, None] * np.ones([8, 2, 2, 6], np.float32)
     settings = STAGE2 | {"in_turn": 3, "batch_size": 2}
     steps, batch = stage2.training_of(vess2ret_networks(), [sgd(), sgd()], settings, pairs, 20)
-    of_d = [loop.step_at(steps, index) is steps[0][1] for index in range(20)]
+    of_d = [loop.choose_step(steps, index) is steps[0][1] for index in range(20)]
     assert of_d == [index // 3 % 2 == 0 for index in range(20)]
     shown = {True: [], False: []}
     for index, is_d in enumerate(of_d):
@@ -1545,7 +1516,7 @@ np.random.default_rng(1).uniform(-1, 1, [4, 8, 8, 5])}} stacks["flow"] = stacks[
             step = make_step(networks, optimizers, t.SETTINGS | {{"r1": 0.7}}, replicas)
         where = Path({folder!r}) / folder / stage
         where.mkdir(parents=True)
-        loop.fit(where, step, lambda index: (stack,), state, 1, images_per_step=4, strategy=strategy)
+        loop.fit(where, step, lambda index: (stack,), state, 1, strategy=strategy)
         weights = {{f"{{name}}-{{i}}": w for name, model in state.items() for i, w in enumerate(model.get_weights())}}
         np.savez(where / "weights.npz", stack=stack, **weights)
 """
@@ -1575,67 +1546,3 @@ def test_two_replicas_with_half_a_batch_each_do_the_same_step(tmp_path):
         np.testing.assert_allclose([saved[f"generator-{i}"] for i in range(3)], [0.7, -0.4, 0.2] - gradients, atol=1e-5)
         logged = json.loads((tmp_path / folder / "flow" / "metrics.jsonl").read_text())
         np.testing.assert_allclose(logged["velocity"], loss, rtol=1e-5)
-
-
-# ---------------------------------------------------------------- the U-Net's data
-
-
-def test_colours_are_normalised_inside_the_field_of_view():
-    image = RNG.integers(0, 255, [20, 30, 3]).astype(np.uint8)
-    inside = np.zeros([20, 30, 1], np.uint8)
-    inside[3:15, 4:20] = 1
-    found = segmenter.normalise(image, inside)
-    values = found[3:15, 4:20]
-    np.testing.assert_allclose(values.mean((0, 1)), 0, atol=1e-4)
-    np.testing.assert_allclose(values.std((0, 1)), 1, atol=1e-3)
-    assert found.dtype == np.float32 and (found * (1 - inside) == 0).all()
-    np.testing.assert_allclose(segmenter.normalise(image, None).std((0, 1)), 1, atol=1e-3)
-    assert np.isfinite(segmenter.normalise(image, 0 * inside)).all()  # nothing inside: everything counts
-    assert (segmenter.normalise(np.full_like(image, 9), None) == 0).all()
-    deep = segmenter.normalise(image.astype(np.uint16) * 257, inside)
-    np.testing.assert_allclose(deep, found, atol=1e-3)
-
-
-def test_a_second_set_is_added_to_what_is_learnt_from_the_first(tmp_path, monkeypatch):
-    def made(count, vessel):
-        return [
-            Sample(
-                f"{i}", RNG.integers(0, 255, [160, 144, 3]).astype(np.uint8), np.full([160, 144, 1], vessel, np.uint8)
-            )
-            for i in range(count)
-        ]
-
-    few, many, found = made(3, 1), made(50, 0), {}
-    monkeypatch.setattr(loop, "fit", lambda folder, step, batch, *_, **__: found.update(batch=batch))
-    segmenter.train(tmp_path, [few], 10, seed=0)
-    alone = [found["batch"](index)[0] for index in range(3)]
-    segmenter.train(tmp_path, [few, many], 10, seed=0)
-    for index, expected in enumerate(alone):
-        batch = found["batch"](index)[0]
-        assert len(expected) == segmenter.BATCH_SIZE and len(batch) == 2 * segmenter.BATCH_SIZE
-        np.testing.assert_array_equal(batch[: len(expected)], expected)
-        assert (batch[: len(expected), ..., -2] == 1).all() and (batch[len(expected) :, ..., -2] == 0).all()
-
-
-def test_prediction_of_any_size_is_the_models_and_0_outside_the_field_of_view():
-    picture = tf.keras.Input([None, None, 3])
-    model = tf.keras.Model(picture, tf.keras.layers.Lambda(lambda x: x[..., :1])(picture))
-    samples = []
-    for height, width in ((17, 33), (16, 48)):
-        inside = np.ones([height, width, 1], np.uint8)
-        inside[:, :5] = 0
-        samples.append(Sample("a", RNG.integers(0, 255, [height, width, 3]).astype(np.uint8), field_of_view=inside))
-    samples.append(Sample("b", samples[0].image))
-    for sample, found in zip(samples, segmenter.predict(model, samples), strict=True):
-        expected = sigmoid(segmenter.normalise(sample.image, sample.field_of_view)[..., 0])
-        if sample.field_of_view is not None:
-            expected *= sample.field_of_view[..., 0]
-        assert found.shape == sample.image.shape[:2] and found.dtype == np.float32
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_the_segmentation_loss_is_weighted_by_the_field_of_view_in_the_step():
-    logits, masks = RNG.normal(size=[1, 4, 4, 1]), RNG.integers(0, 2, [1, 4, 4, 1])
-    weights = RNG.integers(0, 2, [1, 4, 4, 1])
-    expected = (weights * softplus(np.where(masks, -logits, logits))).sum() / weights.sum()
-    np.testing.assert_allclose(losses.segmentation_cross_entropy(logits, masks, weights), expected, rtol=1e-5)

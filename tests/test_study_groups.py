@@ -42,3 +42,10 @@ def test_tasks_of_study_groups():
 def test_tasks_of_other_classes():
     assert study_groups.list_tasks(["normal", "tumour"]) == {"class": {"normal": "normal", "tumour": "tumour"}}
     assert study_groups.list_tasks(["female 18-38"]) == {}
+
+
+def test_ages_in_years():
+    found = [study_groups.parse_age(text) for text in ("058Y", "7", "18M", "011D", "60 weeks", "121", "20100503", "")]
+    assert found == [58, 7, 1, 0, 1, None, None, None]
+    texts = ("45 M", "45 mo", "-5", "F-34", "F 2019-05-01 34y", "1/5/2019 M 34", "taken 2019/05")
+    assert [study_groups.parse_age(text) for text in texts] == [45, 3, None, 34, 34, 34, None]

@@ -9,9 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from synthmed_tf import synthesis
+from synthmed_tf import runs, synthesis
 from synthmed_tf.datasets.phantoms import fundus
-from synthmed_tf import images, records, runs, synthesis
 from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.images.field_of_view import estimate_field_of_view
 from synthmed_tf.metrics import likeness, planted

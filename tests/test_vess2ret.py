@@ -45,7 +45,7 @@ def test_the_generator_learns_with_dropout_against_a_discriminator_that_stays(l1
     before, pairs = discriminator.get_weights(), linear_networks.draw_stack(0)
     (w, b), (a, c) = before, [value.copy() for value in generator.get_weights()]
     mask, photograph = (pairs[..., 3:] > 0) * np.float32(1), pairs[..., :3]
-    _, key = loop.keys(SEED, tf.constant(STEP, tf.int64))
+    _, key = loop.draw_keys(SEED, tf.constant(STEP, tf.int64))
     fake = generator([mask, key[None]], training=True).numpy()
     is_kept = fake != 0  # dropped values are 0, others twice as large
     assert 0.4 < is_kept.mean() < 0.6
@@ -88,7 +88,7 @@ def test_networks_learn_in_turn(tmp_path, monkeypatch):
     train(tmp_path, build_generator(), vess2ret.Settings(steps=20), draw_pairs(2))
     (_, steps, batch, _, count), of_discriminator = fitted[0], []
     for index in range(count):
-        losses = loop.step_at(steps, index)(tf.constant(index, tf.int64), *batch(index))
+        losses = loop.choose_step(steps, index)(tf.constant(index, tf.int64), *batch(index))
         of_discriminator.append("discriminator" in losses)
     assert of_discriminator == [index // 3 % 2 == 0 for index in range(20)]
 

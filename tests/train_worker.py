@@ -16,11 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from synthmed_tf import flags, synthesis  # noqa: E402
-from synthmed_tf.records.write import write_records  # noqa: E402
 from synthmed_tf.papers import segmenter  # noqa: E402
+from synthmed_tf.records.write import write_records  # noqa: E402
 from synthmed_tf.sample import Sample  # noqa: E402
-from synthmed_tf.training import batches, calibration, loop, segmenter, stage1, stage2  # noqa: E402
-from synthmed_tf.training import calibration, checkpoints, hardware, loop, stage1, stage2  # noqa: E402
+from synthmed_tf.training import batches, calibration, checkpoints, hardware, loop, segmenter, stage1, stage2  # noqa: E402  # noqa: E402
 
 SETTINGS = {"image_size": (64, 64), "seed": 3}
 

@@ -10,14 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from tqdm import tqdm
-
 from synthmed_tf.images.decode import IMAGE_SUFFIXES
+from synthmed_tf.progress import show_progress
 from synthmed_tf.sample import InputError, UnreadableImage
 
-MAX_MEMBER_BYTES = 256 * 2**20  # of one file in a zip; DRIVE's largest, the zip in the zip, has 15 MB
+MAX_MEMBER_BYTES = 256 * 2**20  # one file in a zip; DRIVE's largest, the zip in the zip, has 15 MB
 MAX_MEMBERS = 100_000
-SPLITS = {  # what a sub-folder, or a cell of a table, may be called -> the split that it is
+SPLITS = {  # what a sub-folder or a cell of a table may be called -> the split that it means
     "train": "train",
     "training": "train",
     "val": "train",
@@ -110,7 +109,7 @@ def list_files(folder, zip_names=()):
     Raises:
       InputError: a zip that is damaged, or has members that climb out of it or declare absurd sizes.
     """
-    listed, zips, progress = {}, [], tqdm(desc=f"listing {show_path(folder)}", unit="file", delay=2)
+    listed, zips, progress = {}, [], show_progress(desc=f"listing {show_path(folder)}", unit="file", delay=2)
     for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         depth = len(Path(parent).relative_to(folder).parts)
         folders[:] = [] if depth >= 4 else sorted(name for name in folders if not is_system_file(name))
@@ -200,7 +199,7 @@ def make_id(stem):
 
 
 def has_image_suffix(name):
-    """Whether a file's name ends like one of images.IMAGE_SUFFIXES."""
+    """Whether a file's name ends like one of IMAGE_SUFFIXES."""
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 

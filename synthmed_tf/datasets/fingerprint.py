@@ -4,9 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from tqdm import tqdm
-
 from synthmed_tf.datasets.sources import BUILT_IN, DATASETS, list_entries
+from synthmed_tf.progress import show_progress
 from synthmed_tf.records.atomic import hash_file
 
 
@@ -45,7 +44,7 @@ def fingerprint_set(data, data_dir, labels=None, hashed=None, entries=None):
 def _hash_files(paths, hashed):
     """{name: SHA-256} for {name: path}; "unreadable" where a file cannot be read. hashed: see `fingerprint_set`."""
     digests = {}
-    for name, path in tqdm(paths.items(), "looking for changes", unit="file", delay=2):
+    for name, path in show_progress(paths.items(), "looking for changes", unit="file", delay=2):
         try:
             stat = path.stat()
             stamp, place = [stat.st_size, stat.st_mtime_ns], os.path.abspath(path)

@@ -14,8 +14,6 @@ one the class; columns "split" (train, val or test) and, for images that belong 
 
 from pathlib import Path
 
-from tqdm import tqdm
-
 from synthmed_tf.datasets.files import (
     Entry,
     check_class_name,
@@ -30,6 +28,7 @@ from synthmed_tf.datasets.files import (
 )
 from synthmed_tf.datasets.table_of_labels import add_groups, list_table_entries
 from synthmed_tf.images.decode import IMAGE_SUFFIXES
+from synthmed_tf.progress import show_progress
 from synthmed_tf.sample import InputError
 
 _SUFFIXES = ", ".join(IMAGE_SUFFIXES)
@@ -172,7 +171,7 @@ def _list_pairs(folder, split):
 def _index_by_stem(folder):
     """{stem: File} of a folder of images; what is neither an image nor the operating system's own is an error."""
     files = {}
-    for path in tqdm(sorted(folder.iterdir()), f"listing {show_path(folder)}", unit="file", delay=2):
+    for path in show_progress(sorted(folder.iterdir()), f"listing {show_path(folder)}", unit="file", delay=2):
         if is_system_file(path.name):
             continue
         if path.is_dir() or not has_image_suffix(path.name):

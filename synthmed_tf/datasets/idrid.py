@@ -31,7 +31,7 @@ def list_entries(data_dir):
     """Lists the photographs of IDRiD under data_dir/idrid: the official folders, packed or not, or train/ and test/.
 
     Official are "1. Original Images/a. Training Set/IDRiD_001.jpg", "b. Testing Set" and, anywhere, the two tables of
-    "2. Groundtruths". Numbers begin anew in the test split, so the split is in the id; each image is its own group.
+    "2. Groundtruths". Numbers begin again in the test split, so the split is in the id; each image is its own group.
 
     Returns:
       list of Entry without masks; label is the grade, "0" (none) to "4" (proliferative).

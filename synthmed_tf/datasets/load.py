@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 
-from synthmed_tf.datasets.decode import read_entry
+from synthmed_tf.datasets.entries import read_entry
 from synthmed_tf.datasets.sources import BUILT_IN
 from synthmed_tf.datasets.split import list_some, split_entries
+from synthmed_tf.images.decode import DICOM_SUFFIXES
 from synthmed_tf.images.dicom import says_burned_in
 from synthmed_tf.images.lungs import normalise_by_lungs
-from synthmed_tf.images.decode import DICOM_SUFFIXES
 from synthmed_tf.sample import InputError, UnreadableImage
 
 
@@ -33,13 +33,16 @@ def load_samples(
 ):
     """Loads a data set, one Sample at a time, at native resolution.
 
-    The split is the official one. Sets without (bubil, a folder without train/ and test/): every fifth group in sorted
-    order, the 5th, 10th, ..., is test; messidor is all train. Labelled sets without one (the subsets of nih and pcam,
-    shenzhen, a folder of classes): groups in an order that is drawn once and for all, always one of the class with the
-    smallest share of test images, until each class has a fifth there, and none more than half; a class of a single
-    group is all train, with a warning. Images of a labelled set that are in none of its classes are left out, with a
-    warning that counts them. The test split comes first: a training sample whose image or mask is in it is left out,
-    and so is an exact repeat of a pair; a warning at the end counts them.
+    The split is the official one. In sets without (bubil, a folder without train/ and test/) every fifth group in
+    sorted order is test; messidor is all train.
+
+    Labelled sets without a split are the subsets of nih and pcam, shenzhen, and a folder of classes. Their groups are
+    taken in an order that is drawn once and for all, always one of the class with the smallest share of test images.
+    That ends when each class has a fifth there; none gives more than half. A class of a single group is all train, with
+    a warning. Images in none of the classes are left out, with a warning that counts them.
+
+    The test split comes first. A training sample whose image or mask is in it is left out, and so is an exact repeat
+    of a pair; a warning at the end counts them.
 
     Args:
       data: a name in DATASETS, or the path of a folder (see folder.py and slides.py).
@@ -47,19 +50,19 @@ def load_samples(
       labels: what the classes are: for nih and shenzhen age bins (see `study_groups.parse_bins`), for a folder with a
         table its label column; None: the default bins, or the only such column. Other sets take none.
       chest_xrays: whether the images of a folder are X-rays of the chest; those of nih and shenzhen always are.
-      holdout: if not 0, this many groups of the training images are the test split in place of the official one. For
+      holdout: if not 0, this many groups of the training images are the test split in place of the official one, for
         DRIVE without test labels. In a labelled set they are drawn evenly from all classes.
       skip_bad_files: leave out unreadable files, counted in a warning at the end.
-      seed: draws the held-out groups; used by holdout alone. All commands of one experiment must give the same.
+      seed: draws the groups of a holdout, and nothing else. All commands of one experiment must give the same.
       then: function of a Sample, whose results come instead of the Samples; it can be pickled.
-      processes: how many read; 1: this one, as of files in a zip. What comes does not depend on it.
+      processes: how many read. With 1, and for files in a zip, it is this one. What comes does not depend on it.
       entries: what `split_entries` returned, if that is known.
 
     Returns:
-      Iterator[Sample]. Ids are unique. X-rays are grey, their brightness normalised by the lungs at native size
-      (P2 § 2.1 resizes first; percentiles hardly depend on the size); a warning at the end counts those whose lungs are
-      not found, and another one DICOM files that say that there is writing in them. Official test images without
-      masks, and all of idrid and messidor, have mask None.
+      Iterator[Sample]. Ids are unique. Official test images without masks, and all of idrid and messidor, have mask
+      None. X-rays are grey, and the lungs normalise their brightness at native size (P2 § 2.1 resizes first;
+      percentiles hardly depend on the size). A warning at the end counts X-rays whose lungs are not found, another one
+      DICOM files that say that there is writing in them.
 
     Raises:
       InputError: what `check_set` raises, now; when it is their turn unreadable files, a mask of another size or of

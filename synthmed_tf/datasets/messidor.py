@@ -16,8 +16,8 @@ from synthmed_tf.sample import InputError
 FOLDERS = ("messidor", "MESSIDOR", "Messidor")
 HIGHEST_GRADE = 3
 BASES = tuple(f"Base{department}{part}" for department in (1, 2, 3) for part in (1, 2, 3, 4))
-# Erratum of 16 August 2017: one name of each of the 13 pairs. That of 9 February 2018 says that two of the pairs have
-# different grades, and not which one is right: the one that stays has its own.
+# One name of each of the 13 pairs in the erratum of 16 August 2017. Two of the pairs have different grades, and the
+# erratum of 9 February 2018 does not say which is right: the name that stays keeps its own.
 DUPLICATES = {
     f"{name}_0400_PP"
     for name in (

@@ -29,9 +29,9 @@ _WHERE = (
 def list_entries(data_dir, labels=None):
     """Lists the X-rays of NIH under data_dir/nih: images_001/images/00000001_000.png, ..., or in any other folders.
 
-    Of Data_Entry_2017_v2020.csv, Data_Entry_2017.csv, sample_labels.csv and metadata.csv (same columns) the first one
-    that is there counts. Rows whose image is not there do not matter, so some of the archives are enough.
-    train_val_list.txt and test_list.txt are the official split; without them the set has none.
+    The first table that is there counts, of Data_Entry_2017_v2020.csv, Data_Entry_2017.csv, sample_labels.csv and
+    metadata.csv, which have the same columns. Rows whose image is not there do not matter, so some of the archives are
+    enough. train_val_list.txt and test_list.txt are the official split; without them the set has none.
 
     Args:
       data_dir: the folder that holds the named sets.

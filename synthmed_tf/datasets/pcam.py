@@ -22,7 +22,7 @@ CLASSES = ("normal", "tumour")
 _FILE = "camelyonpatch_level_2_split_{}_{}"
 _PARTS = {"train": "train", "valid": "train", "test": "test"}
 _TILE = (96, 96, 3)
-_MOST_TILES = 2**20  # in one file; the official ones have up to 2**18, a hostile one may declare any number in no space
+_MOST_TILES = 2**20  # official files hold up to 2**18; a hostile one may declare any number in no space
 _FOLDER = re.compile(r"(?:.*/)?(normal|tumou?r)/([^/]+)", re.IGNORECASE)
 _WHERE = (
     "get camelyonpatch_level_2_split_train_x.h5.gz, ..._train_y.h5.gz, ..._train_meta.csv and the same of valid and "
@@ -31,15 +31,14 @@ _WHERE = (
 
 
 def list_entries(data_dir):
-    """Lists the tiles of PCam under data_dir/pcam:
-    the official HDF5 files, or image files in folders normal/ and tumor/.
+    """Lists the tiles of PCam under data_dir/pcam, which holds HDF5 files or folders normal/ and tumor/ of images.
 
-    Of the HDF5 files train is needed; valid counts as train. With the meta tables (column wsi) the slide is the group,
+    The HDF5 files of train are needed; valid counts as train. With the meta tables (column wsi) the slide is the group,
     without them each tile is. Tiles are read one at a time.
 
-    Of image files those below a folder extra/ are left out: a subset that is kept as balanced/normal, balanced/tumor
-    and extra/normal has as many tumour tiles as normal ones, as P2's sets and PCam itself have. To learn from all of
-    them, put them into a folder of your own with one sub-folder a class.
+    Image files below a folder extra/ are left out. So a subset that is kept as balanced/normal, balanced/tumor and
+    extra/normal has as many tumour tiles as normal ones, as P2's sets and PCam itself have. To learn from all of them,
+    put them into a folder of your own with one sub-folder a class.
 
     Returns:
       list of Entry with the labels "normal" and "tumour". Image files have no official split, and each is its own

@@ -19,7 +19,6 @@ from pathlib import Path
 import joblib
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from synthmed_tf.datasets.fingerprint import fingerprint_set
 from synthmed_tf.datasets.load import load_samples
@@ -28,6 +27,7 @@ from synthmed_tf.datasets.sources import BUILT_IN, get_set_name, list_entries
 from synthmed_tf.datasets.split import split_entries
 from synthmed_tf.images.lungs import draw_hull_sheet
 from synthmed_tf.images.resize import crop_resize, crop_resize_mask, fit_box
+from synthmed_tf.progress import show_progress
 from synthmed_tf.records.atomic import write_json
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
@@ -142,7 +142,7 @@ def _write(place, name, described, extra, entries, options):
     processes = 1 if len(entries) < FEW else joblib.cpu_count()
     samples = load_samples(extra["data"], extra["data_dir"], entries=entries, processes=processes, **options)
     with contextlib.closing(samples):
-        progress = tqdm(samples, desc=f"preparing {name}", unit="image", total=len(entries))
+        progress = show_progress(samples, desc=f"preparing {name}", unit="image", total=len(entries))
         write_records(
             place,
             name,
@@ -212,7 +212,7 @@ def crop_sample(sample, size):
 
 
 def _is_prepared(place):
-    """Whether records are there and whole; damaged ones are prepared anew."""
+    """Whether records are there and whole; damaged ones are prepared again."""
     try:
         Records(place)
     except InputError:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from synthmed_tf.datasets.files import (
     Entry,
@@ -27,15 +26,16 @@ from synthmed_tf.datasets.files import (
     show_path,
 )
 from synthmed_tf.images.decode import read_image
+from synthmed_tf.progress import show_progress
 from synthmed_tf.sample import InputError, UnreadableImage
 
 TILE = 256  # pixels, P2 § 2.2, at the slide's full resolution
-# At most, of each class: P2 took 50,000 from 270 normal slides and 50,000 from 130 with metastases
+# A slide gives at most so many of each class. P2 took 50,000 from 270 normal slides and 50,000 from 130 with metastases
 TILES_PER_SLIDE = 200
-TISSUE = 0.5  # share of a tile that is tissue, at least
-# Bounds of Otsu's threshold: a slide all white, or all tissue, would be cut in two by its noise
+TISSUE = 0.5  # least share of a tile that is tissue
+# Otsu's threshold stays within these bounds, or noise would cut a slide in two that is all white or all tissue
 _SATURATION = 0.05, 0.15
-# Of the level that tissue and masks are looked for on: 4 pixels a tile side on the largest slides
+# Tissue and masks are looked for on the finest level that is not larger: 4 pixels a tile side on the largest slides
 _MAX_LEVEL_PIXELS = 2**24
 _SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs")
 _TIFF_SUFFIXES = (".tif", ".tiff")
@@ -46,8 +46,9 @@ _LAYOUT = (
 
 
 def is_folder_of_slides(folder):
-    """Whether a folder, or its train/ or test/, holds slides/, or folders whose first file is a slide:
-    .svs, .ndpi, .mrxs or a TIFF of several pages.
+    """Whether a folder, or its train/ or test/, holds slides/, or folders whose first file is a slide.
+
+    A slide is a .svs, .ndpi or .mrxs file, or a TIFF of several pages.
     """
     folder = Path(folder)
     if (folder / "slides").is_dir() or (folder / "images").is_dir():
@@ -60,9 +61,9 @@ def is_folder_of_slides(folder):
 def list_entries(folder):
     """Lists the tiles of a folder of slides. Reads a small level of each slide, and tiles only when they are opened.
 
-    Tiles lie in a grid from the top left corner, without overlap. Of those that are tissue at least by half,
-    TILES_PER_SLIDE of each class are drawn at random, a function of the slide's name alone. Tissue is what is more
-    saturated than Otsu's threshold, within bounds.
+    Tiles lie in a grid from the top left corner, without overlap. TILES_PER_SLIDE of each class are drawn at random
+    from those that are tissue at least by half, a function of the slide's name alone. Tissue is what is more saturated
+    than Otsu's threshold, within bounds.
 
     Returns:
       list of Entry, group: the slide; id: SLIDE_ROW_COLUMN in tiles; split None unless there is train/ or test/.
@@ -77,7 +78,7 @@ def list_entries(folder):
         raise InputError(f"{show_path(others[0])}: lies beside {min(splits).name}/; {_LAYOUT}; move it there, or away")
     listed = [(*slide, split) for place, split in (splits or {folder: None}).items() for slide in _list_slides(place)]
     entries = []
-    for path, mask, label, split in tqdm(listed, "looking for tissue", unit="slide", delay=2):
+    for path, mask, label, split in show_progress(listed, "looking for tissue", unit="slide", delay=2):
         files = [get_file(file) for file in (path, mask) if file]
         stamp = tuple((file.path.stat().st_size, file.path.stat().st_mtime_ns) for file in files)
         group = make_id(path.stem)
@@ -132,7 +133,7 @@ def _is_slide(path):
 
 @functools.lru_cache(maxsize=8)
 def _open_slide(path, stamp):
-    """The OpenSlide of a file. stamp: its size and time, so that a changed file is opened anew."""
+    """The OpenSlide of a file. stamp: its size and time, so that a changed file is opened again."""
     try:
         import openslide
     except (ImportError, OSError) as error:

@@ -1,5 +1,4 @@
-"""Study groups of chest X-rays: classes by gender and age group (P2 table 1),
-and the benchmark tasks that follow from them (P2 table 2).
+"""Study groups of chest X-rays, by gender and age (P2 table 1), and the tasks that follow from them (P2 table 2).
 
 A class is named "female 18-38": the gender, and the first and last age in years that belong to it.
 """
@@ -30,7 +29,7 @@ _DATE = re.compile(r"\d+(?:[-./]\d+){2}|\d{4}[-./]\d+")
 _AGE = re.compile(  # not -5; 45M is in months, but 45 M is a man
     r"(?<!\d)(?<!(?<!\S)-)(\d{1,3})(?!\d)(?:(m)\b|[ \t-]*(y|mo|mth|we|wk|w\b|da|d\b))?", re.IGNORECASE
 )
-_A_YEAR = {"y": 1, "m": 12, "w": 52, "d": 365}  # has so many of the unit
+_A_YEAR = {"y": 1, "m": 12, "w": 52, "d": 365}  # years, months, weeks, days in a year
 
 
 def parse_bins(text):
@@ -60,8 +59,9 @@ def label_person(gender, age, bins):
 
 
 def parse_age(text):
-    """The first number of "58", "058Y", "33 yrs", "16month" or "64days" that is no date, as whole years;
-    None: there is none, or over OLDEST.
+    """The first number in "58", "058Y", "33 yrs", "16month" or "64days" as whole years.
+
+    Dates do not count. None: there is no number, or one over OLDEST.
     """
     match = _AGE.search(_DATE.sub(" ", text))
     age = match and int(match[1]) // _A_YEAR[(match[2] or match[3] or "y")[0].lower()]
@@ -102,14 +102,16 @@ def parse_label(name):
 
 
 def list_tasks(class_names, young=YOUNG, mature=MATURE):
-    """The benchmark tasks that a set's classes allow: {task: {class name: class of the task}};
-    classes left out have no part in it.
+    """Lists the benchmark tasks that a set's classes allow.
 
     P2 table 2: study groups are told apart by gender and by age group, other classes as they are ("class"). An age bin
     belongs to an age group if all of it lies within. A task that would have one class only is left out.
 
     Args:
       class_names: of the set. young, mature: first and last year of the two age groups.
+
+    Returns:
+      {task: {class name: class of the task}}; classes that are left out have no part in the task.
     """
     groups = {name: parse_label(name) for name in class_names}
     if not all(groups.values()):

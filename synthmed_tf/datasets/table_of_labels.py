@@ -18,7 +18,7 @@ from synthmed_tf.images.decode import IMAGE_SUFFIXES
 from synthmed_tf.sample import InputError
 
 _SUFFIXES = ", ".join(IMAGE_SUFFIXES)
-# Columns of what belongs together, by their letters alone: "Patient-ID" is patientid. The first of these counts
+# What a column of groups may be called, by its letters alone: "Patient-ID" is patientid. Earlier patterns count first
 _GROUPS = [
     re.compile(f"(?:{name})(?:id|uid|instanceuid|name|number|no|nr|key|code)?")
     for name in ("group", "patient|mrn|person|subject|participant|surname|lastname|fullname", "case", "study", "slide")

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from synthmed_tf.datasets import study_groups
 from synthmed_tf.evaluation import balanced_sets
 from synthmed_tf.metrics import accuracy, bootstrap
 from synthmed_tf.papers import lbp, vgg16
+from synthmed_tf.progress import show_progress
 from synthmed_tf.records.atomic import write_json
 from synthmed_tf.sample import InputError
 
@@ -163,7 +163,7 @@ class Trainings:
         results = {}
         for model in sorted(models, key="vgg16".__eq__):  # the longest last
             jobs = [(task, model, arm, repeat) for task in self.tasks for repeat in range(self.repeats) for arm in arms]
-            for job in jobs if model == "vgg16" else tqdm(jobs, desc=model.replace("_", " "), unit="training"):
+            for job in jobs if model == "vgg16" else show_progress(jobs, desc=model.replace("_", " "), unit="training"):
                 results[job] = self.run(*job)
         return results
 
@@ -277,7 +277,7 @@ def _describe(folder, images):
     path = folder / f"lbp-{images.digest}.npy"
     if path.exists():
         return np.load(path, allow_pickle=False)
-    bar = tqdm(images.pixels, desc=f"patterns of {images.name}", unit="image")
+    bar = show_progress(images.pixels, desc=f"patterns of {images.name}", unit="image")
     features = lbp.count_patterns(bar)
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:

@@ -3,9 +3,9 @@
 import dataclasses
 
 import numpy as np
-from tqdm import tqdm
 
 from synthmed_tf.metrics import likeness, mask_distance, membership, near_copies, planted
+from synthmed_tf.progress import show_progress
 from synthmed_tf.sample import spaced
 
 MOST = 8000  # of one set, at even steps: 8,000 with 8,000 took 17 minutes a view on two busy cores (in full: 102)
@@ -132,7 +132,7 @@ def _audit(training, synthetic, test, thumbnails, disguise, square, seed):
     if len(training) == 1 and not len(test):
         return {"unavailable": ALONE}
     audit = _Audit(training, synthetic, test, thumbnails, disguise, square, seed)
-    with tqdm(total=audit.count_queries() * len(thumbnails), desc="near copies", unit="image") as bar:
+    with show_progress(total=audit.count_queries() * len(thumbnails), desc="near copies", unit="image") as bar:
         report = {view: audit.measure(view, bar.update) for view in thumbnails}
     return report | {"protocol": audit.describe_protocol(len(training), len(synthetic), len(test))}
 

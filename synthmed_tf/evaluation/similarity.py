@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from synthmed_tf.images.lungs import find_lung_hull
 from synthmed_tf.metrics import body_shape, features, fidelity, kl, shapes
+from synthmed_tf.progress import show_progress
 from synthmed_tf.records.atomic import hash_file
 from synthmed_tf.sample import spaced
 
@@ -78,9 +78,9 @@ def compare_features(training, synthetic, test, seed=0, photographs=None, incept
     if all(samples[0].mask is not None for samples in (training, synthetic, test) if len(samples)):
         sets["masks"], functions["masks"] = (training, test), _describe_masks
     if inception_weights:
-        from synthmed_tf.networks.inception import inception
+        from synthmed_tf.networks.inception import build_inception
 
-        network = inception(synthetic[0].image.shape, inception_weights)
+        network = build_inception(synthetic[0].image.shape, inception_weights)
         sets[INCEPTION_NAME] = sets["photographs"]
         functions[INCEPTION_NAME] = lambda samples, bar: _run_inception(network, samples, seed, bar)
     total = sum(
@@ -89,7 +89,7 @@ def compare_features(training, synthetic, test, seed=0, photographs=None, incept
         for samples in (synthetic, *pair)
     )
     figures = {}
-    with tqdm(total=total, desc="features", unit="image") as bar:
+    with show_progress(total=total, desc="features", unit="image") as bar:
         for name, (learned, others) in sets.items():
             describe = functions[name]
             reference = describe(others, bar) if len(others) else None
@@ -109,7 +109,7 @@ def compare_shapes(training, synthetic, test):
       training, synthetic, test: sequences of Samples with masks of one size; test, the floor, may be empty.
     """
     has_views = all(samples[0].field_of_view is not None for samples in (training, synthetic, test) if len(samples))
-    with tqdm(total=len(training) + len(synthetic) + len(test), desc="mask shapes", unit="mask") as bar:
+    with show_progress(total=len(training) + len(synthetic) + len(test), desc="mask shapes", unit="mask") as bar:
 
         def describe(samples):
             for sample in samples:
@@ -130,7 +130,7 @@ def count_distorted_bodies(training, synthetic, test):
       {"synthetic": share, "held_out": share, or None without test}; {} where training X-rays show no lungs.
     """
     parts = [spaced(samples, MOST_LUNGS) for samples in (training, synthetic, test)]
-    bar = tqdm([sample.image for part in parts for sample in part], desc="lungs", unit="image")
+    bar = show_progress([sample.image for part in parts for sample in part], desc="lungs", unit="image")
     described = Parallel(-1)(delayed(_describe_lungs)(image) for image in bar)
     ends = np.cumsum([len(part) for part in parts])
     real, *others = np.split(np.array(described), ends[:-1])

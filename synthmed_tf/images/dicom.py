@@ -8,9 +8,9 @@ from PIL import Image
 
 from synthmed_tf.sample import InputError, UnreadableImage
 
-MAX_BYTES = 2**29  # of a file: twice what 16 bits for each of the pixels allowed take, and room for the rest
-_MODULES = r"pydicom|synthmed_tf\.images\.dicom"  # whose warnings are not shown
-_DEFLATED = b"1.2.840.10008.1.2.1.99"  # transfer syntax of files that unpack to any size before a tag can be looked at
+MAX_BYTES = 2**29  # a file has at most: twice what the pixels allowed take in 16 bits, and room for the rest
+_MODULES = r"pydicom|synthmed_tf\.images\.dicom"  # their warnings are not shown
+_DEFLATED = b"1.2.840.10008.1.2.1.99"  # transfer syntax: such files unpack to any size before a tag can be read
 _TAGS = (  # all that is ever parsed: no name, number or date of a patient
     "SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns PlanarConfiguration BitsAllocated "
     "BitsStored HighBit PixelRepresentation RescaleSlope RescaleIntercept ModalityLUTSequence WindowCenter WindowWidth "

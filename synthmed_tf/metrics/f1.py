@@ -25,8 +25,8 @@ def score(probabilities, masks, fields_of_view, threshold):
       sensitivity: TP / (TP + FN). specificity: TN / (TN + FP). accuracy: (TP + TN) / all.
 
     Args:
-      probabilities: list of [height, width] or [height, width, 1] float in [0, 1]; sizes may differ between images. Of
-        dtype bool or uint8 in {0, 1} it is a second observer's mask: the threshold is not used and both AUCs are None.
+      probabilities: list of [height, width] or [height, width, 1] float in [0, 1]; sizes may differ between images.
+        Masks of a second observer are bool or uint8 in {0, 1}: the threshold is not used and both AUCs are None.
       masks: list of the same shapes in {0, 1}, vessel = 1.
       fields_of_view: list of the same shapes in {0, 1}; an entry may be None (the camera saw everything).
       threshold: in [0, 1].

@@ -24,12 +24,12 @@ def kid(real, fake):
 
 
 def fid(real, fake):
-    """Fréchet distance of Heusel et al. 2017 (equation 6) between normal distributions with the means and covariances
-    of the two sets: |m - n|^2 + trace(C + D - 2 (C D)^(1/2)), covariances with count - 1 in the denominator.
+    """Fréchet distance of Heusel et al. 2017 (equation 6) between normal distributions fitted to the two sets.
 
-    Few images make it too large (Chong & Forsyth 2020), the more so the more features there are: of fewer than
-    ENOUGH_FOR_FID compare it with that of sets as large. The trace of the root is the sum of the singular values of
-    the product of both centred sets, hence of their triangular factors, so that no root of a singular matrix is taken.
+    It is |m - n|^2 + trace(C + D - 2 (C D)^(1/2)) of means m, n and covariances C, D with count - 1 in the denominator.
+    Few images make it too large (Chong & Forsyth 2020), the more so the more features there are: with fewer than
+    ENOUGH_FOR_FID, compare it with that of sets as large. The trace of the root is the sum of the singular values of
+    the product of both centred sets, hence of their triangular factors. So no root of a singular matrix is taken.
 
     Args:
       real: [n, d], n >= 2.

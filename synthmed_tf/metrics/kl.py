@@ -91,7 +91,7 @@ def compare_halves(images, fields_of_view=None, *, others=None, other_views=None
     return {
         channel: {
             "mean": float(np.mean(values)) if values else None,
-            "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+            "sd": float(np.std(values, ddof=1)) if values else None,
             "runs": values,
         }
         for channel, values in runs.items()

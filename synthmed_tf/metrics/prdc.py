@@ -12,7 +12,7 @@ def precision_recall(real, fake, k=NEIGHBOURS):
     """Precision and recall of Kynkäänniemi et al. 2019 (equations 1 and 2).
 
     Precision is the share of fakes that lie in a ball around a real image, recall the share of real images that lie
-    in a ball around a fake; each ball reaches to the k-th nearest neighbour of its centre within the same set, border
+    in a ball around a fake. Each ball reaches to the k-th nearest neighbour of its centre within the same set, border
     included.
 
     Args:

@@ -10,8 +10,8 @@ from synthmed_tf.networks.layers import (
     SCALE_SD,
     batch_norm,
     check_size,
-    joined_with_class,
-    judged,
+    join_class,
+    judge,
     leaky_relu,
     normal_002,
 )
@@ -20,8 +20,8 @@ KERNEL = 5  # Radford et al. 2016, figure 1; P1, section "Generative Adversarial
 MAX_CHANNELS = 1024  # Radford et al. 2016, figure 1
 
 
-def depth(image_size):
-    """Number of stride-2 layers: the largest k for which 2^k divides both sides and leaves at least 4 pixels of each.
+def compute_depth(image_size):
+    """The number of stride-2 layers: the largest k for which 2^k divides both sides and leaves 4 pixels of each.
 
     Raises:
       ValueError: a side is below 64 or no multiple of 16.
@@ -31,13 +31,13 @@ def depth(image_size):
     return max(k for k in range(4, 32) if height % 2**k == 0 == width % 2**k and min(height, width) >= 4 * 2**k)
 
 
-def channels_of_maps(image_size, width):
-    """Channels of the generator from the base up, without the image: `width` times 1024, 512, 256, 128 at 64 pixels."""
+def compute_channels(image_size, width):
+    """The generator's channels from the base up, without the image: `width` times 1024, 512, 256, 128 at 64 pixels."""
     # Radford et al. 2016, fig. 1: 4x4x(64 2^k)
-    return [round(width * min(64 * 2**k, MAX_CHANNELS)) for k in range(depth(image_size), 0, -1)]
+    return [round(width * min(64 * 2**k, MAX_CHANNELS)) for k in range(compute_depth(image_size), 0, -1)]
 
 
-def generator(image_size, channels=1, latent=100, classes=0, width=1.0, name="generator"):
+def build_generator(image_size, channels=1, latent=100, classes=0, width=1.0, name="generator"):
     """Noise -> image.
 
     Args:
@@ -51,10 +51,10 @@ def generator(image_size, channels=1, latent=100, classes=0, width=1.0, name="ge
       Model: z [batch, latent] float32 -> [batch, height, width, channels] float32 in (-1, 1). Call with training=False
         at test time: batch norm then uses its moving averages, so an image depends on its z alone.
     """
-    maps = channels_of_maps(image_size, width)
-    rows, columns = (side // 2 ** depth(image_size) for side in image_size)
+    maps = compute_channels(image_size, width)
+    rows, columns = (side // 2 ** compute_depth(image_size) for side in image_size)
     z = tf.keras.Input([latent], name="z")
-    inputs, x = joined_with_class(z, classes)
+    inputs, x = join_class(z, classes)
     x = tf.keras.layers.Dense(rows * columns * maps[0], use_bias=False, kernel_initializer=normal_002())(x)
     x = tf.keras.layers.Reshape([rows, columns, maps[0]])(x)
     x = tf.keras.layers.ReLU()(batch_norm(SCALE_SD)(x))
@@ -67,19 +67,20 @@ def generator(image_size, channels=1, latent=100, classes=0, width=1.0, name="ge
     return tf.keras.Model(inputs, tf.keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 
-def discriminator(image_size, channels=1, classes=0, width=1.0, name="discriminator"):
-    """Image -> logit, the generator's mirror:
-    LeakyReLU 0.2, no batch norm on the first layer (Radford et al. 2016, section 3).
+def build_discriminator(image_size, channels=1, classes=0, width=1.0, name="discriminator"):
+    """Image -> logit: the generator's mirror, LeakyReLU 0.2, no batch norm on the first layer.
+
+    Radford et al. 2016, section 3.
 
     Args:
-      image_size, channels, classes, width: as for `generator`.
+      image_size, channels, classes, width: as for `build_generator`.
 
     Returns:
       Model: [batch, height, width, channels] float32 in [-1, 1] -> [batch, 1] float32 logits, real > 0.
     """
     image = tf.keras.Input([*image_size, channels], name="image")
     x = image
-    for index, filters in enumerate(reversed(channels_of_maps(image_size, width))):
+    for index, filters in enumerate(reversed(compute_channels(image_size, width))):
         x = tf.keras.layers.Conv2D(filters, KERNEL, 2, "same", use_bias=index == 0, kernel_initializer=normal_002())(x)
         x = leaky_relu()(batch_norm(SCALE_SD)(x) if index else x)
-    return tf.keras.Model(*judged(image, tf.keras.layers.Flatten()(x), classes, normal_002()), name=name)
+    return tf.keras.Model(*judge(image, tf.keras.layers.Flatten()(x), classes, normal_002()), name=name)

@@ -8,12 +8,12 @@ SIZE = 299  # pixels a side that its weights were learned at
 FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"  # as Keras publishes the weights
 
 
-def inception(shape, weights):
+def build_inception(shape, weights):
     """Image -> the 2,048 features before the last layer, in float32 whatever the precision of the run.
 
-    The weights are those of Keras. Heusel et al. 2017 took another Inception, of 2015, and enlarged images otherwise:
-    figures on the one cannot be set beside figures on the other. Images are resized by a bicubic kernel that does not
-    alias, as Parmar et al. 2022 § 3 ask for.
+    The weights are those of Keras. Heusel et al. 2017 took an Inception of 2015 and enlarged images otherwise, so their
+    figures cannot be set beside these. Images are resized by a bicubic kernel that does not alias, as Parmar et al.
+    2022 § 3 ask for.
 
     Args:
       shape: (height, width, channels) of the images, 1 or 3 channels (red, green, blue); one is repeated to three.
@@ -39,8 +39,8 @@ def inception(shape, weights):
         body.load_weights(weights)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"--inception_weights={weights}: not the weights of InceptionV3 without its top ({str(error).splitlines()[0]}); "
-            f"give Keras's file {FILE}, or leave the flag out"
+            f"--inception_weights={weights}: not the weights of InceptionV3 without its top "
+            f"({str(error).splitlines()[0]}); give Keras's file {FILE}, or leave the flag out"
         ) from None
     finally:
         tf.keras.mixed_precision.set_global_policy(policy)

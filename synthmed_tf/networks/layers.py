@@ -1,4 +1,4 @@
-"""Layers and initialisers that the networks share.
+"""Layers and initialisers that several networks share.
 
 Every normalisation here computes its statistics in float32, whatever the precision policy. Weights are drawn from
 Keras's global generator: call tf.keras.utils.set_random_seed before building a network to fix them.
@@ -6,8 +6,9 @@ Keras's global generator: call tf.keras.utils.set_random_seed before building a 
 
 import tensorflow as tf
 
-SCALE_SD = 0.02  # of the first scales of batch norm: published code of Radford et al. 2016 and Isola et al. 2017
-# Of a generator's class vector, times that of z: by one as long DCGAN drew one picture a class
+# Standard deviation of the initial scales of batch norm: published code of Radford et al. 2016 and Isola et al. 2017
+SCALE_SD = 0.02
+# Length of a generator's class vector, times that of z; with 1 DCGAN drew one picture a class
 CLASS_LENGTH = 0.1
 LEAK = 0.2  # slope of every LeakyReLU: Radford et al. 2016, section 3; Isola et al. 2017, section 6.1
 
@@ -77,7 +78,7 @@ class SeededDropout(tf.keras.layers.Layer):
 
 
 class CropLike(tf.keras.layers.Layer):
-    """Inputs [x, reference]: x cut at the bottom and right to the height and width of the reference."""
+    """[x, reference] -> x cut at the bottom and right to the height and width of the reference."""
 
     def call(self, inputs):
         values, reference = inputs
@@ -86,10 +87,9 @@ class CropLike(tf.keras.layers.Layer):
 
 
 class MinibatchStandardDeviation(tf.keras.layers.Layer):
-    """One more channel: the standard deviation over groups of samples, averaged over the map. Karras et al. 2018,
-    section 3.
+    """Adds a channel: the standard deviation over groups of samples, averaged over the map.
 
-    A batch that `group_size` does not divide is one group.
+    Karras et al. 2018, section 3. A batch that `group_size` does not divide is one group.
     """
 
     def __init__(self, group_size=4, **kwargs):
@@ -121,7 +121,7 @@ class Upscale(tf.keras.layers.Layer):
         return upscale(inputs)
 
 
-def upsampled_convolution(inputs, kernel):
+def upsample_and_convolve(inputs, kernel):
     """Nearest upsampling by 2, then a convolution with `kernel` [3, 3, out, in], as one transposed convolution."""
     kernel = kernel[::-1, ::-1]
     fused = tf.add_n([tf.pad(kernel, [[i, 1 - i], [j, 1 - j], [0, 0], [0, 0]]) for i in range(2) for j in range(2)])
@@ -130,11 +130,11 @@ def upsampled_convolution(inputs, kernel):
     return tf.ensure_shape(outputs, [None, *(side and 2 * side for side in inputs.shape[1:3]), filters])
 
 
-def joined_with_class(z, classes):
-    """Where a generator begins: (the inputs of its model, z with the class beside it).
+def join_class(z, classes):
+    """Begins a generator: returns (the inputs of its model, z with the class beside it).
 
-    The class is given as a one-hot vector and becomes a learned vector of as many numbers as z, which begins
-    CLASS_LENGTH times as long (Mirza & Osindero 2014, section 3.2, leave the encoding open).
+    The one-hot class becomes a learned vector of as many numbers as z, which begins CLASS_LENGTH times as long. Mirza &
+    Osindero 2014, section 3.2, leave the encoding open.
 
     Args:
       z: Keras input [batch, latent].
@@ -143,19 +143,19 @@ def joined_with_class(z, classes):
     if not classes:
         return z, z
     label = tf.keras.Input([classes], name="label")
-    return [z, label], tf.keras.layers.Concatenate()([z, class_vector(label, z.shape[-1], CLASS_LENGTH)])
+    return [z, label], tf.keras.layers.Concatenate()([z, embed_class(label, z.shape[-1], CLASS_LENGTH)])
 
 
-def class_vector(label, size, deviation):
+def embed_class(label, size, deviation):
     """One-hot [batch, classes] -> the class's learned vector [batch, size], drawn from N(0, deviation)."""
     initializer = tf.keras.initializers.RandomNormal(0.0, deviation)
     return tf.keras.layers.Dense(size, use_bias=False, kernel_initializer=initializer)(label)
 
 
-def judged(image, features, classes, initializer=None):
-    """Where a discriminator ends: (the inputs of its model, logit [batch, 1] float32, real > 0).
+def judge(image, features, classes, initializer=None):
+    """Ends a discriminator: returns (the inputs of its model, logit [batch, 1] float32, real > 0).
 
-    The logit is linear in the features; with classes the scalar product of the features and a learned vector of the
+    The logit is linear in the features. With classes the scalar product of the features and a learned vector of the
     class is added: the projection discriminator, f = y^T V phi(x) + psi(phi(x)) (Miyato & Koyama 2018, section 3).
 
     Args:
@@ -166,6 +166,6 @@ def judged(image, features, classes, initializer=None):
     if not classes:
         return image, logit
     label = tf.keras.Input([classes], name="label")
-    vector = class_vector(label, features.shape[-1], features.shape[-1] ** -0.5)
+    vector = embed_class(label, features.shape[-1], features.shape[-1] ** -0.5)
     projection = tf.keras.layers.Dot(axes=1, dtype="float32")([features, vector])
     return [image, label], logit + projection

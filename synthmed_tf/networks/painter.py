@@ -8,20 +8,19 @@ import math
 
 import tensorflow as tf
 
-from synthmed_tf.networks.layers import CropLike, Upscale, check_size, leaky_relu, normal_002, upsampled_convolution
+from synthmed_tf.networks.layers import CropLike, Upscale, check_size, leaky_relu, normal_002, upsample_and_convolve
 
 TRAINING_AT_TEST_TIME = False
 BACKGROUND = -1.0  # of masks, whose vessels are 1
 # The discriminator also sees tanh(DETAIL * difference from the mean over DETAIL_WINDOW pixels)
 DETAIL, DETAIL_WINDOW = 8.0, 5
-# Pixels of the shorter side from which on the discriminator sees patches of 70 pixels and the generator is twice as
-# wide
+# Pixels of the shorter side; from there on the discriminator's patches and the generator's widths are twice as large
 LARGE = 192
 # Pixels of a map's shorter side from which on the decoder has JoinedConvolution, which is slower below
 JOINED = 32
 
 
-def generator(image_size, in_channels=1, out_channels=3):
+def build_generator(image_size, in_channels=1, out_channels=3):
     """Condition -> photograph: nearest upsampling, then 3x3 convolutions (no checkerboard: Odena et al. 2016).
 
     Two of these are at full size: with one of 16 filters vessels came out a pixel wider than the mask, and squares of 2
@@ -62,13 +61,13 @@ def generator(image_size, in_channels=1, out_channels=3):
     return tf.keras.Model([condition, seed], tf.keras.layers.Activation("tanh", dtype="float32")(x), name="generator")
 
 
-def discriminator(image_size, in_channels=1, out_channels=3):
+def build_discriminator(image_size, in_channels=1, out_channels=3):
     """Mask and photograph -> a logit for each patch of 70 x 70 pixels, of 34 x 34 in an image below LARGE.
 
     With patches of 70 of 128 pixels it won after 3,500 steps on 20 photographs, and vessels vanished.
 
     Args:
-      image_size, out_channels: as for `generator`.
+      image_size, out_channels: as for `build_generator`.
       in_channels: of the mask.
 
     Returns:
@@ -110,7 +109,7 @@ class JoinedConvolution(tf.keras.layers.Layer):
     """Inputs [x, skip], skip of twice the height and width:
     nearest upsampling of x by 2, skip beside it, then a 3x3 convolution with bias.
 
-    As a convolution is a sum over input channels, x goes through `upsampled_convolution` and skip through a plain one:
+    As a convolution is a sum over input channels, x goes through `upsample_and_convolve` and skip through a plain one:
     the same numbers but for rounding, the same initial weights, and less than half of the operations on x.
     """
 
@@ -126,5 +125,5 @@ class JoinedConvolution(tf.keras.layers.Layer):
     def call(self, inputs):
         x, skip = inputs
         for_x, for_skip = tf.split(tf.cast(self.kernel, x.dtype), [x.shape[-1], skip.shape[-1]], axis=2)
-        outputs = upsampled_convolution(x, tf.transpose(for_x, [0, 1, 3, 2])) + tf.nn.conv2d(skip, for_skip, 1, "SAME")
+        outputs = upsample_and_convolve(x, tf.transpose(for_x, [0, 1, 3, 2])) + tf.nn.conv2d(skip, for_skip, 1, "SAME")
         return tf.nn.bias_add(outputs, tf.cast(self.bias, x.dtype))

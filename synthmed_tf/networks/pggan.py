@@ -1,8 +1,8 @@
 """PGGAN: Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation", table 2.
 
-Generator and discriminator hold the layers of all levels: level 0 makes 4 x 4 pixels, and each further one twice as
-many a side. They are called with a level, and with alpha while that level is faded in. Sides that are no powers of two
-begin with what 4 to 7 pixels or more are left after as many halvings as both sides allow.
+Generator and discriminator hold the layers of all levels. Level 0 makes 4 x 4 pixels, and each further one twice as
+many a side. The networks are called with a level, and with alpha while that level is faded in. Sides that are no powers
+of two begin with what is left after as many halvings as both sides allow.
 
 As in the published code, pooling comes before the bias and the activation of the layer in front of it.
 """
@@ -14,7 +14,7 @@ from synthmed_tf.networks.layers import (
     CLASS_LENGTH,
     MinibatchStandardDeviation,
     leaky_relu,
-    upsampled_convolution,
+    upsample_and_convolve,
     upscale,
 )
 
@@ -23,14 +23,15 @@ GAIN = 2**0.5  # He et al. 2015, equation 10; Karras et al. 2018, section 4.1
 FIRST_GAIN = 2**0.5 / 4  # of the generator's first layer: published code
 
 
-def features(level, width=1.0):
-    """Feature maps of a level, min(8192 / 2^(level + 1), 512) times `width`;
-    level -1 is the discriminator's last hidden layer.
+def count_features(level, width=1.0):
+    """Feature maps of a level: min(8192 / 2^(level + 1), 512) times `width`.
+
+    Level -1 is the discriminator's last hidden layer.
     """
     return max(1, round(width * min(FEATURE_BASE / 2 ** (level + 1), MOST_FEATURES)))
 
 
-def level_size(image_size, level):
+def compute_level_size(image_size, level):
     """(height, width) in pixels of the images of a level."""
     return tuple(side >> (count_halvings(image_size) - level) for side in image_size)
 
@@ -46,7 +47,7 @@ def downscale(images, times=2):
     return tf.nn.avg_pool2d(images, times, times, "VALID") if times > 1 else images
 
 
-def faded(old, new, alpha):
+def fade(old, new, alpha):
     """(1 - alpha) old + alpha new. Karras et al. 2018, figure 2."""
     alpha = tf.cast(alpha, new.dtype)
     return old + alpha * (new - old)
@@ -73,8 +74,9 @@ class EqualizedDense(tf.keras.layers.Layer):
 
 
 class EqualizedConv2D(tf.keras.layers.Layer):
-    """Convolution with bias, padded with zeros, scaled as EqualizedDense is;
-    after nearest upsampling, or before average pooling.
+    """Convolution with bias, padded with zeros, scaled as EqualizedDense is.
+
+    Nearest upsampling comes before it, or average pooling after it, where `resampling` says so.
 
     Args:
       filters, size: of the kernel, size 1 or 3.
@@ -96,7 +98,7 @@ class EqualizedConv2D(tf.keras.layers.Layer):
     def call(self, inputs):
         kernel = self.kernel * self.scale
         if self.resampling == "up":
-            outputs = upsampled_convolution(inputs, tf.transpose(kernel, [0, 1, 3, 2]))
+            outputs = upsample_and_convolve(inputs, tf.transpose(kernel, [0, 1, 3, 2]))
         elif self.resampling == "down":  # 3x3 and the mean of four are one 4x4 convolution of stride 2
             shifts = [(i, j) for i in range(2) for j in range(2)]
             kernel = tf.add_n([tf.pad(kernel, [[i, 1 - i], [j, 1 - j], [0, 0], [0, 0]]) for i, j in shifts]) / 4
@@ -107,11 +109,9 @@ class EqualizedConv2D(tf.keras.layers.Layer):
 
 
 class Generator(tf.keras.Model):
-    """z, or [z, one-hot class], of N(0, 1) [batch, latent] -> images of a level [batch, height, width,
-    channels] float32, linear.
+    """z of N(0, 1) [batch, latent], or [z, one-hot class] -> images of a level, float32, without tanh.
 
-    z is normalised; the class becomes a learned vector, normalised to layers.CLASS_LENGTH times the length of z, beside
-    it.
+    z is normalised. Beside it stands a learned vector of the class, normalised to layers.CLASS_LENGTH times its length.
 
     Args:
       image_size: (height, width) of the last level, multiples of 8 from 16 up.
@@ -122,14 +122,14 @@ class Generator(tf.keras.Model):
     def __init__(self, image_size, channels=1, latent=512, classes=0, width=1.0, name="generator"):
         super().__init__(name=name)
         self.last_level = count_halvings(image_size)
-        self.base = level_size(image_size, 0)
-        first = features(0, width)
+        self.base = compute_level_size(image_size, 0)
+        first = count_features(0, width)
         self.class_vector = EqualizedDense(latent, classes**0.5, use_bias=False) if classes else None
         self.first = EqualizedDense(self.base[0] * self.base[1] * first, FIRST_GAIN, use_bias=False)
         self.first_bias = self.add_weight("first_bias", [first], initializer="zeros")
         self.blocks = [[EqualizedConv2D(first)]]
         for level in range(1, self.last_level + 1):
-            count = features(level, width)
+            count = count_features(level, width)
             self.blocks.append([EqualizedConv2D(count, resampling="up"), EqualizedConv2D(count)])
         self.to_image = [EqualizedConv2D(channels, 1, gain=1.0, dtype="float32") for _ in self.blocks]
         self.activation = leaky_relu()
@@ -152,31 +152,33 @@ class Generator(tf.keras.Model):
             for convolution in block:
                 x = pixel_norm(self.activation(convolution(x)))
         image = self.to_image[level](x)
-        return image if alpha is None else faded(upscale(self.to_image[level - 1](before)), image, alpha)
+        return image if alpha is None else fade(upscale(self.to_image[level - 1](before)), image, alpha)
 
 
 class Discriminator(tf.keras.Model):
-    """Images of a level, or [images, one-hot class], [batch, height, width, channels] -> logit [batch, 1] float32,
-    real > 0.
+    """Images of a level [batch, height, width, channels], or [images, one-hot class] -> logit [batch, 1], real > 0.
 
-    The class enters as in layers.judged.
+    The class enters as in layers.judge.
 
     Args:
-      as for Generator.
+      image_size, channels, classes, width: as for Generator.
     """
 
     def __init__(self, image_size, channels=1, classes=0, width=1.0, name="discriminator"):
         super().__init__(name=name)
         self.last_level = count_halvings(image_size)
         levels = range(self.last_level + 1)
-        self.from_image = [EqualizedConv2D(features(level, width), 1) for level in levels]
+        self.from_image = [EqualizedConv2D(count_features(level, width), 1) for level in levels]
         self.blocks = [
-            [EqualizedConv2D(features(level, width)), EqualizedConv2D(features(level - 1, width), resampling="down")]
+            [
+                EqualizedConv2D(count_features(level, width)),
+                EqualizedConv2D(count_features(level - 1, width), resampling="down"),
+            ]
             for level in levels[1:]
         ]
         self.deviation = MinibatchStandardDeviation(group_size=4)  # Karras et al. 2018, published code
-        self.last = EqualizedConv2D(features(0, width))
-        hidden = features(-1, width)
+        self.last = EqualizedConv2D(count_features(0, width))
+        hidden = count_features(-1, width)
         self.hidden = EqualizedDense(hidden)
         self.logit = EqualizedDense(1, gain=1.0, dtype="float32")
         self.class_vector = (
@@ -184,7 +186,7 @@ class Discriminator(tf.keras.Model):
         )
         self.activation = leaky_relu()
         for level in levels:
-            image = tf.zeros([1, *level_size(image_size, level), channels])
+            image = tf.zeros([1, *compute_level_size(image_size, level), channels])
             self([image, tf.zeros([1, classes])] if classes else image, level=level)
 
     def call(self, inputs, level=None, alpha=None, training=None):
@@ -192,11 +194,11 @@ class Discriminator(tf.keras.Model):
         image, *label = tf.nest.flatten(inputs)
         level = self.last_level if level is None else level
         x = self.activation(self.from_image[level](image))
-        for each in range(level, 0, -1):
-            for convolution in self.blocks[each - 1]:
+        for place in range(level, 0, -1):
+            for convolution in self.blocks[place - 1]:
                 x = self.activation(convolution(x))
-            if each == level and alpha is not None:
-                x = faded(self.activation(self.from_image[level - 1](downscale(image))), x, alpha)
+            if place == level and alpha is not None:
+                x = fade(self.activation(self.from_image[level - 1](downscale(image))), x, alpha)
         x = self.activation(self.last(self.deviation(x)))
         x = self.activation(self.hidden(tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])))
         logit = self.logit(x)

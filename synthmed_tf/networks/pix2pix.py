@@ -1,5 +1,4 @@
-"""pix2pix: Isola et al. 2017, section 6.1. A U-Net generator from mask to photograph, a discriminator of 70 x 70
-patches.
+"""pix2pix: Isola et al. 2017, section 6.1. A U-Net from mask to photograph, a discriminator of 70 x 70 patches.
 
 Mask and photograph are [batch, height, width, channels] float32 in [-1, 1], vessels 1. Sides are multiples of 16 from
 64 up. Depth follows from the size; at 256 pixels it is the paper's.
@@ -27,7 +26,7 @@ BACKGROUND = -1.0  # of masks, whose vessels are 1
 DROPOUT = 0.5  # on the first three decoder layers: section 6.1.1
 
 
-def generator(image_size, in_channels=1, out_channels=3):
+def build_generator(image_size, in_channels=1, out_channels=3):
     """Mask -> photograph. Skips carry the values before the activation, as in the published code.
 
     Args:
@@ -66,11 +65,11 @@ def generator(image_size, in_channels=1, out_channels=3):
     return tf.keras.Model([mask, seed], tf.keras.layers.Activation("tanh", dtype="float32")(x), name="generator")
 
 
-def discriminator(image_size, in_channels=1, out_channels=3):
+def build_discriminator(image_size, in_channels=1, out_channels=3):
     """Mask and photograph -> a logit for each patch of 70 x 70 pixels (section 6.1.2).
 
     Args:
-      image_size, in_channels, out_channels: as for `generator`.
+      image_size, in_channels, out_channels: as for `build_generator`.
 
     Returns:
       Model: mask and photograph in one tensor [batch, height, width, in_channels + out_channels] -> [batch, rows,

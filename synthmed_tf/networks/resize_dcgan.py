@@ -1,11 +1,11 @@
-"""DCGAN for a few dozen masks: Radford et al. 2016 with three changes, without which 20 masks give few pictures.
+"""DCGAN for a few dozen masks: Radford et al. 2016 with three changes. Without them 20 masks give few different ones.
 
 * The generator enlarges by nearest upsampling and a convolution instead of a transposed convolution, which leaves
   checkerboards (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts"), and has one convolution more at full
   size.
-* The discriminator has no batch norm: with it, it knows a batch of fakes by its statistics.
-* It is told how much a batch varies (minibatch standard deviation: Karras et al. 2018, section 3), so that masks which
-  repeat themselves are found out.
+* The discriminator has no batch norm, by which it would know a batch of fakes from its statistics.
+* It sees how much a batch varies (minibatch standard deviation: Karras et al. 2018, section 3), and so masks that
+  repeat themselves.
 
 Widths, depth and kernels of the discriminator are those of networks/dcgan.py; the generator's kernels are 3 x 3, with
 the initial weights of He et al. 2015.
@@ -13,20 +13,20 @@ the initial weights of He et al. 2015.
 
 import tensorflow as tf
 
-from synthmed_tf.networks.dcgan import KERNEL, channels_of_maps, depth
+from synthmed_tf.networks.dcgan import KERNEL, compute_channels, compute_depth
 from synthmed_tf.networks.layers import (
     SCALE_SD,
     MinibatchStandardDeviation,
     batch_norm,
-    joined_with_class,
-    judged,
+    join_class,
+    judge,
     leaky_relu,
     normal_002,
-    upsampled_convolution,
+    upsample_and_convolve,
 )
 
 
-def generator(image_size, channels=2, latent=100, classes=0, width=1.0, name="generator"):
+def build_generator(image_size, channels=2, latent=100, classes=0, width=1.0, name="generator"):
     """Noise -> fields.
 
     Args:
@@ -40,10 +40,10 @@ def generator(image_size, channels=2, latent=100, classes=0, width=1.0, name="ge
       Model: z [batch, latent] float32 -> [batch, height, width, channels] float32 in (-1, 1). Call with training=False
         at test time: batch norm then uses its moving averages, so a sample depends on its z alone.
     """
-    filters = channels_of_maps(image_size, width)
-    rows, columns = (side // 2 ** depth(image_size) for side in image_size)
+    filters = compute_channels(image_size, width)
+    rows, columns = (side // 2 ** compute_depth(image_size) for side in image_size)
     z = tf.keras.Input([latent], name="z")
-    inputs, x = joined_with_class(z, classes)
+    inputs, x = join_class(z, classes)
     x = tf.keras.layers.Dense(rows * columns * filters[0], use_bias=False, kernel_initializer=normal_002())(x)
     x = tf.keras.layers.Reshape([rows, columns, filters[0]])(x)
     x = tf.keras.layers.ReLU()(batch_norm(SCALE_SD)(x))
@@ -53,21 +53,21 @@ def generator(image_size, channels=2, latent=100, classes=0, width=1.0, name="ge
     return tf.keras.Model(inputs, tf.keras.layers.Activation("tanh", dtype="float32")(x), name=name)
 
 
-def discriminator(image_size, channels=2, classes=0, width=1.0, name="discriminator"):
+def build_discriminator(image_size, channels=2, classes=0, width=1.0, name="discriminator"):
     """Fields -> logit.
 
     Args:
-      image_size, channels, classes, width: as for `generator`.
+      image_size, channels, classes, width: as for `build_generator`.
 
     Returns:
       Model: [batch, height, width, channels] float32 in [-1, 1] -> [batch, 1] float32 logits, real > 0.
     """
     image = tf.keras.Input([*image_size, channels], name="image")
     x = image
-    for filters in reversed(channels_of_maps(image_size, width)):
+    for filters in reversed(compute_channels(image_size, width)):
         x = leaky_relu()(tf.keras.layers.Conv2D(filters, KERNEL, 2, "same", kernel_initializer=normal_002())(x))
     x = MinibatchStandardDeviation(group_size=4)(x)  # 4: Karras et al. 2018, appendix A.1
-    return tf.keras.Model(*judged(image, tf.keras.layers.Flatten()(x), classes, normal_002()), name=name)
+    return tf.keras.Model(*judge(image, tf.keras.layers.Flatten()(x), classes, normal_002()), name=name)
 
 
 class UpsampleConv2D(tf.keras.layers.Layer):
@@ -90,4 +90,4 @@ class UpsampleConv2D(tf.keras.layers.Layer):
         )
 
     def call(self, inputs):
-        return upsampled_convolution(inputs, tf.cast(self.kernel, inputs.dtype))
+        return upsample_and_convolve(inputs, tf.cast(self.kernel, inputs.dtype))

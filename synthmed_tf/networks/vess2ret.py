@@ -24,7 +24,7 @@ BACKGROUND = 0.0  # of masks, whose vessels are 1: util/data.py of the published
 DROPOUT = 0.5  # on the first three decoder layers: models.py of the published code
 
 
-def generator(image_size, in_channels=1, out_channels=3):
+def build_generator(image_size, in_channels=1, out_channels=3):
     """Mask -> photograph. Skips carry the values before the activation, as in the published code.
 
     With batch 1 the batch norm of the single bottom pixel gives a constant, as in the published code. What the
@@ -69,11 +69,11 @@ def generator(image_size, in_channels=1, out_channels=3):
     return tf.keras.Model([mask, seed], tf.keras.layers.Activation("tanh", dtype="float32")(x), name="generator")
 
 
-def discriminator(image_size, in_channels=1, out_channels=3):
+def build_discriminator(image_size, in_channels=1, out_channels=3):
     """Mask and photograph -> a map of logits, without batch norm.
 
     Args:
-      image_size, in_channels, out_channels: as for `generator`.
+      image_size, in_channels, out_channels: as for `build_generator`.
 
     Returns:
       Model: mask and photograph in one tensor [batch, height, width, in_channels + out_channels] -> [batch, rows,

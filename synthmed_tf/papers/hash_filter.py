@@ -1,54 +1,62 @@
-"""The filter of P2 § 3.2: generated photographs whose average hash is unlike that of every real one are regenerated."""
+"""The average-hash filter of P2 § 3.2: photographs that are less like real ones than real ones are are regenerated."""
 
-import imagehash
 import numpy as np
 from PIL import Image
 
 HASH_SIDE = 16  # P2 § 3.2
-REAL_SHARE = 0.95  # of real images that the hash filter would let pass
+REAL_SHARE = 0.95  # share of real images that would pass
 MOST_TRIES = 10  # candidates for one sample
-REJECTED_SHOWN = 16
+REJECTED_SHOWN = 16  # samples
 
 
 def average_hash(image):
-    """Average hash of a photograph [height, width, 1 or 3] uint8 or uint16, by the ImageHash library: [256] bool.
+    """Which of 16 x 16 pixels are brighter than their mean (P2 § 3.2): the average hash of the ImageHash library.
 
-    P2 § 3.2.
+    Args:
+      image: [height, width, 1 or 3] uint8 or uint16.
+
+    Returns:
+      [256] bool.
     """
-    image = eight_bits(image)
-    return imagehash.average_hash(
-        Image.fromarray(np.squeeze(image, -1) if image.shape[-1] == 1 else image), HASH_SIDE
-    ).hash.ravel()
+    image = to_eight_bits(image)
+    image = Image.fromarray(np.squeeze(image, -1) if image.shape[-1] == 1 else image)
+    pixels = np.asarray(image.convert("L").resize([HASH_SIDE, HASH_SIDE], Image.Resampling.LANCZOS))
+    return (pixels > pixels.mean()).ravel()
 
 
-def eight_bits(image):
+def to_eight_bits(image):
+    """uint8 or uint16 -> uint8."""
     return (image // 257).astype(np.uint8) if image.dtype == np.uint16 else image
 
 
 def hash_threshold(hashes):
-    """The Hamming distance to the nearest other one that REAL_SHARE of the hashes [n, bits] keep to;
-    None if there is no other.
+    """The Hamming distance to the nearest other one that REAL_SHARE of the hashes keep to.
+
+    Args:
+      hashes: [n, bits] bool.
+
+    Returns:
+      int; None if there is one hash only.
     """
     if len(hashes) < 2:
         return None
     nearest = []
-    for index, each in enumerate(hashes):
-        distances = (hashes != each).sum(1)
+    for index, bits in enumerate(hashes):
+        distances = (hashes != bits).sum(1)
         distances[index] = hashes.shape[1]
         nearest.append(distances.min())
     return int(np.quantile(nearest, REAL_SHARE, method="higher"))
 
 
-def like_real(candidates, hashes, tallies, rejected):
-    """Those photographs of an endless stream whose average hash lies as near to a real one's as real ones lie to each
-    other. P2 § 3.2.
+def keep_similar(candidates, hashes, tallies, rejected):
+    """Passes on photographs whose average hash lies as near to a real one's as real ones lie to each other. P2 § 3.2.
 
     P2 so checked "for correct global body shape", and does not say its threshold. Here it is `hash_threshold` of the
-    real images, which one in 20 real images would not pass. For each one wanted MOST_TRIES candidates are looked at; if
+    real images, which one in 20 real images would not pass. For each one wanted MOST_TRIES candidates are looked at. If
     all are rejected, the nearest is passed on all the same, and counted in "too_far".
 
     Args:
-      candidates: iterator of Samples with an image.
+      candidates: endless iterator of Samples with an image.
       hashes: [n, bits] of the real images of the class, see `average_hash`.
       tallies: dicts whose "candidates", "rejected", "too_far" grow; "rate" is the share of candidates that did not
         pass.
@@ -79,9 +87,9 @@ def like_real(candidates, hashes, tallies, rejected):
 
 
 def text(tally):
-    """One line: what `like_real` did."""
+    """One line: what `keep_similar` did."""
     by_class = ", ".join(f"{name} {counts['rate']:.0%}" for name, counts in tally["classes"].items())
     return (
-        f"{tally['rejected']} of {tally['candidates']} images rejected by their average hash: farther from every real one "
-        f"than real ones are from each other; not like real ones: {tally['rate']:.0%} ({by_class})"
+        f"{tally['rejected']} of {tally['candidates']} images rejected by their average hash: farther from every real "
+        f"one than real ones are from each other; not like real ones: {tally['rate']:.0%} ({by_class})"
     )

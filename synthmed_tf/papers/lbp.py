@@ -16,7 +16,7 @@ from synthmed_tf.metrics.grey import LUMA
 from synthmed_tf.sample import InputError
 
 RADII = (2, 3, 4)  # P2 § 3.2, pixels
-NEIGHBOURS = 8  # a pixel of radius: P = 8 R, so that the neighbours lie as densely on each circle
+NEIGHBOURS = 8  # a pixel of radius, so that they lie as densely on each circle
 FOLDS = 5  # P2 § 3.2
 RADIUS_SETS = (*((radius,) for radius in RADII), RADII)  # P2 § 3.2: each radius, and all together
 # P2 names no grid. Powers that scikit-learn's documentation and Hsu et al. 2003 take, few of them.
@@ -83,8 +83,8 @@ def folds(classes, groups, seed):
     fewest = min(len(np.unique(groups[classes == number])) for number in np.unique(classes))
     if fewest < 2:
         raise InputError(
-            "a class of the classification benchmark has one image, or images of one patient, to learn from; give two or more, as "
-            "some are held back to choose parameters on"
+            "a class of the classification benchmark has one image, or images of one patient, to learn from; give "
+            "two or more, as some are held back to choose parameters on"
         )
     return StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=seed)
 
@@ -92,7 +92,7 @@ def folds(classes, groups, seed):
 def train(model, features, classes, groups, seed):
     """Chooses radii and parameters by cross-validated accuracy on these images alone, then fits all of them.
 
-    Scaling is learned anew in each fold.
+    Scaling is learned in each fold.
 
     Args:
       model: "knn", "svm" or "random_forest".
@@ -141,7 +141,7 @@ def predict(fitted, features):
 
 
 def columns(features, radii=RADII):
-    """Of the columns of `count_patterns` with RADII those of some radii."""
+    """The columns of `count_patterns` with RADII that belong to these radii."""
     ends = np.cumsum([NEIGHBOURS * radius + 2 for radius in RADII])
     parts = dict(zip(RADII, np.split(features, ends[:-1], axis=1), strict=True))
     return np.concatenate([parts[radius] for radius in radii], 1)

@@ -17,8 +17,10 @@ from synthmed_tf.networks import pggan
 from synthmed_tf.sample import InputError
 from synthmed_tf.settings import setting
 from synthmed_tf.training import checkpoints, log, loop
+from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.length import steps_of_epochs
 from synthmed_tf.training.sampler import Sampler
+from synthmed_tf.training.update import update
 
 GRADIENT_PENALTY = 10.0  # lambda (Gulrajani et al. 2017, section 4; Karras et al. 2018, appendix A.1)
 DRIFT = 0.001  # Karras et al. 2018, appendix A.1
@@ -59,8 +61,9 @@ def with_steps(settings, image_size, is_given):
     grown = (growth.levels - 1) * growth.steps + growth.fading + 1
     if settings.steps < grown:
         raise InputError(
-            f"--steps={settings.steps}: a pggan of {growth.levels} levels of {growth.steps} steps has its full size after {grown}; give "
-            f"as many or more, or shorter levels (--level_images={growth.steps * settings.batch_size} now)"
+            f"--steps={settings.steps}: a pggan of {growth.levels} levels of {growth.steps} steps has its full size "
+            f"after {grown}; give as many or more, or shorter levels "
+            f"(--level_images={growth.steps * settings.batch_size} now)"
         )
     return settings
 
@@ -121,7 +124,7 @@ def build(image_size, channels, classes, settings):
     return pggan.Generator(*arguments, settings.latent, classes, settings.width), discriminator, averaged
 
 
-def make_step(generator, discriminator, optimizers, examples, settings, seed, level, alpha, replicas=1):
+def make_step(generator, discriminator, optimizers, examples, settings, seed, level, alpha):
     """The training step at one level: (step number, *batch of `examples`) -> losses.
 
     The Wasserstein game with gradient penalty and drift: one update of D and one of G, both on the same fakes (Karras
@@ -133,13 +136,13 @@ def make_step(generator, discriminator, optimizers, examples, settings, seed, le
 
     @tf.function
     def step(number, rows, *labels):
-        key_z, key_show = loop.keys(seed, number)
+        key_z, key_show = loop.draw_keys(seed, number)
         real = examples.show(rows, key_show)
         z = tf.random.stateless_normal([tf.shape(real)[0], settings.latent], key_z)
         stage = {"level": level, "alpha": alpha and alpha(number)}
         real = pggan.downscale(real, 2 ** (generator.last_level - level))
         if alpha:
-            real = pggan.faded(pggan.upscale(pggan.downscale(real)), real, stage["alpha"])
+            real = pggan.fade(pggan.upscale(pggan.downscale(real)), real, stage["alpha"])
 
         def criticise(images):
             return discriminator([images, *labels], training=True, **stage)
@@ -149,25 +152,18 @@ def make_step(generator, discriminator, optimizers, examples, settings, seed, le
             real_logits, fake_logits = criticise(real), criticise(fake)
             d_loss = losses.wasserstein_critic(real_logits, fake_logits) + DRIFT * losses.drift(real_logits)
             g_loss = losses.wasserstein_generator(fake_logits)
-            d_loss, g_loss = d_loss / replicas, g_loss / replicas
         d_gradients = tape.gradient(d_loss, discriminator.trainable_variables)
         g_gradients = tape.gradient(g_loss, generator.trainable_variables)
         with tf.GradientTape() as outer:
             shares = tf.random.stateless_uniform([tf.shape(real)[0], 1, 1, 1], key_z + 1)
-            penalty = losses.gradient_penalty(criticise, real, fake, shares) * (GRADIENT_PENALTY / replicas)
+            penalty = losses.gradient_penalty(criticise, real, fake, shares) * GRADIENT_PENALTY
         more = outer.gradient(penalty, discriminator.trainable_variables)
         d_gradients = [a if b is None else a + b for a, b in zip(d_gradients, more, strict=True)]
         update(optimizers["discriminator"], d_gradients, discriminator)
         update(optimizers["generator"], g_gradients, generator)
-        return {"discriminator": d_loss * replicas, "generator": g_loss * replicas}
+        return {"discriminator": d_loss, "generator": g_loss}
 
     return step
-
-
-def update(optimizer, gradients, model):
-    """Applies the gradients to the variables that have one: those of the other levels have none."""
-    pairs = zip(gradients, model.trainable_variables, strict=True)
-    optimizer.apply_gradients([pair for pair in pairs if pair[0] is not None])
 
 
 def make_optimizer(settings, model):
@@ -205,10 +201,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         models = {"generator": generator, "discriminator": discriminator}
         optimizers = {name: make_optimizer(settings, model) for name, model in models.items()}
     steps = [
-        (
-            first,
-            make_step(*networks[:2], optimizers, examples, settings, seed, level, alpha, strategy.num_replicas_in_sync),
-        )
+        (first, make_step(generator, discriminator, optimizers, examples, settings, seed, level, alpha))
         for first, level, alpha in growth.phases()
     ]
     stage = growth.at(0)  # (level, alpha) that samples are drawn at
@@ -242,12 +235,14 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         return measure()
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
+    sampling = checkpoints.Sampling(averaged, sampler.grid, measure_grown, checkpoint, examples.close)
+    # As long from the first step on: Karras et al. 2018, published code
+    average = RunningAverage(generator, averaged, settings.average, is_short_at_first=False)
     result = loop.fit(
-        folder, steps, examples.batch, state, settings.steps, images_per_step=settings.batch_size,
-        average=(generator, averaged, settings.average), short_at_first=False, grid=sampler.grid, measure=measure_grown,
-        sampler=averaged, before=before, name=name, strategy=strategy, close=examples.close, which=checkpoint,
+        folder, steps, examples.batch, state, settings.steps, name=name, average=average, sampling=sampling,
+        before=before, strategy=strategy,
     )  # fmt: skip
-    sampled = checkpoints.restore_sampler(folder, averaged, checkpoint, examples.close)
+    sampled = checkpoints.restore_sampler(folder, sampling)
     stage = growth.at(sampled[0] - 1)
     save_picture(folder, growth.levels, sampler.grid(ROW))
     examples.calibrate(generate, sampler.noise_shape)
@@ -263,5 +258,5 @@ def save_row(folder, level, row):
 def save_picture(folder, levels, newest):
     """Writes folder/growth.png: the rows of the levels, one below the other, and last the newest one."""
     rows = [np.asarray(Image.open(folder / "growth" / f"{level}.png")) for level in range(levels - 1)]
-    sheet = log.picture_grid(np.stack([row.reshape(newest.shape) for row in [*rows, newest]]), columns=1)
+    sheet = log.draw_grid(np.stack([row.reshape(newest.shape) for row in [*rows, newest]]), columns=1)
     Image.fromarray(np.squeeze(sheet)).save(folder / "growth.png")

@@ -5,8 +5,8 @@ import shutil
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
+from synthmed_tf.progress import show_progress
 from synthmed_tf.sample import InputError
 from synthmed_tf.training import log
 
@@ -32,7 +32,7 @@ def write(folder, samples):
             table = csv.writer(file)
             labelled = samples[0].label is not None
             table.writerow(["id", *kinds, *["label"] * labelled, "seed"])
-            for sample in tqdm(samples, desc="PNG files", unit="pair", disable=len(samples) < 500):
+            for sample in show_progress(samples, desc="PNG files", unit="pair", disable=len(samples) < 500):
                 for part, kind in kinds.items():
                     pixels = getattr(sample, part) * np.uint8(255 if part == "mask" else 1)
                     Image.fromarray(np.squeeze(pixels)).save(temporary / kind / f"{sample.id}.png")
@@ -54,4 +54,4 @@ def write_grid(path, samples):
     if samples:
         images = np.stack([sample.image for sample in samples])
         images = (images // 257).astype(np.uint8) if images.dtype == np.uint16 else images
-        Image.fromarray(np.squeeze(log.picture_grid(images))).save(path)
+        Image.fromarray(np.squeeze(log.draw_grid(images))).save(path)

@@ -4,10 +4,9 @@ import itertools
 import warnings
 from pathlib import Path
 
-from tqdm import tqdm
-
 from synthmed_tf import runs, settings
 from synthmed_tf.papers import hash_filter
+from synthmed_tf.progress import show_progress
 from synthmed_tf.publishing import png_files, synthetic_set
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
@@ -46,10 +45,12 @@ def write_masks(flags, recorded, real, sampler, results, steps):
         print(f"already done: {count} masks in {folder}. A larger {larger} goes on from here")
         return
     tally = {}
-    samples = copy_filter.no_copies(synthetic_set.draw(sampler, "mask"), real, count, tally)
+    samples = copy_filter.reject_copies(synthetic_set.draw(sampler, "mask"), real, count, tally)
     entries |= entries_of("train_stage1", flags, recorded, real) | {"filter": tally}
     name = f"{real.manifest['name']}_masks"
-    write_records(folder, name, tqdm(samples, "masks", count), source="stage 1, masks", extra=entries)
+    write_records(
+        folder, name, show_progress(samples, "masks", total=count, unit="mask"), source="stage 1, masks", extra=entries
+    )
     print(copy_filter.text(tally))
     if tally["too_near"]:
         warnings.warn(
@@ -59,7 +60,8 @@ def write_masks(flags, recorded, real, sampler, results, steps):
         )
     step = entries["sampled_step"]
     print(
-        f"{count} masks in {folder}, samples of the training in {folder.parent}, by the weights of step {step}. Next: train_stage2.py"
+        f"{count} masks in {folder}, samples of the training in {folder.parent}, by the weights of step {step}. Next: "
+        "train_stage2.py"
     )
 
 
@@ -87,7 +89,7 @@ def write_images(flags, recorded, real, samplers, results, is_labelled):
         entries |= {"filter": tally} if flags.hash_filter else {}
     else:
         samples = synthetic_set.draw(samplers[""], "image", with_view)
-    samples = tqdm(itertools.islice(samples, count), "images", count)
+    samples = show_progress(itertools.islice(samples, count), "images", total=count, unit="image")
     class_names = real.class_names if is_labelled else None
     name = f"{real.manifest['name']}_synthetic"
     write_records(folder, name, samples, source="stage 1, images", extra=entries, class_names=class_names)
@@ -102,7 +104,8 @@ def write_images(flags, recorded, real, samplers, results, is_labelled):
     png_files.write(folder / "png", Records(folder))
     weights = f"by the weights of step {entries['sampled_step']}" if "" in results else "one model a class"
     print(
-        f"{count} images in {folder}, samples of the training in {private}, {weights}. Next: evaluate.py --synthetic_dir={out}"
+        f"{count} images in {folder}, samples of the training in {private}, {weights}. Next: evaluate.py "
+        f"--synthetic_dir={out}"
     )
 
 
@@ -131,8 +134,15 @@ def write_pairs(flags, recorded, real, painter, result, masks, photographs=None)
     samples = synthetic_set.paint(painter, masks[:count], "field_of_view" in real.features)
     name = (photographs or real.manifest)["name"]
     source = "synthetic: stage 1, then stage 2"
-    write_records(folder, f"{name}_synthetic", tqdm(samples, "pairs", count), source=source, extra=entries)
+    write_records(
+        folder,
+        f"{name}_synthetic",
+        show_progress(samples, "pairs", total=count, unit="pair"),
+        source=source,
+        extra=entries,
+    )
     png_files.write(folder / "png", Records(folder))
     print(
-        f"{count} pairs in {folder}, also as PNG files in {folder / 'png'}. Next: evaluate.py --synthetic_dir={flags.out_dir}"
+        f"{count} pairs in {folder}, also as PNG files in {folder / 'png'}. Next: evaluate.py "
+        f"--synthetic_dir={flags.out_dir}"
     )

@@ -62,7 +62,7 @@ def draw_labelled(samplers, real, *, shares, with_hash_filter, with_pixel_noise,
     if with_hash_filter:
         for name in streams:
             hashes = np.stack([hash_filter.average_hash(sample.image) for sample in members[name]])
-            streams[name] = hash_filter.like_real(streams[name], hashes, [tally, tally["classes"][name]], rejected)
+            streams[name] = hash_filter.keep_similar(streams[name], hashes, [tally, tally["classes"][name]], rejected)
     for index, name in enumerate(class_order(shares)):
         yield dataclasses.replace(next(streams[name]), id=f"synthetic-{index:06d}")
 

@@ -13,7 +13,7 @@ from synthmed_tf.sample import InputError
 
 SCHEMA_VERSION = 1
 PICTURES = ("image", "mask", "field_of_view")  # the arrays of a sample
-# What a folder may hold, and as which kind of TFDS feature
+# Each part of a sample that a folder may hold: the kind of TFDS feature that it is
 KINDS = {**dict.fromkeys(PICTURES, "image"), "label": "classLabel", "id": "text", "group": "text", "seed": "tensor"}
 SHARD = re.compile(r"(?P<name>.+)-(?P<split>\w+)\.tfrecord-(?P<index>\d{5,})-of-(?P<count>\d{5,})")
 REMEDY = "make it again; the commands of this project take --overwrite for that"
@@ -59,7 +59,7 @@ def read_manifest(folder):
 
 
 def _is_feature(key, entry):
-    """Whether what a manifest says of a feature is complete, see `features.find_features`."""
+    """Whether what a manifest says of a feature is complete, see `schema.find_features`."""
     if not isinstance(entry, dict) or entry.get("kind") != KINDS.get(key):
         return False
     shape = entry.get("shape")

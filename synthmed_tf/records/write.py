@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from synthmed_tf.records.atomic import hash_file, make_temporary, report_disk_errors, swap_in, write_text
-from synthmed_tf.records.schema import check_fits, find_features
 from synthmed_tf.records.manifest import SCHEMA_VERSION, find_git_commit, list_versions
+from synthmed_tf.records.schema import check_fits, find_features
 from synthmed_tf.records.tfds import describe_dataset, describe_features
 from synthmed_tf.sample import InputError
 

@@ -1,4 +1,8 @@
-"""Masks that copy a training mask, whole or by a half, are left out of a synthetic set."""
+"""Masks that copy a training mask, whole or by a half, are left out of a synthetic set.
+
+P2 filters photographs (§ 3.2) by a threshold from the real images' distances among themselves. Here the distances are
+those of masks.
+"""
 
 import dataclasses
 import itertools
@@ -11,71 +15,62 @@ from synthmed_tf.sample import spaced
 MOST_TRIES = 10  # candidates for one mask, on average
 REPEATED = 1e-6  # distance of a mask to itself
 MOST_COMPARED = 2000  # training masks that a candidate is compared with
-CHUNK = 16  # candidates looked at at once
+COMPARED_AT_ONCE = 16  # candidates
 
 
-def no_copies(candidates, real, count, tally):
-    """Those masks of an endless stream that copy no training mask.
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a mask must keep to, from the training masks of different patients among themselves.
 
-    A candidate is rejected where it lies nearer to a training mask than the two nearest training masks of different
-    patients lie to each other: P2's filter (§ 3.2, threshold from the real images' distances among themselves) with the
-    distance of metrics/mask_distance.py, which suits masks. So is one that is more like a training mask than the two
-    most similar of different patients are, by the likeness of metrics/likeness.py, which a shift or a tilt does not
-    hide; and one of which a half is more like a half of a training mask than the two most similar halves of different
-    patients are, as a generator learns from halves of several eyes (augment.crossed). Of MOST_TRIES candidates for
-    each one wanted, those that were not needed are left for later ones. If all are rejected, the one least like the
-    training masks is passed on all the same, so that a generator that makes nothing else ends, and is told of.
+    Attributes:
+      masks: training masks that candidates are compared with.
+      is_square: whether they are as high as wide.
+      distance: least 1 - Dice of two masks.
+      thumbnails: (of the masks, of their halves), see likeness.make_mask_thumbnails.
+      likeness: (greatest of two masks, of two halves).
+    """
+
+    masks: tuple
+    is_square: bool
+    distance: float
+    thumbnails: tuple
+    likeness: tuple
+
+
+def reject_copies(candidates, real, count, tally):
+    """Passes on those masks of an endless stream that copy no training mask.
+
+    A candidate is rejected if it lies nearer to a training mask than the two nearest training masks of different
+    patients lie to each other. So is one that is more like a training mask than the two most similar ones, by a
+    likeness that a shift or a tilt does not hide. So is one with a half that is more like a half of a training mask
+    than the two most similar halves, as a generator learns from recombined halves.
+
+    There are MOST_TRIES candidates for each mask wanted; those that were not needed are left for later ones. If all are
+    rejected, the one least like the training masks is passed on all the same, and counted.
 
     Args:
-      candidates: iterator of Samples with a mask; see `from_noise`.
-      real: sequence of training Samples with a mask; of more than MOST_COMPARED as many at even steps are looked at.
+      candidates: endless iterator of Samples with a mask.
+      real: sequence of training Samples with a mask. Of more than MOST_COMPARED, as many at even steps are looked at.
       count: how many to pass on.
       tally: dict that gets "threshold" (1 - Dice), "most_alike" and "halves_most_alike" (likeness), "candidates",
         "rejected", and "too_near", the number of those passed on all the same.
 
     Yields:
-      Samples, with their ids numbered anew from 0. Sample i does not depend on count.
+      Samples, with ids numbered from 0. Sample i does not depend on count.
     """
-    training = spaced(real, MOST_COMPARED)
-    distances = mask_distance.measure_distances(
-        [sample.mask for sample in training], [sample.mask for sample in training]
-    )
-    # One that is there twice, as of two photographs of one eye, says nothing of how alike two eyes are
-    kept = [index for index, row in enumerate(distances) if row[:index].min(initial=1.0) > REPEATED]
-    training, distances = [training[index] for index in kept], distances[np.ix_(kept, kept)]
-    training, patients = zip(*((sample.mask, sample.group or sample.id) for sample in training))
-    square = len(set(training[0].shape[:2])) == 1
-    if len(set(patients)) == 1:  # as in the audit, its other masks are the control
-        patients = range(len(patients))
-    pairs_of_two = np.not_equal.outer(patients, patients)
-    threshold = distances.min(initial=1.0, where=pairs_of_two) if pairs_of_two.any() else 0.0
-    learned, limits = [], []
-    for parts in (1, 2):
-        learned.append(likeness.make_mask_thumbnails(_in_parts(training, parts)))
-        of_part = np.repeat(patients, parts)
-        apart = np.not_equal.outer(of_part, of_part)
-        limits.append(
-            float(likeness.find_most_similar(learned[-1], learned[-1], square, apart)[0].max()) if apart.any() else 1.0
-        )
-    tally |= {"threshold": float(threshold), "most_alike": limits[0], "halves_most_alike": limits[1]}
+    limits = measure_limits(real)
+    tally |= {"threshold": limits.distance, "most_alike": limits.likeness[0], "halves_most_alike": limits.likeness[1]}
     tally |= dict.fromkeys(("candidates", "rejected", "too_near"), 0)
     done, best = 0, None
     while done < count:
-        chunk = list(itertools.islice(candidates, CHUNK))
-        masks = [sample.mask for sample in chunk]
-        to_training = mask_distance.measure_distances(masks, training).min(1)
-        excess = []  # of likeness over the limit
-        for parts, references, limit in zip((1, 2), learned, limits, strict=True):
-            small = likeness.make_mask_thumbnails(_in_parts(masks, parts))
-            alike = likeness.find_most_similar(small, references, square)[0].reshape(len(masks), -1).max(1)
-            excess.append(np.minimum(alike, 1) - limit)  # rounding exceeds 1
-        excess = np.max(excess, 0)
-        for index, sample in enumerate(chunk):
+        samples = list(itertools.islice(candidates, COMPARED_AT_ONCE))
+        for sample, is_copy, excess in zip(
+            samples, *_compare([sample.mask for sample in samples], limits), strict=True
+        ):
             if done == count:
                 return
             tally["candidates"] += 1
-            is_copy = bool(to_training[index] < threshold or excess[index] > 0)
-            rank = not is_copy, -excess[index]
+            rank = not is_copy, -excess
             if best is None or rank > best[0]:
                 best = rank, sample
             if is_copy and tally["candidates"] < MOST_TRIES * (done + 1):
@@ -86,12 +81,53 @@ def no_copies(candidates, real, count, tally):
             done, best = done + 1, None
 
 
-def _in_parts(masks, parts):
+def measure_limits(real):
+    """The Limits that training Samples with a mask set."""
+    samples = spaced(real, MOST_COMPARED)
+    distances = mask_distance.measure_distances(
+        [sample.mask for sample in samples], [sample.mask for sample in samples]
+    )
+    # A mask that is there twice, as of two photographs of one eye, says nothing of how alike two eyes are
+    first = [index for index, row in enumerate(distances) if row[:index].min(initial=1.0) > REPEATED]
+    samples, distances = [samples[index] for index in first], distances[np.ix_(first, first)]
+    masks, patients = zip(*((sample.mask, sample.group or sample.id) for sample in samples))
+    is_square = len(set(masks[0].shape[:2])) == 1
+    if len(set(patients)) == 1:  # as in the audit, its other masks are the control
+        patients = range(len(patients))
+    are_apart = np.not_equal.outer(patients, patients)
+    distance = distances.min(initial=1.0, where=are_apart) if are_apart.any() else 0.0
+    thumbnails, greatest = [], []
+    for parts in (1, 2):
+        thumbnails.append(likeness.make_mask_thumbnails(_cut(masks, parts)))
+        of_part = np.repeat(patients, parts)
+        are_apart = np.not_equal.outer(of_part, of_part)
+        if are_apart.any():
+            greatest.append(
+                float(likeness.find_most_similar(thumbnails[-1], thumbnails[-1], is_square, are_apart)[0].max())
+            )
+        else:
+            greatest.append(1.0)
+    return Limits(masks, is_square, float(distance), tuple(thumbnails), tuple(greatest))
+
+
+def _compare(masks, limits):
+    """([masks] whether each is a copy, [masks] its likeness over the limit, of the whole or of a half)."""
+    excess = []
+    for parts, references, limit in zip((1, 2), limits.thumbnails, limits.likeness, strict=True):
+        thumbnails = likeness.make_mask_thumbnails(_cut(masks, parts))
+        alike = likeness.find_most_similar(thumbnails, references, limits.is_square)[0].reshape(len(masks), -1).max(1)
+        excess.append(np.minimum(alike, 1) - limit)  # rounding exceeds 1
+    excess = np.max(excess, 0)
+    is_near = mask_distance.measure_distances(masks, limits.masks).min(1) < limits.distance
+    return is_near | (excess > 0), excess
+
+
+def _cut(masks, parts):
     return masks if parts == 1 else [half for mask in masks for half in likeness.cut_halves(mask)]
 
 
 def text(tally):
-    """One line: what `no_copies` did."""
+    """One line: what `reject_copies` did."""
     return (
         f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask than the two nearest "
         f"training masks are to each other ({tally['threshold']:.3f}), or more like a training mask than the two most "

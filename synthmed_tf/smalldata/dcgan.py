@@ -19,7 +19,9 @@ from synthmed_tf.networks import dcgan, resize_dcgan
 from synthmed_tf.settings import setting
 from synthmed_tf.smalldata.rate import FallingRate
 from synthmed_tf.training import checkpoints, loop
+from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.sampler import Sampler
+from synthmed_tf.training.update import update
 
 R1_EVERY = 8  # steps between two penalties, each weighted as much more (Karras et al. 2020, StyleGAN2, section 3.1)
 SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # the first batch's share of the moving averages ends as 0.9^24 = 8 %
@@ -54,41 +56,43 @@ class ImageSettings(MaskSettings):
 def build(image_size, channels, classes, settings):
     """(generator, discriminator, averaged generator) with their initial weights; of masks the resize DCGAN."""
     networks = dcgan if isinstance(settings, ImageSettings) else resize_dcgan
-    generator = functools.partial(networks.generator, image_size, channels, settings.latent, classes, settings.width)
-    discriminator = networks.discriminator(image_size, channels, classes, settings.width)
+    generator = functools.partial(
+        networks.build_generator, image_size, channels, settings.latent, classes, settings.width
+    )
+    discriminator = networks.build_discriminator(image_size, channels, classes, settings.width)
     averaged = generator()
     return generator(), discriminator, averaged
 
 
-def make_step(generator, discriminator, optimizers, examples, settings, seed, replicas=1):
+def make_step(generator, discriminator, optimizers, examples, settings, seed):
     """The training step: (step number, *batch of `examples`) -> losses. As papers/dcgan.py's, and R1."""
 
     @tf.function
     def step(number, rows, *labels):
-        key_z, key_show = loop.keys(seed, number)
+        key_z, key_show = loop.draw_keys(seed, number)
         real = examples.show(rows, key_show)
         z = tf.random.stateless_normal([tf.shape(real)[0], settings.latent], key_z)
         with tf.GradientTape(persistent=True) as tape:
             fake = generator([z, *labels], training=True)
             real_logits = discriminator([real, *labels], training=True)
             fake_logits = discriminator([fake, *labels], training=True)
-            d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / replicas
-            g_loss = losses.generator_non_saturating(fake_logits) / replicas
+            d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits)
+            g_loss = losses.generator_non_saturating(fake_logits)
         d_gradients = tape.gradient(d_loss, discriminator.trainable_variables)
         g_gradients = tape.gradient(g_loss, generator.trainable_variables)
 
         def add_penalty():
             with tf.GradientTape() as outer:
                 penalty = losses.r1_penalty(lambda images: discriminator([images, *labels], training=True), real)
-                penalty *= R1_EVERY * settings.r1 / 2 / replicas
+                penalty *= R1_EVERY * settings.r1 / 2
             more = outer.gradient(penalty, discriminator.trainable_variables)
             return [a if b is None else a + b for a, b in zip(d_gradients, more, strict=True)]
 
         if settings.r1:
             d_gradients = tf.cond(number % R1_EVERY == 0, add_penalty, lambda: d_gradients)
-        optimizers["discriminator"].apply_gradients(zip(d_gradients, discriminator.trainable_variables, strict=True))
-        optimizers["generator"].apply_gradients(zip(g_gradients, generator.trainable_variables, strict=True))
-        return {"discriminator": d_loss * replicas, "generator": g_loss * replicas}
+        update(optimizers["discriminator"], d_gradients, discriminator)
+        update(optimizers["generator"], g_gradients, generator)
+        return {"discriminator": d_loss, "generator": g_loss}
 
     return step
 
@@ -126,7 +130,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         generator, discriminator, averaged = networks
         models = {"generator": generator, "discriminator": discriminator}
         optimizers = {name: make_optimizer(settings, model) for name, model in models.items()}
-    step = make_step(generator, discriminator, optimizers, examples, settings, seed, strategy.num_replicas_in_sync)
+    step = make_step(generator, discriminator, optimizers, examples, settings, seed)
     generate = tf.function(lambda noise, *labels: averaged([noise, *labels], training=False))
 
     def paint(noise, labels=None):
@@ -141,11 +145,12 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         return measure()
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
+    sampling = checkpoints.Sampling(averaged, sampler.grid, settle_and_measure, checkpoint, examples.close)
+    average = RunningAverage(generator, averaged, settings.average)
     result = loop.fit(
-        folder, step, examples.batch, state, settings.steps, images_per_step=settings.batch_size,
-        average=(generator, averaged, settings.average), grid=sampler.grid, measure=settle_and_measure, sampler=averaged,
-        name=name, strategy=strategy, close=examples.close, which=checkpoint,
+        folder, step, examples.batch, state, settings.steps, name=name, average=average, sampling=sampling,
+        strategy=strategy,
     )  # fmt: skip
-    sampled = checkpoints.restore_sampler(folder, averaged, checkpoint, examples.close)
+    sampled = checkpoints.restore_sampler(folder, sampling)
     examples.calibrate(generate, sampler.noise_shape)
     return sampler, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))

@@ -69,7 +69,7 @@ def train(folder, redraw, fields, seed, steps):
         if number not in batches:
             batches[number] = redrawn(number)
         random = np.random.default_rng([seed, 2, index])
-        return (np.stack([segmenter.random_crop(stack, crop, random) for stack in batches[number]]),)
+        return (np.stack([segmenter.crop_at_random(stack, crop, random) for stack in batches[number]]),)
 
     state, step = {"decoder": model, "optimizer": optimizer}, segmenter.make_step(model, optimizer)
-    return model, loop.fit(folder, step, batch, state, steps, images_per_step=BATCH_SIZE, name="decoder")
+    return model, loop.fit(folder, step, batch, state, steps, name="decoder")

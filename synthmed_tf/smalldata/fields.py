@@ -2,7 +2,7 @@
 
 import numpy as np
 
-CENTRELINE_WEIGHT = 0.3  # of the centreline beside the wall: the ridge of a thin vessel is the first thing that blurs
+CENTRELINE_WEIGHT = 0.3  # how much a centreline counts beside the wall; the ridge of a thin vessel blurs first
 _MAX_FIELD = 1 - 2.0**-20  # distance fields stay inside the open interval, where atanh is finite in float32
 
 
@@ -34,15 +34,15 @@ def threshold_distance_field(field):
 
 
 def make_fields(mask, scale, width=1.5):
-    """Mask -> two smooth fields, of which the first says how wide a vessel is and the second that it goes on.
+    """Mask -> two smooth fields. The first says how wide a vessel is, the second that it goes on.
 
-    The ridge of a vessel of one pixel lies a hair above 0 in a distance field, and whatever moves or shrinks or
-    generates the field breaks it into beads. Around the centreline a vessel of any width stands out alike.
+    The ridge of a vessel of one pixel lies a hair above 0 in a distance field. What moves, shrinks or generates the
+    field breaks such a vessel into beads. Around its centreline a vessel of any width stands out alike.
 
     Args:
       mask: [h, w, 1] in {0, 1}.
-      scale: pixels, of the distance field.
-      width: pixels, of the centreline; the wider, the sooner two vessels side by side run into one.
+      scale: pixels, as for `make_distance_field`.
+      width: pixels; how wide a centreline shows. The wider, the sooner two vessels side by side run into one.
 
     Returns:
       [h, w, 2] float32 in [-1, 1]: `make_distance_field`; 2 exp(-(d / width)^2) - 1, d the distance in pixels to
@@ -58,15 +58,14 @@ def make_fields(mask, scale, width=1.5):
 
 
 def make_mask(fields, wall=CENTRELINE_WEIGHT / 2, ridge=0.0, smallest=1, weight=CENTRELINE_WEIGHT, joining=False):
-    """The mask of `make_fields`'s fields:
-    what lies within the walls, and the centrelines, at least one pixel wide.
+    """Two fields, see `make_fields` -> mask: what lies within the walls, and the centrelines, one pixel wide or more.
 
     Args:
       fields: [height, width, 2] float; the first may be a probability of mask instead.
       wall: what the first field and `weight` of the second, taken to 0 to 1, together exceed within the walls.
       ridge: what the second field exceeds where there is a centreline.
       smallest: pixels; pieces (8-connected) of fewer are left out, but never the largest one.
-      joining: of the centrelines, only what joins two pieces; see `join_pieces`.
+      joining: add only those parts of the centrelines that join two pieces; see `join_pieces`.
 
     Returns:
       [height, width, 1] uint8 in {0, 1}.
@@ -84,8 +83,7 @@ def make_mask(fields, wall=CENTRELINE_WEIGHT / 2, ridge=0.0, smallest=1, weight=
 
 
 def join_pieces(mask, lines):
-    """A mask and those parts of the lines outside of it that join two of its pieces, the shortest first,
-    and no two pieces twice.
+    """Adds to a mask those parts of the lines that join two of its pieces, the shortest first, no two pieces twice.
 
     So what is broken becomes whole, and no loop is closed (Kruskal 1956: a spanning forest).
 
@@ -113,7 +111,11 @@ def join_pieces(mask, lines):
 
 
 def label_pieces(mask):
-    """The 8-connected pieces of a mask [height, width]: (labels from 1 on [height, width], their sizes in pixels)."""
+    """Numbers the 8-connected pieces of a mask [height, width].
+
+    Returns:
+      ([height, width] int, 0 outside and from 1 on within the pieces; [count] int, their sizes in pixels).
+    """
     from scipy import ndimage
 
     labels, _ = ndimage.label(mask, np.ones((3, 3)))
@@ -121,13 +123,13 @@ def label_pieces(mask):
 
 
 def measure_thickness(masks):
-    """Area over skeleton length of all masks together, in pixels: the mean thickness of vessels.
+    """Measures the mean thickness of vessels: the area over the length of the skeleton, of all masks together.
 
     Args:
       masks: [count, height, width, 1] in {0, 1}.
 
     Returns:
-      float, 1 or more; 0 where all masks are empty.
+      float in pixels, 1 or more; 0 where all masks are empty.
     """
     from skimage.morphology import skeletonize
 
@@ -136,14 +138,14 @@ def measure_thickness(masks):
 
 
 def find_wall(masks_at, thickness):
-    """Where the wall has to be for masks of this mean thickness, by bisection.
+    """Finds by bisection where the wall has to be for masks of this mean thickness.
 
     Args:
       masks_at: function wall -> masks [count, height, width, 1] in {0, 1}, thinner the higher the wall is.
       thickness: their `measure_thickness`, pixels.
 
     Returns:
-      float, of the ten walls tried the one that comes nearest.
+      float, the one of ten walls that comes nearest.
     """
     low, high, tried = -0.5, 0.8, []
     for _ in range(10):

@@ -17,7 +17,9 @@ from synthmed_tf.settings import setting
 from synthmed_tf.smalldata import decoder, refiner
 from synthmed_tf.smalldata.rate import FallingRate
 from synthmed_tf.training import checkpoints, loop
+from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.sampler import Sampler
+from synthmed_tf.training.update import update
 
 STEPS = 24  # from noise to image
 # Share of the noise that is drawn anew at each of these steps: without, vessels wind, and masks are less like real ones
@@ -59,8 +61,8 @@ class Flow:
         self.stride = 2 if is_halved else 1
         self.shape = (*(halves if is_halved else size), examples.channels)
         self.shift, self.classes = SHIFT[examples.target], examples.classes
-        self.averaged = flow.denoiser(self.shape[:2], examples.channels, examples.classes)
-        self.network = flow.denoiser(self.shape[:2], examples.channels, examples.classes)
+        self.averaged = flow.build_denoiser(self.shape[:2], examples.channels, examples.classes)
+        self.network = flow.build_denoiser(self.shape[:2], examples.channels, examples.classes)
         self.refiner = None
         self.advance = tf.function(self._advance)
 
@@ -86,7 +88,7 @@ class Flow:
         return self.refiner([images, tf.fill(noise.shape[:1], self.time_after(last)), *labels], training=False)
 
     def redraw(self, images, seed, left_out):
-        """Images at full size, mixed with the noise there is after a share `left_out` of the steps, drawn by the others."""
+        """Images, mixed with the noise there is after a share `left_out` of the steps, drawn by the other steps."""
         images = reduce(tf.convert_to_tensor(images, tf.float32), self.stride)
         noise = tf.random.stateless_normal(images.shape, seed)
         first = tf.constant(round(left_out * STEPS))
@@ -101,15 +103,16 @@ class Flow:
             now, after = times[index], times[index + 1]
             clean = self.averaged([images, tf.fill(tf.shape(noise)[:1], now), *labels], training=False)
             old = (images - (1 - now) * clean) / now
-            new = tf.map_fn(lambda key: self._noise(key, index), keys, fn_output_signature=tf.float32)  # noqa: B023 (called at once)
+            draw = functools.partial(self._noise, index)
+            new = tf.map_fn(draw, keys, fn_output_signature=tf.float32)
             images = (1 - after) * clean + after * (np.sqrt(1 - fresh**2) * old + fresh * new)
         return images
 
-    def _noise(self, key, index):
+    def _noise(self, index, key):
         return tf.random.stateless_normal(self.shape, tf.random.experimental.stateless_fold_in(key, index))
 
 
-def make_step(model, optimizer, show, seed, replicas=1):
+def make_step(model, optimizer, show, seed):
     """The training step: (step number, rows, labels if any) -> losses.
 
     The velocity (x - network) / t at x = (1 - t) real + t noise is to be noise - real (Liu et al. 2023, equation 1):
@@ -120,7 +123,7 @@ def make_step(model, optimizer, show, seed, replicas=1):
 
     @tf.function
     def step(number, rows, *labels):
-        key_noise, key_show = loop.keys(seed, number)
+        key_noise, key_show = loop.draw_keys(seed, number)
         real = show(rows, key_show)
         batch = tf.shape(real)[0]
         noise = tf.random.stateless_normal(tf.shape(real), key_noise)
@@ -132,10 +135,9 @@ def make_step(model, optimizer, show, seed, replicas=1):
         with tf.GradientTape() as tape:
             images = network([(1 - mixed) * real + mixed * noise, times, *labels], training=True)
             weight = 1 / tf.maximum(mixed, EARLIEST)
-            loss = losses.squared_error(weight * images, weight * real) / replicas
-        gradients = tape.gradient(loss, network.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
-        return {"velocity": loss * replicas}
+            loss = losses.squared_error(weight * images, weight * real)
+        update(optimizer, tape.gradient(loss, network.trainable_variables), network)
+        return {"velocity": loss}
 
     return step
 
@@ -159,7 +161,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
     def show(rows, key):
         return reduce(examples.show(rows, key), model.stride)
 
-    step = make_step(model, optimizer, show, seed, strategy.num_replicas_in_sync)
+    step = make_step(model, optimizer, show, seed)
     decode = None
 
     def generate(noise, *labels):
@@ -176,18 +178,19 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         examples.calibrate(generate, sampler.noise_shape)
         return measure()
 
+    state = {"generator": model.network, "generator_optimizer": optimizer}
+    sampling = checkpoints.Sampling(model.averaged, sampler.grid, calibrate_and_measure, checkpoint, examples.close)
+    average = RunningAverage(model.network, model.averaged, settings.average)
     result = loop.fit(
-        folder, step, examples.batch, {"generator": model.network, "generator_optimizer": optimizer}, settings.steps,
-        images_per_step=settings.batch_size, average=(model.network, model.averaged, settings.average), grid=sampler.grid,
-        measure=calibrate_and_measure, sampler=model.averaged, name=name, strategy=strategy, close=examples.close,
-        which=checkpoint,
+        folder, step, examples.batch, state, settings.steps, name=name, average=average, sampling=sampling,
+        strategy=strategy,
     )  # fmt: skip
-    sampled = checkpoints.restore_sampler(folder, model.averaged, checkpoint, examples.close)
+    sampled = checkpoints.restore_sampler(folder, sampling)
     if examples.target == "image":
         time = model.time_after(model.first_refined)
         steps = min(settings.steps, refiner.STEPS)
         place = folder / f"refiner-{sampled[0]}"
-        model.refiner, refined = refiner.train(place, model, time, examples, settings.batch_size, seed, steps)
+        model.refiner, refined = refiner.train(place, model, time, examples, seed, steps)
     else:
         steps = min(settings.steps, decoder.STEPS)
         place = folder / f"decoder-{sampled[0]}-{steps}"  # its rate is a function of the steps
@@ -208,7 +211,7 @@ def decoded(decoder, fields):
 
 
 def shifted(times, shift):
-    """Times in [0, 1], 1 being noise, moved towards noise by a factor of their odds (Esser et al. 2024, equation 23)."""
+    """Times in [0, 1], 1 being noise, moved towards noise by a factor of their odds (Esser et al. 2024, eq. 23)."""
     return shift * times / (1 + (shift - 1) * times)
 
 

@@ -79,7 +79,7 @@ def filter_of(power):
 
 
 def response(kernel, height, width):
-    """What a filter from `filter_of` does to each frequency of a height x width field: [c, c, height, width] complex64."""
+    """What a filter from `filter_of` does to each frequency of a field: [c, c, height, width] complex64."""
     padded = np.zeros([height, width, *kernel.shape[2:]])
     padded[:PATCH, :PATCH] = kernel
     padded = np.roll(padded, (-(PATCH // 2), -(PATCH // 2)), (0, 1))

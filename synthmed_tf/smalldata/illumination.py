@@ -97,7 +97,7 @@ def draw(mean, factor, seed, index):
 
 
 def planes(masks, illumination, has_view):
-    """Masks [batch, height, width, 1] and illuminations -> [batch, height, width, 1 + 2c]: mask, surfaces, deviations."""
+    """Masks [batch, height, width, 1] -> [batch, height, width, 1 + 2c]: mask, surfaces, deviations."""
     functions = surfaces(*masks.shape[1:3], has_view)
     channels = illumination.shape[-1] // (functions.shape[-1] + 1)
     coefficients = tf.reshape(illumination[:, :-channels], [-1, functions.shape[-1], channels])

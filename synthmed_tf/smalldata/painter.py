@@ -18,6 +18,8 @@ from synthmed_tf.sample import spaced
 from synthmed_tf.settings import setting
 from synthmed_tf.smalldata import grain, illumination, recombine
 from synthmed_tf.training import checkpoints, loop
+from synthmed_tf.training.average import RunningAverage
+from synthmed_tf.training.update import update
 
 CHECKPOINT = "best"  # whose weights paint, unless the user says so
 NOISE_SCALES = 1, 4, 16  # pixels
@@ -52,9 +54,9 @@ def for_size(image_size):
 def build(image_size, channels):
     """(generator, discriminator, averaged generator) with their initial weights; see `condition_of` for the inputs."""
     planes = 1 + 2 * channels + len(NOISE_SCALES)
-    generator = networks.generator(image_size, planes, channels)
-    discriminator = networks.discriminator(image_size, 1, channels)
-    return generator, discriminator, networks.generator(image_size, planes, channels)
+    generator = networks.build_generator(image_size, planes, channels)
+    discriminator = networks.build_discriminator(image_size, 1, channels)
+    return generator, discriminator, networks.build_generator(image_size, planes, channels)
 
 
 def condition_of(mask, lit, has_view, key):
@@ -75,7 +77,7 @@ def with_noise(condition, key):
     return tf.concat([condition, *planes], -1)
 
 
-def make_step(generator, discriminator, optimizers, has_view, settings, seed, replicas=1):
+def make_step(generator, discriminator, optimizers, has_view, settings, seed):
     """The training step: (step number, [batch, height, width, channels + 2] from WarpedPairs.batch) -> losses.
 
     As papers/pix2pix.py's, and the feature matching of Wang et al. 2018: a fake photograph looks to D like the real one
@@ -86,7 +88,7 @@ def make_step(generator, discriminator, optimizers, has_view, settings, seed, re
 
     @tf.function
     def step(number, stack):
-        _, key = loop.keys(seed, number)
+        _, key = loop.draw_keys(seed, number)
         photograph, mask, inside = stack[..., :-2], stack[..., -2:-1], stack[..., -1:]
         lit = illumination.describe(photograph, inside, has_view)
         condition = condition_of(mask, lit, has_view, key)
@@ -101,10 +103,11 @@ def make_step(generator, discriminator, optimizers, has_view, settings, seed, re
             g_loss = adversarial + settings.l1 * l1
             if settings.feature_matching:
                 g_loss += settings.feature_matching * losses.feature_matching(fake_features, real_features)
-            scaled = {"discriminator": learning * d_loss / replicas, "generator": g_loss / replicas}
-        for name, model in (("discriminator", discriminator), ("generator", generator)):
-            gradients = tape.gradient(scaled[name], model.trainable_variables)
-            optimizers[name].apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+            waiting = learning * d_loss
+        d_gradients = tape.gradient(waiting, discriminator.trainable_variables)
+        g_gradients = tape.gradient(g_loss, generator.trainable_variables)
+        update(optimizers["discriminator"], d_gradients, discriminator)
+        update(optimizers["generator"], g_gradients, generator)
         return {"discriminator": d_loss, "adversarial": adversarial, "l1": l1}
 
     return step
@@ -185,8 +188,7 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
         models = {"generator": generator, "discriminator": discriminator}
         rates = {"generator": settings.learning_rate, "discriminator": settings.discriminator_rate}
         optimizers = {name: make_optimizer(rates[name], settings, model) for name, model in models.items()}
-    replicas = strategy.num_replicas_in_sync
-    step = make_step(generator, discriminator, optimizers, pairs.has_view, settings, seed, replicas)
+    step = make_step(generator, discriminator, optimizers, pairs.has_view, settings, seed)
     painter = Painter(averaged, pairs, seed)
     measure = watch(painter)
 
@@ -195,11 +197,14 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
         return measure()
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
+    sampling = checkpoints.Sampling(
+        averaged, lambda: pairs.grid(painter), add_grain_and_measure, checkpoint, pairs.close
+    )
+    average = RunningAverage(generator, averaged, settings.average)
     result = loop.fit(
-        folder, step, pairs.batch, state, settings.steps, images_per_step=settings.batch_size,
-        average=(generator, averaged, settings.average), grid=lambda: pairs.grid(painter), measure=add_grain_and_measure,
-        sampler=averaged, name=name, strategy=strategy, close=pairs.close, which=checkpoint,
+        folder, step, pairs.batch, state, settings.steps, name=name, average=average, sampling=sampling,
+        strategy=strategy,
     )  # fmt: skip
-    sampled = checkpoints.restore_sampler(folder, averaged, checkpoint, pairs.close)
+    sampled = checkpoints.restore_sampler(folder, sampling)
     add_grain(painter, pairs.real)
     return painter, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))

@@ -57,7 +57,7 @@ def is_disc_right(mask):
 
 
 def find_disc(mask):
-    """(row, column) of the optic disc: where most and the thickest vessels are.
+    """Finds the optic disc, where most and the thickest vessels are: (row, column).
 
     Args:
       mask: [height, width, 1] in {0, 1}.

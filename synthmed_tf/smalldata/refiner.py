@@ -13,6 +13,7 @@ from synthmed_tf import losses
 from synthmed_tf.networks import flow, painter
 from synthmed_tf.smalldata.painter import may_learn
 from synthmed_tf.training import loop
+from synthmed_tf.training.average import RunningAverage
 
 STEPS = 1000  # no more than the flow has
 LEARNING_RATE, DISCRIMINATOR_RATE = 4e-4, 2e-4  # these and the rest as stage 2's in small_data
@@ -20,7 +21,7 @@ BETA1, AVERAGE, MOST_ACCURATE = 0.5, 0.99, 0.8
 L1 = 5.0  # beside the discriminator
 
 
-def train(folder, model, time, examples, batch_size, seed, steps):
+def train(folder, model, time, examples, seed, steps):
     """Trains the refiner of a flow, or goes on where it stopped.
 
     Args:
@@ -28,7 +29,6 @@ def train(folder, model, time, examples, batch_size, seed, steps):
       model: flow.Flow of images, trained.
       time: of the flow, where the refiner goes on; 1 is noise.
       examples: training.examples.Examples that the flow learned from.
-      batch_size: images a step.
       seed: initial weights and every step are a function of it.
       steps: steps in all.
 
@@ -38,9 +38,9 @@ def train(folder, model, time, examples, batch_size, seed, steps):
     *size, channels = model.shape
     classes = model.classes
     tf.keras.utils.set_random_seed(seed)
-    refiner, averaged = (flow.denoiser(size, channels, classes) for _ in range(2))
+    refiner, averaged = (flow.build_denoiser(size, channels, classes) for _ in range(2))
     refiner.set_weights(model.averaged.get_weights())
-    discriminator = painter.discriminator(size, classes, channels)
+    discriminator = painter.build_discriminator(size, classes, channels)
     models = {"refiner": refiner, "discriminator": discriminator}
     optimizers = {}
     for (name, network), rate in zip(models.items(), (LEARNING_RATE, DISCRIMINATOR_RATE), strict=True):
@@ -49,7 +49,7 @@ def train(folder, model, time, examples, batch_size, seed, steps):
 
     @tf.function
     def step(number, rows, *labels):
-        key_noise, key_show = loop.keys(seed, number)
+        key_noise, key_show = loop.draw_keys(seed, number)
         real = examples.show(rows, key_show)
         noise = tf.random.stateless_normal(tf.shape(real), key_noise)
         planes = [tf.broadcast_to(each[:, None, None], [*tf.unstack(tf.shape(real))[:3], classes]) for each in labels]
@@ -62,17 +62,15 @@ def train(folder, model, time, examples, batch_size, seed, steps):
             )
             d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / 2
             adversarial, l1 = losses.generator_non_saturating(fake_logits), losses.l1(real, fake)
-            scaled = {
+            weighted = {
                 "discriminator": may_learn(real_logits, fake_logits, MOST_ACCURATE) * d_loss,
                 "refiner": adversarial + L1 * l1,
             }
-        for name, loss in scaled.items():
+        for name, loss in weighted.items():
             variables = models[name].trainable_variables
             optimizers[name].apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return {"discriminator": d_loss, "adversarial": adversarial, "l1": l1}
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    average = refiner, averaged, AVERAGE
-    return averaged, loop.fit(
-        folder, step, examples.batch, state, steps, images_per_step=batch_size, average=average, name="refiner"
-    )
+    average = RunningAverage(refiner, averaged, AVERAGE)
+    return averaged, loop.fit(folder, step, examples.batch, state, steps, name="refiner", average=average)

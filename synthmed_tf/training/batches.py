@@ -6,10 +6,10 @@ import numpy as np
 
 
 def draw_batch_indices(count, batch_size, seed, step):
-    """Which samples make up a training batch: a function of its arguments alone.
+    """Draws the samples of a training batch, a function of its arguments alone.
 
-    Epoch e visits every sample once, in the order `np.random.default_rng([seed, e]).permutation(count)`; epochs follow
-    each other without a gap, so a batch may hold the end of one and the beginning of the next, or all of several.
+    Epoch e visits every sample once, in the order `np.random.default_rng([seed, e]).permutation(count)`. Epochs follow
+    each other without a gap, so a batch may hold the end of one and the beginning of the next.
 
     Args:
       count: number of samples. batch_size, seed, step: ints from 0.

@@ -66,8 +66,9 @@ class Examples:
         """Samples -> `stack` of them."""
         rows = []
         for sample in samples:
-            values = sample.mask * 2.0 - 1
-            if self.target == "image":
+            if self.target == "mask":
+                values = sample.mask * 2.0 - 1
+            else:
                 values = sample.image / (np.iinfo(sample.image.dtype).max / 2) - 1
             view = np.ones_like(values[..., :1]) if sample.field_of_view is None else sample.field_of_view
             rows.append(np.concatenate([values, view], -1, dtype=np.float32))

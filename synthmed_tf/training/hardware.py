@@ -13,7 +13,7 @@ def set_up(precision="float32", strategy="default"):
 
     `auto` is mixed_bfloat16 where that is faster (CPUs with amx_bf16, AMD's with avx512_bf16, GPUs of compute
     capability 8 and up), else float32. Intel's avx512_bf16 without amx_bf16 takes 1.3 to 1.6 times as long as its
-    float32: docs/RESULTS.md.
+    float32.
 
     Raises:
       InputError: `mirrored` without a GPU.

@@ -12,8 +12,8 @@ def steps_of_epochs(epochs, count, batch_size, what="epochs"):
     steps = -(-epochs * count // batch_size)
     if steps < P2_LEAST_STEPS:
         print(
-            f"{P2_LEAST_STEPS:,} steps, as many as P2's shortest training took, instead of {epochs} {what} of {count} images, "
-            "which would be fewer"
+            f"{P2_LEAST_STEPS:,} steps, as many as P2's shortest training took, instead of {epochs} {what} of {count} "
+            "images, which would be fewer"
         )
     return max(steps, P2_LEAST_STEPS)
 

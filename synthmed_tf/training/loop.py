@@ -1,6 +1,6 @@
-"""The one training loop: restore, progress, logs, checkpoints, interruption. What a step does is the stages' business."""
+"""The one training loop: restore, step, measure, log, save, stop. What a step computes is each method's own affair."""
 
-import functools
+import contextlib
 import json
 import math
 import signal
@@ -9,212 +9,114 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
-from tqdm import tqdm
 
+from synthmed_tf.progress import show_progress
 from synthmed_tf.records.atomic import write_json
 from synthmed_tf.sample import InputError
 from synthmed_tf.training import checkpoints
-from synthmed_tf.training.log import Log, describe_losses, describe_speed, read_metrics
+from synthmed_tf.training.log import Log, describe_losses, describe_speed
 
 SAVE_EVERY = 250  # steps between checkpoints
-COPYING = 2  # measurements running below checkpoints.ORIGINAL end a training
-AVERAGE_EVERY = 10  # steps between two updates of the averaged weights; decay ** 10 then is the same average
-
-_REMEDY = "stopped, with the checkpoint of step {} kept. Try --overwrite with --precision=float32 or another --seed"
+COPYING = 2  # measurements running whose samples copy the training set end a training
 
 
-def fit(
-    folder,
-    step,
-    batch,
-    state,
-    steps,
-    *,
-    images_per_step,
-    average=None,
-    short_at_first=True,
-    grid=None,
-    measure=None,
-    sampler=None,
-    before=None,
-    name="",
-    strategy=None,
-    close=checkpoints.CLOSE,
-    which="best",
-):
-    """Trains until `steps` steps are done, from wherever the newest checkpoint in the folder stands, or until samples
-    that were original copy the training set: the longer such a network trains, the more they do. The latter only if
-    `which` is "best".
+def fit(folder, step, batch, state, steps, *, name="", average=None, sampling=None, before=None, strategy=None):
+    """Trains until `steps` steps are done, from wherever the newest checkpoint in the folder stands.
 
-    Killed at any moment and called again, it ends with the same bits, because `step` and `batch` are functions of the
-    step number alone and everything else that changes is in the checkpoint.
+    Killed at any moment and called again, it ends with the same bits: `step` and `batch` are functions of the step
+    number alone, and everything else that changes is in the checkpoint. Where sampling.choice is "best", it ends sooner
+    if samples that were original copy the training set, as they would copy it more and more.
 
     Args:
-      folder: pathlib.Path; gets checkpoints/, samples/, events/ and metrics.jsonl.
-      step: function (step number [] int64, *batch) -> dict of scalar float32 losses; a tf.function. Or a list of
-        (number of its first step, such a function), since a strategy runs none that chooses one.
+      folder: pathlib.Path; gets checkpoints/, samplers/, samples/, events/ and metrics.jsonl.
+      step: tf.function (step number [] int64, *batch) -> dict of scalar float32 losses. Or a list of (number of its
+        first step, such a function), since a strategy runs none that chooses one.
       batch: function step number -> tuple of arrays, called in a background thread one step ahead.
-      state: dict name -> model or optimiser, all built; what a checkpoint holds.
+      state: dict name -> built model, optimiser or variable; what a checkpoint holds.
       steps: total number of steps, not steps from here.
-      images_per_step: real images in a step, for the speed shown.
-      average: (model, averaged model, decay per step) or None.
-      short_at_first: whether the average is shorter at first, by TensorFlow's rule (1 + updates) / (10 + updates).
-      grid: function () -> [height, width, channels] uint8 picture of samples, or None.
-      measure: function () -> (dict of floats for the log, warning for the progress line or ""), as often as pictures
-        are made; "distance" among the floats is what the best weights have little of, "originality", where it is
-        there, below checkpoints.ORIGINAL says that samples copy the training set, and distances with different "masks"
-        are not compared. None: nothing is measured.
-      sampler: model whose weights are kept at each measurement that has a distance, see `checkpoints.restore_sampler`.
-      before: function step number -> None, called before each step and outside of the strategy. What it changes must be
-        in the checkpoint or be a function of the step number.
       name: shown in the progress line.
+      average: average.RunningAverage, whose second model becomes part of the state; or None.
+      sampling: checkpoints.Sampling; None: nobody looks at samples.
+      before: function step number -> None, called before each step and outside of the strategy.
       strategy: tf.distribute strategy; the batch is split over its replicas.
-      close, which: for `checkpoints.restore_sampler`, whose weights are never thrown away.
 
     Returns:
       {"step": steps done, "seconds": of training in all calls, "checkpoint": path of the newest checkpoint}.
 
     Raises:
-      InputError: a loss is not finite (the newest checkpoint is from before it), the checkpoint is of another model, or
-        no weights will be kept at the step `which`.
+      InputError: losses or weights are not finite, or the checkpoint is of another model; as checkpoints.check_choice.
       SystemExit: 130 after Ctrl-C, 143 after SIGTERM; the state is saved first.
     """
-    strategy = strategy or tf.distribute.get_strategy()
-    counter = tf.Variable(0, dtype=tf.int64, trainable=False)
+    done = tf.Variable(0, dtype=tf.int64, trainable=False)
     if average:
-        model, averaged, decay = average
-        averaged.set_weights(model.get_weights())
-        state = {**state, "average": averaged}
-        decay = tf.constant(decay**AVERAGE_EVERY, tf.float32)
-
-        @tf.function
-        def update_average():
-            updates = tf.cast(counter // AVERAGE_EVERY, tf.float32)
-            kept = tf.minimum(decay, (1 + updates) / (10 + updates)) if short_at_first else decay
-            for old, new in zip(averaged.trainable_variables, model.trainable_variables, strict=True):
-                old.assign(new + kept * (old - new))
-            for old, new in zip(averaged.non_trainable_variables, model.non_trainable_variables, strict=True):
-                old.assign(new)
-
-    checkpoint = tf.train.Checkpoint(step=counter, **state)
-    checkpoints.mend_list(folder / "checkpoints")
-    manager = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=2)
-    if manager.latest_checkpoint:
-        with checkpoints.restoring(manager.latest_checkpoint, f"--overwrite starts {folder} again"):
-            checkpoint.restore(manager.latest_checkpoint).assert_consumed()
-    start = int(counter)
-    log = Log(folder, start)
-    originality = [
-        line["originality"]
-        for line in read_metrics(folder)
-        if line["step"] % checkpoints.MEASURE_EVERY == 0 and "originality" in line
-    ]
-    if which not in ("best", "last") and int(which) not in checkpoints.read_measured(folder):
-        if not (int(which) % checkpoints.MEASURE_EVERY == 0 or int(which) == steps) or not start < int(which) <= steps:
-            kept = (
-                f", there are those of {', '.join(map(str, sorted(checkpoints.read_measured(folder))))}"
-                if start
-                else ""
-            )
-            raise InputError(
-                f"--checkpoint={which}: weights are kept after each {checkpoints.MEASURE_EVERY} steps and the last one, {steps}{kept}; "
-                "give one of those, best or last"
-            )
-    copies = functools.partial(_copies, originality) if which == "best" else lambda: False
-    clock = folder / "seconds.json"
-    began = time.monotonic() - (json.loads(clock.read_text(encoding="utf-8")) if start and clock.exists() else 0)
-    if start >= steps or copies():
-        if start < steps:
-            _say_copies(name, start, originality)
-        return {"step": start, "seconds": time.monotonic() - began, "checkpoint": manager.latest_checkpoint}
-
-    bar = tqdm(
-        total=steps,
-        initial=start,
-        desc=name,
-        unit="step",
-        dynamic_ncols=True,
-        mininterval=1 if sys.stderr.isatty() else 20,
-    )
-    with _Interruption() as interruption, ThreadPoolExecutor(1) as ahead, bar:
-        upcoming, warning = ahead.submit(batch, start), ""
-        for index in range(start, steps):
-            arrays = upcoming.result()
-            if index + 1 < steps:
-                upcoming = ahead.submit(batch, index + 1)
+        average.begin()
+        state = {**state, "average": average.averaged}
+    saved = checkpoints.Checkpoints(folder, {"step": done, **state})
+    saved.restore()
+    if sampling:
+        checkpoints.check_choice(folder, sampling, int(done), steps)
+    log, clock = Log(folder, int(done)), _Clock(folder, int(done))
+    todo = range(0) if _is_copying(sampling, log) else range(int(done), steps)
+    with _Interruption() as interruption, _reading_ahead(batch, todo) as batches, _open_bar(name, todo, steps) as bar:
+        for index, arrays in batches:
             if before:
                 before(index)
             losses = _run(strategy, step, index, arrays)
-            if average and (index + 1) % AVERAGE_EVERY == 0:
-                update_average()
-            counter.assign(index + 1)
-            losses = {key: float(value) for key, value in losses.items()}
-            if not all(math.isfinite(value) for value in losses.values()):
-                raise InputError(
-                    f"{folder}: step {index + 1}: a loss is not finite ({describe_losses(losses)}); {_REMEDY.format(checkpoints.step_of(manager))}"
-                )
-            done = index + 1 == steps
-            looks = (index + 1) % checkpoints.MEASURE_EVERY == 0 or done
-            measured = {}
-            if measure and looks:
-                measured, warning = measure()
-                if "distance" in measured:
-                    prefix = folder / "samplers" / f"ckpt-{index + 1}"
-                    with checkpoints.saving(prefix, manager):
-                        tf.train.Checkpoint(model=sampler).write(str(prefix))
-                if "originality" in measured and (index + 1) % checkpoints.MEASURE_EVERY == 0:
-                    originality.append(measured["originality"])
-                    done = done or copies()
-            if grid and looks:
-                log.picture(index + 1, grid())
-            log.add(index + 1, losses | measured, always=done or bool(measured))
-            bar.update()
-            bar.set_postfix_str(
-                f"{warning}{describe_speed(bar, images_per_step)} {describe_losses(losses)}", refresh=False
-            )
-            if (index + 1) % SAVE_EVERY == 0 or done or interruption.signal:
-                if not checkpoints.is_finite(state):  # the losses are from before the update
-                    raise InputError(
-                        f"{folder}: step {index + 1}: weights are not finite; {_REMEDY.format(checkpoints.step_of(manager))}"
-                    )
-                log.flush()
-                with checkpoints.saving(folder / "checkpoints" / f"ckpt-{index + 1}", manager):
-                    manager.save(checkpoint_number=index + 1)
-                checkpoints.forget_samplers(folder, close, which)
-                write_json(clock, round(time.monotonic() - began, 1))
-            if interruption.signal:
-                bar.close()
-                print(f"stopped at step {index + 1} and saved; the same command goes on from there", file=sys.stderr)
-                raise SystemExit(128 + interruption.signal)
-            if done:
+            if average:
+                average.follow(index)
+            done.assign(index + 1)
+            losses = _read_losses(losses, index + 1, saved)
+            measured = _look_at_samples(sampling, index + 1, steps, saved, log)
+            log.add(index + 1, losses | measured, always=index + 1 == steps or bool(measured))
+            _show(bar, log.warning, losses, images=len(arrays[0]))
+            is_end = index + 1 == steps or bool(interruption.signal) or bool(measured) and _is_copying(sampling, log)
+            if (index + 1) % SAVE_EVERY == 0 or is_end:
+                _save(saved, log, clock, sampling, index + 1)
+            if is_end:
                 break
-    if int(counter) < steps:
-        _say_copies(name, int(counter), originality)
-    return {"step": int(counter), "seconds": time.monotonic() - began, "checkpoint": manager.latest_checkpoint}
+    interruption.exit_if_asked(int(done))
+    if int(done) < steps:
+        _say_copying(name, int(done), log)
+    return {"step": int(done), "seconds": clock.read(), "checkpoint": saved.newest}
 
 
-def _copies(originality):
-    return len(originality) > COPYING and max(originality[-COPYING:]) < checkpoints.ORIGINAL <= max(originality)
-
-
-def _say_copies(name, step, originality):
-    values = ", ".join(f"{value:.2f}" for value in originality[-COPYING:])
-    print(
-        f"{name} ends at step {step}: samples come too near to the training set, and would come nearer (originality {values}; "
-        f"{checkpoints.ORIGINAL} is asked for)",
-        file=sys.stderr,
-    )
-
-
-def step_at(step, index):
+def choose_step(step, index):
     """The step function of step number `index`, see `fit`."""
-    return [each for first, each in step if first <= index][-1] if isinstance(step, list) else step
+    return [function for first, function in step if first <= index][-1] if isinstance(step, list) else step
+
+
+def draw_keys(seed, number):
+    """Two keys, [2] int32 each, that are a function of seed, step number and replica."""
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    key = tf.random.experimental.stateless_fold_in([seed, tf.cast(number, tf.int32)], replica)
+    return tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
+
+
+@contextlib.contextmanager
+def _reading_ahead(batch, todo):
+    """Yields an iterator over (step number, its batch); the next batch is made in a background thread."""
+    with ThreadPoolExecutor(1) as ahead:
+
+        def read():
+            upcoming = ahead.submit(batch, todo.start) if todo else None
+            for index in todo:
+                arrays = upcoming.result()
+                if index + 1 in todo:
+                    upcoming = ahead.submit(batch, index + 1)
+                yield index, arrays
+
+        yield read()
+
+
+def _open_bar(name, todo, steps):
+    return show_progress(total=steps, initial=todo.start, desc=name, unit="step", disable=not todo)
 
 
 def _run(strategy, step, index, arrays):
-    step = step_at(step, index)
+    """Runs step number `index` on all replicas; returns its losses."""
+    step = choose_step(step, index)
     number = tf.constant(index, tf.int64)
-    if strategy.num_replicas_in_sync == 1:
+    if strategy is None or strategy.num_replicas_in_sync == 1:
         return step(number, *arrays)
     count = strategy.num_replicas_in_sync
     if len(arrays[0]) % count:
@@ -231,13 +133,88 @@ def _run(strategy, step, index, arrays):
     return {key: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None) for key, value in losses.items()}
 
 
+def _read_losses(losses, number, saved):
+    """Losses as floats. Raises InputError if one is not finite."""
+    losses = {key: float(value) for key, value in losses.items()}
+    if not all(math.isfinite(value) for value in losses.values()):
+        raise saved.not_finite(number, f"a loss is not finite ({describe_losses(losses)})")
+    return losses
+
+
+def _look_at_samples(sampling, number, steps, saved, log):
+    """Measures samples, keeps the weights that made them and logs a picture, where that is due after `number` steps.
+
+    Returns:
+      What was measured: dict of floats.
+    """
+    if not sampling or number % checkpoints.MEASURE_EVERY and number < steps:
+        return {}
+    measured = {}
+    if sampling.measure:
+        measured, log.warning = sampling.measure()
+    if "distance" in measured:
+        saved.save_sampler(number, sampling.sampler)
+    log.add_picture(number, sampling.draw_picture())
+    return measured
+
+
+def _show(bar, warning, losses, images):
+    bar.update()
+    bar.set_postfix_str(f"{warning}{describe_speed(bar, images)} {describe_losses(losses)}", refresh=False)
+
+
+def _save(saved, log, clock, sampling, number):
+    log.flush()
+    saved.save(number)
+    if sampling:
+        checkpoints.forget_samplers(saved.folder, sampling)
+    clock.save()
+
+
+def _is_copying(sampling, log):
+    """Whether samples were original, have copied in the last COPYING measurements, and the best weights are wanted."""
+    if not sampling or sampling.choice != "best":
+        return False
+    originality = _list_originality(log)
+    return len(originality) > COPYING and max(originality[-COPYING:]) < checkpoints.ORIGINAL <= max(originality)
+
+
+def _list_originality(log):
+    lines = [line for line in log.lines if line["step"] % checkpoints.MEASURE_EVERY == 0]
+    return [line["originality"] for line in lines if "originality" in line]
+
+
+def _say_copying(name, step, log):
+    values = ", ".join(f"{value:.2f}" for value in _list_originality(log)[-COPYING:])
+    print(
+        f"{name} ends at step {step}: samples come too near to the training set, and would come nearer (originality "
+        f"{values}; {checkpoints.ORIGINAL} is asked for)",
+        file=sys.stderr,
+    )
+
+
+class _Clock:
+    """Seconds of training in all calls, kept in seconds.json."""
+
+    def __init__(self, folder, start):
+        self.path = folder / "seconds.json"
+        before = json.loads(self.path.read_text(encoding="utf-8")) if start and self.path.exists() else 0
+        self.began = time.monotonic() - before
+
+    def read(self):
+        return time.monotonic() - self.began
+
+    def save(self):
+        write_json(self.path, round(self.read(), 1))
+
+
 class _Interruption:
     """Notes Ctrl-C and SIGTERM, so that the step under way ends and is saved. A second Ctrl-C stops at once."""
 
     signal = 0
 
     def __enter__(self):
-        self.old = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.handlers = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def _note(self, number, _frame):
@@ -246,12 +223,10 @@ class _Interruption:
         self.signal = number
 
     def __exit__(self, *_):
-        for number, handler in self.old.items():
+        for number, handler in self.handlers.items():
             signal.signal(number, handler)
 
-
-def keys(seed, number):
-    """Two keys, [2] int32 each, that are a function of seed, step number and replica."""
-    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-    key = tf.random.experimental.stateless_fold_in([seed, tf.cast(number, tf.int32)], replica)
-    return tf.unstack(tf.random.experimental.stateless_split(key, 2), num=2)
+    def exit_if_asked(self, step):
+        if self.signal:
+            print(f"stopped at step {step} and saved; the same command goes on from there", file=sys.stderr)
+            raise SystemExit(128 + self.signal)

@@ -62,4 +62,4 @@ class Pairs:
         masks = np.repeat(pixels.to_uint8(self.masks[places]), self.channels, -1)
         if self.dtype == "uint16":
             painted = [(photograph >> 8).astype(np.uint8) for photograph in painted]
-        return log.picture_grid(np.concatenate([masks, painted, pixels.to_uint8(self.photographs[places])]), SHOWN)
+        return log.draw_grid(np.concatenate([masks, painted, pixels.to_uint8(self.photographs[places])]), SHOWN)

@@ -56,7 +56,7 @@ class Sampler:
         noise = tf.random.stateless_normal([16, *self.noise_shape], [self.seed, -1])[:count]
         labels = one_hot(np.arange(count) % self.classes, self.classes) if self.classes else None
         pictures = self.paint(noise, labels)
-        return log.picture_grid((pictures >> 8).astype(np.uint8) if pictures.dtype == np.uint16 else pictures)
+        return log.draw_grid((pictures >> 8).astype(np.uint8) if pictures.dtype == np.uint16 else pictures)
 
 
 def one_hot(numbers, classes):

@@ -66,11 +66,11 @@ def draw_person(patient):
 
 
 def draw_anatomy(patient):
-    """Draws a patient. Women's rib cages are narrower and shorter, their ribs thinner, their hearts relatively wider,
-    their breasts thicker.
+    """Draws a patient.
 
-    With age the heart and the aorta widen, the chest gets shorter (kyphosis), ribs lose calcium and fall more steeply,
-    and lung markings grow.
+    Women's rib cages are narrower and shorter, their ribs thinner, their hearts relatively wider, their breasts
+    thicker. With age the heart and the aorta widen, the chest gets shorter (kyphosis), ribs lose calcium and fall more
+    steeply, and lung markings grow.
     """
     gender, age = draw_person(patient)
     rng = np.random.default_rng([SEED, patient, 1])

@@ -1,6 +1,4 @@
-"""VGG16: Simonyan & Zisserman 2015, configuration D, as in tf.keras.applications,
-with a head that small sets can train (P2 § 3.2).
-"""
+"""VGG16 (P2 § 3.2): Simonyan & Zisserman 2015, configuration D, as in tf.keras.applications, with a small head."""
 
 import tensorflow as tf
 
@@ -9,13 +7,12 @@ from synthmed_tf.sample import InputError
 SMALLEST = 32  # pixels a side: five poolings
 
 
-def vgg16(shape, classes, mean, deviation, weights=None):
+def build_vgg16(shape, classes, mean, deviation, weights=None):
     """Image -> one logit a class. 14.7 million parameters.
 
     P2 does not say how its network begins and ends. Here the mean of the features over the image goes to one dense
-    layer: the two layers of 4096 units of Simonyan & Zisserman have eight times as many parameters as all convolutions.
-      Random weights are
-    those of He et al. 2015: with Keras's own (Glorot & Bengio 2010) the signal fades on its way through 13
+    layer: the two of 4096 units of Simonyan & Zisserman have eight times as many parameters as all convolutions. Random
+    weights are those of He et al. 2015: with Keras's own (Glorot & Bengio 2010) the signal fades on its way through 13
     convolutions.
 
     Args:
@@ -35,11 +32,12 @@ def vgg16(shape, classes, mean, deviation, weights=None):
     """
     if min(shape[:2]) < SMALLEST:
         raise InputError(
-            f"VGG16 needs images of {SMALLEST} pixels a side or more, these have {shape[0]} x {shape[1]}; leave it out of --models"
+            f"VGG16 needs images of {SMALLEST} pixels a side or more, these have {shape[0]} x {shape[1]}; leave it out "
+            "of --models"
         )
     image = x = tf.keras.Input(shape, name="image")
     if weights is None:
-        x = tf.keras.layers.Normalization(mean=list(mean), variance=[max(each, 1.0) ** 2 for each in deviation])(x)
+        x = tf.keras.layers.Normalization(mean=list(mean), variance=[max(value, 1.0) ** 2 for value in deviation])(x)
         body = tf.keras.applications.VGG16(include_top=False, weights=None, input_shape=shape)
         for layer in body.layers:
             if layer.weights:
@@ -53,8 +51,8 @@ def vgg16(shape, classes, mean, deviation, weights=None):
             body.load_weights(weights)
         except (OSError, ValueError) as error:
             raise InputError(
-                f"--vgg_weights={weights}: not the weights of VGG16 without its top ({str(error).splitlines()[0]}); give Keras's "
-                "file vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5, or leave the flag out"
+                f"--vgg_weights={weights}: not the weights of VGG16 without its top ({str(error).splitlines()[0]}); "
+                "give Keras's file vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5, or leave the flag out"
             ) from None
     features = tf.keras.layers.GlobalAveragePooling2D(dtype="float32")(body(x))
     return tf.keras.Model(image, tf.keras.layers.Dense(classes, dtype="float32", name="logits")(features), name="vgg16")

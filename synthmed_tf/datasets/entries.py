@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from synthmed_tf.images.field_of_view import estimate_field_of_view
 from synthmed_tf.images.decode import read_image
+from synthmed_tf.images.field_of_view import estimate_field_of_view
 from synthmed_tf.sample import InputError, Sample, UnreadableImage
 
 

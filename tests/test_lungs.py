@@ -9,8 +9,8 @@ from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import prepare
 from synthmed_tf.datasets.sources import check_set
 from synthmed_tf.images import lungs as module
-from synthmed_tf.images.lungs import HIGH, LOW, SIDE, draw_hull, draw_hull_sheet, find_lung_hull, normalise_by_lungs
 from synthmed_tf.images.decode import read_image
+from synthmed_tf.images.lungs import HIGH, LOW, SIDE, draw_hull, draw_hull_sheet, find_lung_hull, normalise_by_lungs
 from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.records.read import Records
 from synthmed_tf.sample import InputError
