@@ -51,7 +51,7 @@ def write_masks(flags, recorded, real, sampler, results, steps):
     write_records(
         folder, name, show_progress(samples, "masks", total=count, unit="mask"), source="stage 1, masks", extra=entries
     )
-    print(copy_filter.text(tally))
+    print(copy_filter.describe(tally))
     if tally["too_near"]:
         warnings.warn(
             f"{tally['too_near']} of {count} masks are kept although they are as near to a training mask; look at them "
@@ -94,7 +94,7 @@ def write_images(flags, recorded, real, samplers, results, is_labelled):
     name = f"{real.manifest['name']}_synthetic"
     write_records(folder, name, samples, source="stage 1, images", extra=entries, class_names=class_names)
     if is_labelled and flags.hash_filter:
-        print(hash_filter.text(tally))
+        print(hash_filter.describe(tally))
         if tally["too_far"]:
             warnings.warn(
                 f"{tally['too_far']} of {count} images are kept although they are as far: ten in a row were",
