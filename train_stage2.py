@@ -93,7 +93,7 @@ def main(flags):
             photographs = real.manifest
             real = annotation.annotate(folder, real, teachers, flags.seed)
         pairs = pairs_class(real, own.batch_size, flags.seed)
-        watch = checkpoint_choice.painting(real, masks, flags.seed)
+        watch = checkpoint_choice.painting(real, masks)
         painter, result = method.train(
             folder, pairs, own, flags.seed, watch=watch, checkpoint=flags.checkpoint, strategy=strategy
         )

@@ -89,7 +89,7 @@ def measurement(examples, sampler):
     return measure
 
 
-def painting(real, masks, seed):
+def painting(real, masks):
     """As `measurement`, of stage 2: a function (paint) -> the function by which loop.fit measures it.
 
     distance is KID between at most PAINTED photographs painted on synthetic masks, which is what stage 2 is for, and as
