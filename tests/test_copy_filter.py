@@ -141,6 +141,6 @@ def test_without_two_real_masks_to_measure_by_nothing_is_rejected():
 def test_text_says_how_many_were_rejected_and_by_which_thresholds():
     tally = {}
     pass_on([COPY, FRESH[0]], REAL, 1, tally)
-    said = copy_filter.text(tally)
+    said = copy_filter.describe(tally)
     assert said.startswith("1 of 2 masks rejected") and "(0.500)" in said
     assert f"({tally['most_alike']:.3f})" in said and f"({tally['halves_most_alike']:.3f})" in said

@@ -46,7 +46,9 @@ def test_provenance_is_flat_and_without_images_holds_counts_and_versions_only():
     assert ("stage1 · steps", "4") in shown["Synthetic set"] and ("stage1 · none", "unknown") in shown["Synthetic set"]
     assert ("levels 2 · size", "8") in shown["Synthetic set"] and ("sizes", "1, 2") in shown["Synthetic set"]
     assert shown["Real set"][-1] == ("data_dir", "/patients") and "Photographs that stage 2 learned from" in shown
-    hidden = dict(rows.list_provenance(report | {"real_images_shown": False, "synthetic": None, "baseline": {"synthetic": real}}))  # fmt: skip
+    hidden = dict(
+        rows.list_provenance(report | {"real_images_shown": False, "synthetic": None, "baseline": {"synthetic": real}})
+    )
     assert hidden["Real set"] == [("name", "drive"), ("counts · train", "8")]
     assert "Photographs that stage 2 learned from" not in hidden and "Baseline" in hidden
     assert hidden["Synthetic set"] == [("manifest", "none: another program made this set")]

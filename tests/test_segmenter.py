@@ -54,6 +54,15 @@ def test_a_second_set_is_added_to_what_is_learnt_from_the_first(tmp_path, monkey
         assert (batch[: len(expected), ..., -2] == 1).all() and (batch[len(expected) :, ..., -2] == 0).all()
 
 
+def test_crops_are_squares_in_eight_orientations():
+    pair = np.stack(np.mgrid[:20, :30], -1)
+    crops = [segmenter.crop_at_random(pair, 8, np.random.default_rng(seed)) for seed in range(80)]
+    assert {crop.shape for crop in crops} == {(8, 8, 2)}
+    assert all(np.ptp(crop[..., axis]) == 7 for crop in crops for axis in (0, 1))
+    directions = {(*np.sign(crop[1, 0] - crop[0, 0]), *np.sign(crop[0, 1] - crop[0, 0])) for crop in crops}
+    assert len(directions) == 8
+
+
 def test_prediction_of_any_size_is_the_models_and_0_outside_the_field_of_view():
     picture = tf.keras.Input([None, None, 3])
     model = tf.keras.Model(picture, tf.keras.layers.Lambda(lambda x: x[..., :1])(picture))

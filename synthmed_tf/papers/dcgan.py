@@ -15,6 +15,7 @@ from synthmed_tf.settings import setting
 from synthmed_tf.training import checkpoints, loop
 from synthmed_tf.training.length import steps_of_epochs
 from synthmed_tf.training.sampler import Sampler
+from synthmed_tf.training.update import update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ def build(image_size, channels, classes, settings):
     return dcgan.build_generator(image_size, channels, settings.latent, classes, settings.width), discriminator
 
 
-def make_step(generator, discriminator, optimizers, examples, settings, seed, replicas=1):
+def make_step(generator, discriminator, optimizers, examples, settings, seed):
     """The training step: (step number, *batch of `examples`) -> losses.
 
     One update of D (cross entropy) and one of G (non-saturating), both on the same fakes; Radford et al. 2016 leave
@@ -58,12 +59,13 @@ def make_step(generator, discriminator, optimizers, examples, settings, seed, re
             fake = generator([z, *labels], training=True)
             real_logits = discriminator([real, *labels], training=True)
             fake_logits = discriminator([fake, *labels], training=True)
-            d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / replicas
-            g_loss = losses.generator_non_saturating(fake_logits) / replicas
-        for name, model, loss in (("discriminator", discriminator, d_loss), ("generator", generator, g_loss)):
-            gradients = tape.gradient(loss, model.trainable_variables)
-            optimizers[name].apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        return {"discriminator": d_loss * replicas, "generator": g_loss * replicas}
+            d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits)
+            g_loss = losses.generator_non_saturating(fake_logits)
+        d_gradients = tape.gradient(d_loss, discriminator.trainable_variables)
+        g_gradients = tape.gradient(g_loss, generator.trainable_variables)
+        update(optimizers["discriminator"], d_gradients, discriminator)
+        update(optimizers["generator"], g_gradients, generator)
+        return {"discriminator": d_loss, "generator": g_loss}
 
     return step
 
@@ -99,7 +101,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         generator, discriminator = build(examples.image_size, examples.channels, examples.classes, settings)
         models = {"generator": generator, "discriminator": discriminator}
         optimizers = {name: make_optimizer(settings, model) for name, model in models.items()}
-    step = make_step(generator, discriminator, optimizers, examples, settings, seed, strategy.num_replicas_in_sync)
+    step = make_step(generator, discriminator, optimizers, examples, settings, seed)
     generate = tf.function(lambda noise, *labels: generator([noise, *labels], training=False))
 
     def paint(noise, labels=None):

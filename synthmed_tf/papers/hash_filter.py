@@ -1,4 +1,4 @@
-"""The average-hash filter of P2 § 3.2: photographs that are less like real ones than real ones are are regenerated."""
+"""The average-hash filter of P2 § 3.2: images that are too unlike every real one are regenerated."""
 
 import numpy as np
 from PIL import Image
@@ -49,7 +49,7 @@ def hash_threshold(hashes):
 
 
 def keep_similar(candidates, hashes, tallies, rejected):
-    """Passes on photographs whose average hash lies as near to a real one's as real ones lie to each other. P2 § 3.2.
+    """Passes on images whose average hash lies as near to a real one's as real ones lie to each other. P2 § 3.2.
 
     P2 so checked "for correct global body shape", and does not say its threshold. Here it is `hash_threshold` of the
     real images, which one in 20 real images would not pass. For each one wanted MOST_TRIES candidates are looked at. If
@@ -86,7 +86,7 @@ def keep_similar(candidates, hashes, tallies, rejected):
         tries, best = 0, None
 
 
-def text(tally):
+def describe(tally):
     """One line: what `keep_similar` did."""
     by_class = ", ".join(f"{name} {counts['rate']:.0%}" for name, counts in tally["classes"].items())
     return (

@@ -20,6 +20,7 @@ from synthmed_tf.training import checkpoints, log, loop
 from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.length import steps_of_epochs
 from synthmed_tf.training.sampler import Sampler
+from synthmed_tf.training.update import update
 
 GRADIENT_PENALTY = 10.0  # lambda (Gulrajani et al. 2017, section 4; Karras et al. 2018, appendix A.1)
 DRIFT = 0.001  # Karras et al. 2018, appendix A.1
@@ -123,7 +124,7 @@ def build(image_size, channels, classes, settings):
     return pggan.Generator(*arguments, settings.latent, classes, settings.width), discriminator, averaged
 
 
-def make_step(generator, discriminator, optimizers, examples, settings, seed, level, alpha, replicas=1):
+def make_step(generator, discriminator, optimizers, examples, settings, seed, level, alpha):
     """The training step at one level: (step number, *batch of `examples`) -> losses.
 
     The Wasserstein game with gradient penalty and drift: one update of D and one of G, both on the same fakes (Karras
@@ -151,25 +152,18 @@ def make_step(generator, discriminator, optimizers, examples, settings, seed, le
             real_logits, fake_logits = criticise(real), criticise(fake)
             d_loss = losses.wasserstein_critic(real_logits, fake_logits) + DRIFT * losses.drift(real_logits)
             g_loss = losses.wasserstein_generator(fake_logits)
-            d_loss, g_loss = d_loss / replicas, g_loss / replicas
         d_gradients = tape.gradient(d_loss, discriminator.trainable_variables)
         g_gradients = tape.gradient(g_loss, generator.trainable_variables)
         with tf.GradientTape() as outer:
             shares = tf.random.stateless_uniform([tf.shape(real)[0], 1, 1, 1], key_z + 1)
-            penalty = losses.gradient_penalty(criticise, real, fake, shares) * (GRADIENT_PENALTY / replicas)
+            penalty = losses.gradient_penalty(criticise, real, fake, shares) * GRADIENT_PENALTY
         more = outer.gradient(penalty, discriminator.trainable_variables)
         d_gradients = [a if b is None else a + b for a, b in zip(d_gradients, more, strict=True)]
         update(optimizers["discriminator"], d_gradients, discriminator)
         update(optimizers["generator"], g_gradients, generator)
-        return {"discriminator": d_loss * replicas, "generator": g_loss * replicas}
+        return {"discriminator": d_loss, "generator": g_loss}
 
     return step
-
-
-def update(optimizer, gradients, model):
-    """Applies the gradients to the variables that have one: those of the other levels have none."""
-    pairs = zip(gradients, model.trainable_variables, strict=True)
-    optimizer.apply_gradients([pair for pair in pairs if pair[0] is not None])
 
 
 def make_optimizer(settings, model):
@@ -207,10 +201,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         models = {"generator": generator, "discriminator": discriminator}
         optimizers = {name: make_optimizer(settings, model) for name, model in models.items()}
     steps = [
-        (
-            first,
-            make_step(*networks[:2], optimizers, examples, settings, seed, level, alpha, strategy.num_replicas_in_sync),
-        )
+        (first, make_step(generator, discriminator, optimizers, examples, settings, seed, level, alpha))
         for first, level, alpha in growth.phases()
     ]
     stage = growth.at(0)  # (level, alpha) that samples are drawn at

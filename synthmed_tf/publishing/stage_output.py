@@ -48,8 +48,10 @@ def write_masks(flags, recorded, real, sampler, results, steps):
     samples = copy_filter.reject_copies(synthetic_set.draw(sampler, "mask"), real, count, tally)
     entries |= entries_of("train_stage1", flags, recorded, real) | {"filter": tally}
     name = f"{real.manifest['name']}_masks"
-    write_records(folder, name, show_progress(samples, "masks", total=count, unit="mask"), source="stage 1, masks", extra=entries)
-    print(copy_filter.text(tally))
+    write_records(
+        folder, name, show_progress(samples, "masks", total=count, unit="mask"), source="stage 1, masks", extra=entries
+    )
+    print(copy_filter.describe(tally))
     if tally["too_near"]:
         warnings.warn(
             f"{tally['too_near']} of {count} masks are kept although they are as near to a training mask; look at them "
@@ -92,7 +94,7 @@ def write_images(flags, recorded, real, samplers, results, is_labelled):
     name = f"{real.manifest['name']}_synthetic"
     write_records(folder, name, samples, source="stage 1, images", extra=entries, class_names=class_names)
     if is_labelled and flags.hash_filter:
-        print(hash_filter.text(tally))
+        print(hash_filter.describe(tally))
         if tally["too_far"]:
             warnings.warn(
                 f"{tally['too_far']} of {count} images are kept although they are as far: ten in a row were",
@@ -132,7 +134,13 @@ def write_pairs(flags, recorded, real, painter, result, masks, photographs=None)
     samples = synthetic_set.paint(painter, masks[:count], "field_of_view" in real.features)
     name = (photographs or real.manifest)["name"]
     source = "synthetic: stage 1, then stage 2"
-    write_records(folder, f"{name}_synthetic", show_progress(samples, "pairs", total=count, unit="pair"), source=source, extra=entries)
+    write_records(
+        folder,
+        f"{name}_synthetic",
+        show_progress(samples, "pairs", total=count, unit="pair"),
+        source=source,
+        extra=entries,
+    )
     png_files.write(folder / "png", Records(folder))
     print(
         f"{count} pairs in {folder}, also as PNG files in {folder / 'png'}. Next: evaluate.py "

@@ -19,6 +19,7 @@ from synthmed_tf.smalldata.rate import FallingRate
 from synthmed_tf.training import checkpoints, loop
 from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.sampler import Sampler
+from synthmed_tf.training.update import update
 
 STEPS = 24  # from noise to image
 # Share of the noise that is drawn anew at each of these steps: without, vessels wind, and masks are less like real ones
@@ -111,7 +112,7 @@ class Flow:
         return tf.random.stateless_normal(self.shape, tf.random.experimental.stateless_fold_in(key, index))
 
 
-def make_step(model, optimizer, show, seed, replicas=1):
+def make_step(model, optimizer, show, seed):
     """The training step: (step number, rows, labels if any) -> losses.
 
     The velocity (x - network) / t at x = (1 - t) real + t noise is to be noise - real (Liu et al. 2023, equation 1):
@@ -134,10 +135,9 @@ def make_step(model, optimizer, show, seed, replicas=1):
         with tf.GradientTape() as tape:
             images = network([(1 - mixed) * real + mixed * noise, times, *labels], training=True)
             weight = 1 / tf.maximum(mixed, EARLIEST)
-            loss = losses.squared_error(weight * images, weight * real) / replicas
-        gradients = tape.gradient(loss, network.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
-        return {"velocity": loss * replicas}
+            loss = losses.squared_error(weight * images, weight * real)
+        update(optimizer, tape.gradient(loss, network.trainable_variables), network)
+        return {"velocity": loss}
 
     return step
 
@@ -161,7 +161,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
     def show(rows, key):
         return reduce(examples.show(rows, key), model.stride)
 
-    step = make_step(model, optimizer, show, seed, strategy.num_replicas_in_sync)
+    step = make_step(model, optimizer, show, seed)
     decode = None
 
     def generate(noise, *labels):

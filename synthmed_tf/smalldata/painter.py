@@ -19,6 +19,7 @@ from synthmed_tf.settings import setting
 from synthmed_tf.smalldata import grain, illumination, recombine
 from synthmed_tf.training import checkpoints, loop
 from synthmed_tf.training.average import RunningAverage
+from synthmed_tf.training.update import update
 
 CHECKPOINT = "best"  # whose weights paint, unless the user says so
 NOISE_SCALES = 1, 4, 16  # pixels
@@ -76,7 +77,7 @@ def with_noise(condition, key):
     return tf.concat([condition, *planes], -1)
 
 
-def make_step(generator, discriminator, optimizers, has_view, settings, seed, replicas=1):
+def make_step(generator, discriminator, optimizers, has_view, settings, seed):
     """The training step: (step number, [batch, height, width, channels + 2] from WarpedPairs.batch) -> losses.
 
     As papers/pix2pix.py's, and the feature matching of Wang et al. 2018: a fake photograph looks to D like the real one
@@ -102,10 +103,11 @@ def make_step(generator, discriminator, optimizers, has_view, settings, seed, re
             g_loss = adversarial + settings.l1 * l1
             if settings.feature_matching:
                 g_loss += settings.feature_matching * losses.feature_matching(fake_features, real_features)
-            scaled = {"discriminator": learning * d_loss / replicas, "generator": g_loss / replicas}
-        for name, model in (("discriminator", discriminator), ("generator", generator)):
-            gradients = tape.gradient(scaled[name], model.trainable_variables)
-            optimizers[name].apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+            waiting = learning * d_loss
+        d_gradients = tape.gradient(waiting, discriminator.trainable_variables)
+        g_gradients = tape.gradient(g_loss, generator.trainable_variables)
+        update(optimizers["discriminator"], d_gradients, discriminator)
+        update(optimizers["generator"], g_gradients, generator)
         return {"discriminator": d_loss, "adversarial": adversarial, "l1": l1}
 
     return step
@@ -186,8 +188,7 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
         models = {"generator": generator, "discriminator": discriminator}
         rates = {"generator": settings.learning_rate, "discriminator": settings.discriminator_rate}
         optimizers = {name: make_optimizer(rates[name], settings, model) for name, model in models.items()}
-    replicas = strategy.num_replicas_in_sync
-    step = make_step(generator, discriminator, optimizers, pairs.has_view, settings, seed, replicas)
+    step = make_step(generator, discriminator, optimizers, pairs.has_view, settings, seed)
     painter = Painter(averaged, pairs, seed)
     measure = watch(painter)
 
