@@ -26,7 +26,7 @@ def measure(real, eyes, photographs):
         painted.append(index)
         return photographs[index]
 
-    measured, warning = checkpoint_choice.painting(real, masks)(paint)()
+    measured, warning = checkpoint_choice.make_painting_measurement(real, masks)(paint)()
     assert warning == ""
     return measured, painted
 

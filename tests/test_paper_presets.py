@@ -1,4 +1,4 @@
-"""Each preset of the papers trains at full width for a few steps, by the commands, on the built-in sets at 64 pixels."""
+"""Each preset of the papers trains at full width for a few steps, by the commands, on built-in sets at 64 pixels."""
 
 import json
 import shutil

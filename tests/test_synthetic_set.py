@@ -76,7 +76,7 @@ RANDOM_SHARES = [np.random.default_rng(seed).integers(1, 60, 2 + seed // 2).toli
 def test_every_prefix_has_the_classes_in_their_shares_to_less_than_one(shares):
     shares = {f"c{i}": share for i, share in enumerate(shares)}
     total, drawn = sum(shares.values()), dict.fromkeys(shares, 0)
-    for n, name in enumerate(itertools.islice(synthetic_set.class_order(shares), 2 * total), 1):
+    for n, name in enumerate(itertools.islice(synthetic_set.order_classes(shares), 2 * total), 1):
         drawn[name] += 1
         assert all(abs(drawn[other] - n * shares[other] / total) < 1 for other in shares)
         if n % total == 0:
@@ -113,7 +113,7 @@ ONE_A_CLASS = {
 
 def draw_labelled(samplers, count, real, is_balanced=False, with_hash_filter=False, with_pixel_noise=False):
     tally, rejected = {}, []
-    shares = synthetic_set.class_shares(real, is_balanced)
+    shares = synthetic_set.count_shares(real, is_balanced)
     stream = synthetic_set.draw_labelled(
         samplers, real, shares=shares, with_hash_filter=with_hash_filter, with_pixel_noise=with_pixel_noise,
         tally=tally, rejected=rejected,
@@ -144,8 +144,8 @@ def test_a_labelled_set_has_the_real_distribution_and_the_right_pictures(sampler
 
 def test_classes_without_a_real_image_are_not_drawn_and_seeds_differ():
     real = labelled((3, 0, 2))
-    assert synthetic_set.class_shares(real, False) == {NAMES[0]: 3, NAMES[2]: 2}
-    assert synthetic_set.class_shares(real, True) == {NAMES[0]: 1, NAMES[2]: 1}
+    assert synthetic_set.count_shares(real, False) == {NAMES[0]: 3, NAMES[2]: 2}
+    assert synthetic_set.count_shares(real, True) == {NAMES[0]: 1, NAMES[2]: 1}
     samples, tally, _ = draw_labelled(CONDITIONAL, 10, real)
     assert count_labels(samples) == [6, 0, 4] and tally["classes"].keys() == {NAMES[0], NAMES[2]}
     others, *_ = draw_labelled(dict.fromkeys(NAMES, Sampler((256,), paint_shades, 4, classes=3)), 10, real)

@@ -40,7 +40,7 @@ def parse(*words):
 ])  # fmt: skip
 def test_labelled_images_are_class_conditional_unless_told_otherwise(words, expected):
     flags = parse(*words)
-    assert SCRIPT.needs_classes(flags, types.SimpleNamespace(class_names=NAMES)) == (expected is not None)
+    assert SCRIPT.decide_conditional(flags, types.SimpleNamespace(class_names=NAMES)) == (expected is not None)
     assert flags.conditional is expected
 
 
@@ -48,11 +48,11 @@ def test_without_labels_nothing_is_class_conditional():
     unlabelled = types.SimpleNamespace(class_names=None)
     for words in ([], ["--noconditional"]):
         flags = parse("--target=image", *words)
-        assert not SCRIPT.needs_classes(flags, unlabelled) and flags.conditional is None
+        assert not SCRIPT.decide_conditional(flags, unlabelled) and flags.conditional is None
     with pytest.raises(InputError, match="--conditional: .*no labels"):
-        SCRIPT.needs_classes(parse("--target=image", "--conditional"), unlabelled)
+        SCRIPT.decide_conditional(parse("--target=image", "--conditional"), unlabelled)
     with pytest.raises(InputError, match="--conditional: .*--target=image"):
-        SCRIPT.needs_classes(parse("--conditional"), types.SimpleNamespace(class_names=NAMES))
+        SCRIPT.decide_conditional(parse("--conditional"), types.SimpleNamespace(class_names=NAMES))
 
 
 # ---------------------------------------------------------------- the command
