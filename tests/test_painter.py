@@ -298,7 +298,7 @@ def test_photographs_are_painted_with_the_averaged_weights_that_checkpoint_names
     monkeypatch.setattr(checkpoints, "MEASURE_EVERY", 1)
     monkeypatch.setattr(average, "AVERAGE_EVERY", 1)
     monkeypatch.setattr(painter, "build", lambda *_: (build_generator(), build_discriminator(), averaged))
-    monkeypatch.setattr(grain, "missing", lambda *_: (np.zeros([3, 3, 16, 16], np.complex64), float(len(weights))))
+    monkeypatch.setattr(grain, "find_missing", lambda *_: (np.zeros([3, 3, 16, 16], np.complex64), float(len(weights))))
     settings = painter.Settings(batch_size=1, steps=3, learning_rate=0.1, discriminator_rate=0.1, average=0.5)
 
     def watch(paint):

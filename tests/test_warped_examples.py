@@ -57,7 +57,7 @@ def test_networks_are_shown_real_ones_warped_and_dark_outside(kind, monkeypatch)
         warps.append((tuple(fields.shape), key, options["flip"]))
         return fields[:, ::-1]
 
-    monkeypatch.setattr(warp, "random_warp", turn)
+    monkeypatch.setattr(warp, "warp_at_random", turn)
     view = np.ones([64, 64, 1], np.uint8)
     target = "mask" if kind is MaskFields else "image"
     examples = kind([Sample("a", 9 * wedge(), wedge(), view)], [], target, 2, 0)
