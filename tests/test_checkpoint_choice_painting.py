@@ -1,4 +1,4 @@
-"""What a checkpoint of stage 2 is worth: smalldata/checkpoint_choice.py, `painting`."""
+"""What a checkpoint of stage 2 is worth: smalldata/checkpoint_choice.py, `make_painting_measurement`."""
 
 import dataclasses
 import functools
@@ -23,8 +23,10 @@ def draw_eyes(count):
 
 
 def watch(real, eyes):
-    """`painting` of real eyes and the masks of others."""
-    return checkpoint_choice.painting(real, [Sample(str(i), mask=eye.mask) for i, eye in enumerate(eyes)])
+    """`make_painting_measurement` of real eyes and the masks of others."""
+    return checkpoint_choice.make_painting_measurement(
+        real, [Sample(str(i), mask=eye.mask) for i, eye in enumerate(eyes)]
+    )
 
 
 def measure(watched, eyes, photographs):

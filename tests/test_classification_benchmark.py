@@ -72,7 +72,8 @@ def test_textures_are_told_apart_and_a_set_of_nonsense_is_not(tmp_path):
             for chosen in good["parameters"]["class"][model]["real"]
         )
     assert good["counts"]["class"] == {
-        "real": {"rough": 12, "smooth": 12}, "synthetic": {"rough": 12, "smooth": 12}, "real_and_synthetic": {"rough": 24, "smooth": 24},
+        "real": {"rough": 12, "smooth": 12}, "synthetic": {"rough": 12, "smooth": 12},
+        "real_and_synthetic": {"rough": 24, "smooth": 24},
         "test": {"rough": 10, "smooth": 10},
     }  # fmt: skip
     assert good["groups"] == {"real": 12, "test": 10} and good["image_size"] == [32, 32] and good["repeats"] == 2

@@ -12,7 +12,7 @@ EVERYWHERE, NOWHERE = np.ones([64, 64, 1]), np.zeros([64, 64, 1])
 
 
 def spectrum_of(fields):
-    return grain.spectrum(fields, [NOWHERE] * len(fields), [EVERYWHERE] * len(fields))[0]
+    return grain.measure_spectrum(fields, [NOWHERE] * len(fields), [EVERYWHERE] * len(fields))[0]
 
 
 def draws(response, count, spread=0.0):
@@ -38,7 +38,7 @@ def test_a_drawn_field_has_the_spectrum_it_was_made_from():
         [[0.2, 0.1], [0, 0.1]]
     )
     power = spectrum_of(fields)
-    response = grain.response(grain.filter_of(power), 64, 64)
+    response = grain.compute_response(grain.make_filter(power), 64, 64)
     drawn = draws(response, 40)
     assert drawn.shape == (40, 64, 64, 2) and drawn.dtype == np.float32
     again = spectrum_of(drawn)
@@ -54,7 +54,9 @@ def test_a_drawn_field_has_the_spectrum_it_was_made_from():
 
 
 def flat(height, width):
-    return grain.response(grain.filter_of(np.tile(np.eye(1), [grain.PATCH, grain.PATCH, 1, 1])), height, width)
+    return grain.compute_response(
+        grain.make_filter(np.tile(np.eye(1), [grain.PATCH, grain.PATCH, 1, 1])), height, width
+    )
 
 
 def test_a_field_is_a_function_of_its_key():
@@ -71,7 +73,7 @@ def test_a_field_is_a_function_of_its_key():
 
 def test_amplitudes_vary_as_the_photographs_do():
     fields = RNG.normal(size=[60, 64, 64, 1]) * np.exp(RNG.normal(0, 0.3, [60, 1, 1, 1]))
-    power, spread = grain.spectrum(fields, [NOWHERE] * 60, [EVERYWHERE] * 60)
+    power, spread = grain.measure_spectrum(fields, [NOWHERE] * 60, [EVERYWHERE] * 60)
     assert spread == pytest.approx(0.3, rel=0.25)
     assert power[frequencies() > 0.15].real.mean() == pytest.approx(
         np.exp(2 * np.log(fields.std((1, 2, 3))).mean()), rel=0.1
@@ -98,29 +100,31 @@ def test_a_bright_lesion_hardly_counts():
 
 def test_what_another_spectrum_has_more_is_left_out():
     power = np.tile(np.diag([4.0, 1.0]).astype(complex), [grain.PATCH, grain.PATCH, 1, 1])
-    kernel = grain.filter_of(power - np.eye(2) * 2)
-    response = grain.response(kernel, 64, 64)
+    kernel = grain.make_filter(power - np.eye(2) * 2)
+    response = grain.compute_response(kernel, 64, 64)
     np.testing.assert_allclose(np.abs(response[0, 0]), np.sqrt(2), atol=1e-5)
     np.testing.assert_allclose(np.abs(response[1]), 0, atol=1e-5)
 
 
 def test_marked_structures_and_what_lies_outside_are_no_grain():
     photograph, mask, inside = RNG.normal(0, 0.1, [64, 64, 1]), np.zeros([64, 64, 1]), np.ones([64, 64, 1])
-    before, _ = grain.spectrum([photograph], [mask], [inside])
+    before, _ = grain.measure_spectrum([photograph], [mask], [inside])
     mask[30:33, :] = 1
     marked = photograph - 5.0 * mask
-    power, _ = grain.spectrum([marked], [mask], [inside])
+    power, _ = grain.measure_spectrum([marked], [mask], [inside])
     assert power.real.mean() == pytest.approx(before.real.mean(), rel=0.15)
-    assert grain.spectrum([marked], [0 * mask], [inside])[0].real.mean() > 10 * before.real.mean()
+    assert grain.measure_spectrum([marked], [0 * mask], [inside])[0].real.mean() > 10 * before.real.mean()
     inside[:, :16] = 0
     outside = photograph - 5.0 * (1 - inside)
-    assert grain.spectrum([outside], [0 * mask], [inside])[0].real.mean() == pytest.approx(before.real.mean(), rel=0.15)
+    assert grain.measure_spectrum([outside], [0 * mask], [inside])[0].real.mean() == pytest.approx(
+        before.real.mean(), rel=0.15
+    )
 
 
 def test_without_background_there_is_no_grain():
-    power, spread = grain.spectrum([RNG.normal(size=[64, 64, 3])], [EVERYWHERE], [EVERYWHERE])
+    power, spread = grain.measure_spectrum([RNG.normal(size=[64, 64, 3])], [EVERYWHERE], [EVERYWHERE])
     assert power.shape == (grain.PATCH, grain.PATCH, 3, 3) and not power.any() and spread == 0
-    response = grain.response(grain.filter_of(power), 64, 64)
+    response = grain.compute_response(grain.make_filter(power), 64, 64)
     assert not draws(response, 1).any()
 
 
@@ -145,13 +149,14 @@ def test_the_missing_grain_is_what_photographs_have_and_painted_ones_lack(dtype)
         mask[30 + shift : 33 + shift] = 1
     real = [Sample("a", *parts, disc) for parts in zip(photographs, masks, strict=True)]
     missing = {
-        share: deviation_of(grain.missing(real, noisy_discs(0.12 * share, dtype)[0])[0]) for share in (0, 0.5**0.5, 1)
+        share: deviation_of(grain.find_missing(real, noisy_discs(0.12 * share, dtype)[0])[0])
+        for share in (0, 0.5**0.5, 1)
     }
     assert missing[0] == pytest.approx(0.12, rel=0.1)
     assert missing[0.5**0.5] == pytest.approx(0.12 * 0.5**0.5, rel=0.15)  # variances add
     assert missing[1] < 0.001
-    response, spread = grain.missing(real, photographs)
+    response, spread = grain.find_missing(real, photographs)
     assert response.shape == (3, 3, 64, 64) and spread < 0.1
     without_view = [Sample("a", *parts) for parts in zip(photographs, masks, strict=True)]
     flat = [np.full_like(photograph, 9) for photograph in photographs]
-    assert deviation_of(grain.missing(without_view, flat)[0]) > missing[0]  # the edge of the disc counts
+    assert deviation_of(grain.find_missing(without_view, flat)[0]) > missing[0]  # the edge of the disc counts

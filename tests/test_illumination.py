@@ -32,13 +32,13 @@ def test_planes_of_a_quadratic_photograph_are_the_photograph_and_of_the_mirrored
     photograph = np.stack([0.3 - 0.2 * x + 0.1 * x * y, 0.1 * y + 0.2 * y * y - x * x], -1)[None].astype(np.float32)
     mask = np.ones([1, 8, 6, 1], np.float32)
     lit = illumination.describe(photograph, mask, True).numpy()
-    planes, mirrored = (illumination.planes(mask, row, True).numpy() for row in (lit, illumination.mirror(lit)))
+    planes, mirrored = (illumination.make_planes(mask, row, True).numpy() for row in (lit, illumination.mirror(lit)))
     np.testing.assert_allclose(planes, np.concatenate([mask, photograph, 0 * photograph], -1), atol=1e-3)
     np.testing.assert_allclose(mirrored[..., 1:3], photograph[:, :, ::-1], atol=1e-3)
 
 
 def test_planes_without_a_field_of_view_are_mean_and_deviation():
-    planes = illumination.planes(np.zeros([1, 4, 5, 1], np.float32), np.float32([[0.1, 0.2, 0.3, 0.4]]), False)
+    planes = illumination.make_planes(np.zeros([1, 4, 5, 1], np.float32), np.float32([[0.1, 0.2, 0.3, 0.4]]), False)
     np.testing.assert_allclose(planes, np.broadcast_to([0, 0.1, 0.2, 0.3, 0.4], [1, 4, 5, 5]), atol=1e-6)
 
 

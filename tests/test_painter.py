@@ -108,7 +108,7 @@ def test_a_step_of_the_painters_own_networks_in_both_precisions(policy):
     tf.keras.mixed_precision.set_global_policy(policy)  # conftest.py sets it back
     pairs = WarpedPairs([crop_sample(fundus.draw_fundus(index), (64, 80)) for index in range(2)], 2, SEED)
     tf.keras.utils.set_random_seed(1)
-    settings, (generator, discriminator, _) = painter.for_size((64, 80)), painter.build((64, 80), 3)
+    settings, (generator, discriminator, _) = painter.choose_settings((64, 80)), painter.build((64, 80), 3)
     models = {"generator": generator, "discriminator": discriminator}
     optimizers = {name: painter.make_optimizer(2e-4, settings, model) for name, model in models.items()}
     before = [weight.numpy() for weight in generator.trainable_variables]
@@ -121,7 +121,7 @@ def test_a_step_of_the_painters_own_networks_in_both_precisions(policy):
 
 
 def test_features_of_large_images_alone_are_matched():
-    large, small = painter.for_size((128, 144)), painter.for_size((112, 256))
+    large, small = painter.choose_settings((128, 144)), painter.choose_settings((112, 256))
     assert large == painter.Settings() and large.feature_matching > 0
     assert small.feature_matching == 0 and small.l1 < large.l1
 
@@ -173,7 +173,7 @@ def test_in_training_the_generator_is_given_the_mask_the_real_illumination_and_n
     (condition,) = generator.conditions
     lit = illumination.describe(stack[..., :3], stack[..., 4:], has_view)
     np.testing.assert_allclose(
-        condition[..., :-3], illumination.planes(stack[..., 3:4], lit, has_view), rtol=1e-4, atol=1e-5
+        condition[..., :-3], illumination.make_planes(stack[..., 3:4], lit, has_view), rtol=1e-4, atol=1e-5
     )
     assert condition.shape[-1] == PLANES and abs(condition[..., -3].std() - 1) < 0.1
 
@@ -187,7 +187,7 @@ def test_photographs_are_lit_by_drawn_illuminations_that_are_turned_as_the_mask_
     for index in (0, 1, 2, 0):
         paint(disc_left, index)
         lit = illumination.draw(*lighting, 7, index)
-        expected = illumination.planes(2 * disc_left[None].astype(np.float32) - 1, lit, True)
+        expected = illumination.make_planes(2 * disc_left[None].astype(np.float32) - 1, lit, True)
         np.testing.assert_allclose(generator.conditions[-1][..., :7], expected, atol=1e-6)
     assert (generator.conditions[3] == generator.conditions[0]).all()
 
@@ -298,7 +298,7 @@ def test_photographs_are_painted_with_the_averaged_weights_that_checkpoint_names
     monkeypatch.setattr(checkpoints, "MEASURE_EVERY", 1)
     monkeypatch.setattr(average, "AVERAGE_EVERY", 1)
     monkeypatch.setattr(painter, "build", lambda *_: (build_generator(), build_discriminator(), averaged))
-    monkeypatch.setattr(grain, "missing", lambda *_: (np.zeros([3, 3, 16, 16], np.complex64), float(len(weights))))
+    monkeypatch.setattr(grain, "find_missing", lambda *_: (np.zeros([3, 3, 16, 16], np.complex64), float(len(weights))))
     settings = painter.Settings(batch_size=1, steps=3, learning_rate=0.1, discriminator_rate=0.1, average=0.5)
 
     def watch(paint):

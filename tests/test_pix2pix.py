@@ -69,10 +69,10 @@ def test_adam_is_that_of_the_paper_with_the_epsilon_of_its_framework():
 
 
 def test_steps_are_epochs_unless_given_and_fewer_than_the_papers_are_told(capsys):
-    assert pix2pix.with_steps(pix2pix.Settings(), 400).steps == pix2pix.PAPER_STEPS and not capsys.readouterr().out
-    assert pix2pix.with_steps(pix2pix.Settings(batch_size=3), 20).steps == 1334  # 200 * 20 / 3, rounded up
+    assert pix2pix.set_steps(pix2pix.Settings(), 400).steps == pix2pix.PAPER_STEPS and not capsys.readouterr().out
+    assert pix2pix.set_steps(pix2pix.Settings(batch_size=3), 20).steps == 1334  # 200 * 20 / 3, rounded up
     assert "1,334 steps" in (told := capsys.readouterr().out) and "--steps=80000" in told
-    assert pix2pix.with_steps(pix2pix.Settings(steps=7), 400).steps == 7
+    assert pix2pix.set_steps(pix2pix.Settings(steps=7), 400).steps == 7
 
 
 # ---------------------------------------------------------------- jitter_and_mirror

@@ -23,7 +23,7 @@ def test_noise_levels_are_the_deviations_of_noise_on_a_smooth_picture_by_its_bri
         np.rint((ramp * (1 + 0.08 * random.normal(size=[256, 256, 3]))).clip(0, 1) * white).astype(dtype)
         for _ in range(3)
     ]
-    levels = pixel_noise.noise_levels(photographs)
+    levels = pixel_noise.measure_levels(photographs)
     assert levels.shape == (pixel_noise.BRIGHTNESSES,)
     np.testing.assert_allclose(levels[1:-1], 0.08 * CENTRES[1:-1] / np.sqrt(3), rtol=0.08)
 
@@ -32,20 +32,20 @@ def test_noise_levels_are_the_deviations_of_noise_on_a_smooth_picture_by_its_bri
 def test_noise_is_measured_on_pictures_of_any_size(height, width):
     random = np.random.default_rng(0)
     photographs = [np.rint(255 * (0.5 + random.normal(0, 0.1, [height, width, 1]))) for _ in range(8)]
-    levels = pixel_noise.noise_levels(photograph.clip(0, 255).astype(np.uint8) for photograph in photographs)
+    levels = pixel_noise.measure_levels(photograph.clip(0, 255).astype(np.uint8) for photograph in photographs)
     np.testing.assert_allclose(levels[3:5], 0.1, rtol=0.06)
 
 
 def test_a_brightness_that_does_not_occur_gets_the_level_of_the_nearest():
     random = np.random.default_rng(0)
     photograph = np.rint(255 * (0.3 + random.normal(0, 0.02, [128, 128, 1]))).astype(np.uint8)
-    np.testing.assert_allclose(pixel_noise.noise_levels([photograph]), 0.02, rtol=0.05)
+    np.testing.assert_allclose(pixel_noise.measure_levels([photograph]), 0.02, rtol=0.05)
 
 
 def test_an_even_picture_and_an_even_slope_have_no_noise():
-    assert pixel_noise.noise_levels([np.full([64, 64, 3], 7, np.uint8)]).max() < 1e-9
+    assert pixel_noise.measure_levels([np.full([64, 64, 3], 7, np.uint8)]).max() < 1e-9
     slope = np.add.outer(np.arange(128), np.arange(128)).astype(np.uint8)[..., None]
-    assert pixel_noise.noise_levels([slope]).max() < 1e-9
+    assert pixel_noise.measure_levels([slope]).max() < 1e-9
 
 
 def test_wavelet_filters_keep_the_energy_and_the_high_one_sees_neither_level_nor_slope():
@@ -72,21 +72,21 @@ def test_filtering_and_halving_by_hand(rows):
 def test_added_noise_is_white_and_grey_and_stays_in_range():
     photograph = np.full([128, 128, 3], 128, np.uint8)
     levels = np.full(pixel_noise.BRIGHTNESSES, 0.1)
-    noisy = pixel_noise.with_noise(photograph, levels, [1, 2])
+    noisy = pixel_noise.add_white_noise(photograph, levels, [1, 2])
     assert noisy.dtype == np.uint8 and (noisy == noisy[..., :1]).all()
     assert noisy.std() / 255 == pytest.approx(0.1, rel=0.03)
     neighbours = np.corrcoef(noisy[1:, :, 0].ravel(), noisy[:-1, :, 0].ravel())[0, 1]
     assert abs(neighbours) < 0.03
-    assert (pixel_noise.with_noise(photograph, levels, [1, 2]) == noisy).all()
-    assert (pixel_noise.with_noise(photograph, levels, [1, 3]) != noisy).any()
-    bright = pixel_noise.with_noise(np.full([64, 64, 1], 65535, np.uint16), levels, [1, 2])
+    assert (pixel_noise.add_white_noise(photograph, levels, [1, 2]) == noisy).all()
+    assert (pixel_noise.add_white_noise(photograph, levels, [1, 3]) != noisy).any()
+    bright = pixel_noise.add_white_noise(np.full([64, 64, 1], 65535, np.uint16), levels, [1, 2])
     assert bright.dtype == np.uint16 and bright.max() == 65535 and bright.min() > 30000  # clipped, not wrapped round
 
 
 def test_added_noise_is_that_of_the_brightness_around():
     photograph = np.repeat(np.uint8([60, 250]), 64)[:, None, None] * np.ones([1, 128, 1], np.uint8)
     levels = np.linspace(0.1, 0.0, pixel_noise.BRIGHTNESSES)
-    noise = pixel_noise.with_noise(photograph, levels, [1, 2]) / 255 - photograph / 255
+    noise = pixel_noise.add_white_noise(photograph, levels, [1, 2]) / 255 - photograph / 255
     assert noise[:60].std() == pytest.approx(np.interp(60 / 255, CENTRES, levels), rel=0.03) and not noise[68:].any()
 
 
@@ -131,7 +131,7 @@ def test_fine_detail_that_is_no_noise_is_not_replaced_by_noise():
             yield dataclasses.replace(sample, image=(sample.image + checks).astype(np.uint8))
 
     real, drawn = list(draw_checks(60, 20)), list(draw_checks(40, 70))
-    wanted, present = (pixel_noise.noise_levels(sample.image for sample in samples)[2:6] for samples in (real, drawn))
+    wanted, present = (pixel_noise.measure_levels(sample.image for sample in samples)[2:6] for samples in (real, drawn))
     assert (wanted > 1.2 * present).all()
     assert list(add_noise(drawn, real)) == drawn
 

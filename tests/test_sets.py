@@ -65,7 +65,7 @@ def run(tmp_path):
     places = types.SimpleNamespace(out=tmp_path / "out", eyes=make_set(tmp_path / "eyes"), private=tmp_path / "private")
     places.prepared = prepare(str(places.eyes), places.private, (64, 64), out_dir=places.out, holdout=3, seed=7)
     both = {"data_dir": places.private, "prepared": places.prepared.name}
-    options = {"holdout": 3, "labels": None, "chest_xrays": None, "skip_bad_files": True}
+    options = {"holdout": 3, "labels": None, "chest_xrays": None, "skip_bad_files": False}
     keep(places.out / "stage1", data=places.eyes, seed=7, **both, **options)
     keep(places.out / "stage2", data=places.eyes, seed=2, **both)
     write_pairs(places.out / "synthetic", places.prepared, flags={"seed": 2}, stage1={"flags": {"seed": 7}})
@@ -86,6 +86,8 @@ def test_a_set_is_found_in_a_run_or_by_itself(tmp_path):
 
 
 def test_flags_that_are_not_given_are_those_of_stage_1(run):
+    path = run.out / "stage1" / "flags.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"skip_bad_files": True}))
     flags, place = found(f"--synthetic_dir={run.out}")
     assert place.folder == run.out / "synthetic" and place.is_same and place.other is None and place.seed == 7
     assert (flags.data, flags.data_dir, flags.out_dir) == (str(run.eyes), str(run.private), str(run.out))

@@ -135,7 +135,7 @@ def test_adam_is_that_of_the_paper_with_the_epsilon_of_its_framework():
 
 
 def test_steps_are_epochs_of_both_networks_unless_given_and_fewer_than_the_papers_are_told(capsys):
-    assert vess2ret.with_steps(vess2ret.Settings(), 600).steps == vess2ret.PAPER_STEPS and not capsys.readouterr().out
-    assert vess2ret.with_steps(vess2ret.Settings(batch_size=3), 20).steps == 1334  # 100 * 20 / 3 of each, rounded up
+    assert vess2ret.set_steps(vess2ret.Settings(), 600).steps == vess2ret.PAPER_STEPS and not capsys.readouterr().out
+    assert vess2ret.set_steps(vess2ret.Settings(batch_size=3), 20).steps == 1334  # 100 * 20 / 3 of each, rounded up
     assert "1,334 steps" in (told := capsys.readouterr().out) and "--steps=120000" in told
-    assert vess2ret.with_steps(vess2ret.Settings(steps=7), 600).steps == 7
+    assert vess2ret.set_steps(vess2ret.Settings(steps=7), 600).steps == 7

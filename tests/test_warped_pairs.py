@@ -61,7 +61,7 @@ def test_warped_vessels_stay_as_thick_as_they_were_and_whole():
     assert set(np.unique(warped)) == {-1, 1}
     assert measure_thickness(warped > 0) == pytest.approx(measure_thickness(masks), rel=0.03)
     options = {"rotation": 20.0, "elastic": 0.008, "flip": (True, True)}
-    by_the_wall = [warp.random_warp(pairs.fields[..., :1], [SEED, step], **options) for step in range(3)]
+    by_the_wall = [warp.warp_at_random(pairs.fields[..., :1], [SEED, step], **options) for step in range(3)]
     before, broken, after = (
         np.mean([len(label_pieces(mask[..., 0])[1]) for mask in masks])
         for masks in (masks, np.concatenate(by_the_wall) > 0, warped > 0)
