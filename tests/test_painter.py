@@ -183,11 +183,11 @@ def test_photographs_are_lit_by_drawn_illuminations_that_are_turned_as_the_mask_
     mean[:3], mean[18:] = (0.1, -0.1, -0.3), (0.2, 0.1, 0.1)
     lighting = mean, 0.05 * np.eye(21)
     paint = paint_with(generator, True, lighting=lighting)
-    everywhere = np.ones([16, 16, 1], np.uint8)
+    disc_left = wedge(16, 16)[:, ::-1]
     for index in (0, 1, 2, 0):
-        paint(everywhere, index)
+        paint(disc_left, index)
         lit = illumination.draw(*lighting, 7, index)
-        expected = illumination.make_planes(everywhere[None].astype(np.float32), lit, True)
+        expected = illumination.make_planes(2 * disc_left[None].astype(np.float32) - 1, lit, True)
         np.testing.assert_allclose(generator.conditions[-1][..., :7], expected, atol=1e-6)
     assert (generator.conditions[3] == generator.conditions[0]).all()
 
