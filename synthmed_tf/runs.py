@@ -94,8 +94,8 @@ def _check_settings(flags, new):
     ]
     if changed:
         raise InputError(
-            f"{flags.parent} holds a run with other settings: {'; '.join(changed)}. Give those again, another --out_dir, "
-            "or --overwrite"
+            f"{flags.parent} holds a run with other settings: {'; '.join(changed)}. Give those again, another "
+            "--out_dir, or --overwrite"
         )
 
 

@@ -39,22 +39,38 @@ def spread(values):
 def make_arms(shift=0.0, repeats=3):
     return {
         arm: {
-            metric: {c: spread([value + shift + 0.01 * k + 0.002 * run for run in range(repeats)]) for k, c in enumerate(f1.CONVENTIONS)}
+            metric: {
+                c: spread([value + shift + 0.01 * k + 0.002 * run for run in range(repeats)])
+                for k, c in enumerate(f1.CONVENTIONS)
+            }
             for metric in f1.METRICS
         }
         for arm, value in ARMS.items()
-    }  # fmt: skip
+    }
 
 
 def make_segmentation(size):
     human = {m: {c: None if m.startswith("auc") else 0.788 for c in f1.CONVENTIONS} for m in f1.METRICS}
     return {
-        "image_size": list(size), "steps": 400, "repeats": 3, "unet": {"levels": 3, "width": 16, "parameters": 482_000},
-        "test_images": 8, "synthetic_pairs": 12, "real_pairs": 8, "arms": make_arms(), "ratio": 0.9625, "ratio_interval": [0.9, 1.01],
-        "ratio_50": 0.95, "ratio_50_interval": None, "gain": 0.0125, "gain_interval": [-0.02, 0.03], "agreement": make_arms(-0.1)["real"],
-        "thresholds": {arm: [0.41, 0.44, 0.46] for arm in ARMS}, "seconds": {arm: [61.0, 62.0, 63.0] for arm in ARMS},
+        "image_size": list(size),
+        "steps": 400,
+        "repeats": 3,
+        "unet": {"levels": 3, "width": 16, "parameters": 482_000},
+        "test_images": 8,
+        "synthetic_pairs": 12,
+        "real_pairs": 8,
+        "arms": make_arms(),
+        "ratio": 0.9625,
+        "ratio_interval": [0.9, 1.01],
+        "ratio_50": 0.95,
+        "ratio_50_interval": None,
+        "gain": 0.0125,
+        "gain_interval": [-0.02, 0.03],
+        "agreement": make_arms(-0.1)["real"],
+        "thresholds": {arm: [0.41, 0.44, 0.46] for arm in ARMS},
+        "seconds": {arm: [61.0, 62.0, 63.0] for arm in ARMS},
         "native": {"arms": make_arms(-0.03), "second_observer": human},
-    }  # fmt: skip
+    }
 
 
 def make_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=False):
@@ -72,7 +88,7 @@ def make_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
     )
     train, test = real[:8], real[8:]
     histograms = {
-        key: {c: h.tolist() for c, h in kl.intensity_histograms([s.image for s in samples]).items()}
+        key: {c: h.tolist() for c, h in kl.count_intensities([s.image for s in samples]).items()}
         for key, samples in (("real", train), ("synthetic", synthetic))
     }
     report = {
@@ -83,24 +99,31 @@ def make_report(tmp_path, *, size=(64, 64), channels=3, name="drive", hostile=Fa
         "segmentation": make_segmentation(size),
         "distribution": {
             "kl_intensity": {
-                "synthetic_vs_real": {c: kl.kl_divergence(histograms["real"][c], histograms["synthetic"][c]) for c in histograms["real"]},
-                "synthetic_vs_held_out": {"grey": 0.021, "red": 0.4}, "real_vs_held_out": {"grey": 0.064, "red": 0.3},
-                "real_vs_real": kl.real_vs_half([s.image for s in train]),
-                "synthetic_vs_half": kl.real_vs_half([s.image for s in train], others=[s.image for s in synthetic]),
+                "synthetic_vs_real": {
+                    c: kl.kl_divergence(histograms["real"][c], histograms["synthetic"][c]) for c in histograms["real"]
+                },
+                "synthetic_vs_held_out": {"grey": 0.021, "red": 0.4},
+                "real_vs_held_out": {"grey": 0.064, "red": 0.3},
+                "real_vs_real": kl.compare_halves([s.image for s in train]),
+                "synthetic_vs_half": kl.compare_halves([s.image for s in train], others=[s.image for s in synthetic]),
             },
             "histograms": histograms,
             "smoothing": kl.SMOOTHING,
         },
         "fidelity": {
-            "photographs": fidelity.compare(*(features.photograph_features([s.image for s in part]) for part in (train, synthetic, test))),
-            "masks": fidelity.compare(*(features.mask_features([s.mask for s in part]) for part in (train, synthetic, test))),
+            "photographs": fidelity.compare(
+                *(features.describe_photographs([s.image for s in part]) for part in (train, synthetic, test))
+            ),
+            "masks": fidelity.compare(
+                *(features.describe_masks([s.mask for s in part]) for part in (train, synthetic, test))
+            ),
         },
-        "morphology": shapes.distances(*([shapes.statistics(s.mask) for s in part] for part in (train, synthetic, test))),
-        "copies": privacy_audit.nearest_training_masks(train, synthetic, test),
-        "privacy": privacy_audit.images(train, synthetic, test),
+        "morphology": shapes.compare(*([shapes.describe(s.mask) for s in part] for part in (train, synthetic, test))),
+        "copies": privacy_audit.audit_masks(train, synthetic, test),
+        "privacy": privacy_audit.audit_images(train, synthetic, test),
         "wall_seconds": 754.2,
         "real_images_shown": True,
-    }  # fmt: skip
+    }
     (tmp_path / "report").mkdir()
     return report, tmp_path / "report", tmp_path / "real", tmp_path / "synthetic"
 
@@ -125,11 +148,19 @@ def make_classification(classes, repeats):
     training = {"radii": [2, 3, 4], "n_neighbors": 5, "accuracy": 0.8123456, "folds": 4}
     chosen = {"vgg16": {"validation_loss": 0.5}, "knn": training}
     return {
-        "tasks": {"class": {"vgg16": arms(0.8, 0.7), "knn": arms(0.75, 0.74)}}, "image_size": [64, 64], "repeats": repeats, "steps": {"class": 438},
-        "vgg_weights": None, "classes": {"class": {name: name for name in classes}}, "counts": {"class": counts}, "groups": {"real": None, "test": None},
-        "parameters": {"class": {model: {arm: [run] * repeats for arm in counts if arm != "test"} for model, run in chosen.items()}},
+        "tasks": {"class": {"vgg16": arms(0.8, 0.7), "knn": arms(0.75, 0.74)}},
+        "image_size": [64, 64],
+        "repeats": repeats,
+        "steps": {"class": 438},
+        "vgg_weights": None,
+        "classes": {"class": {name: name for name in classes}},
+        "counts": {"class": counts},
+        "groups": {"real": None, "test": None},
+        "parameters": {
+            "class": {model: {arm: [run] * repeats for arm in counts if arm != "test"} for model, run in chosen.items()}
+        },
         "seconds": {},
-    }  # fmt: skip
+    }
 
 
 def make_classified(tmp_path, classes=("normal", "tumour"), repeats=2):
@@ -138,29 +169,42 @@ def make_classified(tmp_path, classes=("normal", "tumour"), repeats=2):
 
     def samples(count, prefix, splits=("train",)):
         return [
-            Sample(f"{prefix}{split}{index}", rng.integers(0, 255, (64, 64, 1), dtype=np.uint8), label=classes[index % len(classes)], split=split)
+            Sample(
+                f"{prefix}{split}{index}",
+                rng.integers(0, 255, (64, 64, 1), dtype=np.uint8),
+                label=classes[index % len(classes)],
+                split=split,
+            )
             for split in splits
             for index in range(count)
-        ]  # fmt: skip
+        ]
 
     rejected = {name: {"candidates": 100, "rejected": 40 + k, "too_far": 0} for k, name in enumerate(classes)}
     extra = {"filter": {"candidates": 200, "rejected": 90, "too_far": 10, "classes": rejected}}
     manifest = write_records(tmp_path / "real", "tiles", samples(8, "r", ("train", "test")), source="made")
     synthetic = write_records(tmp_path / "out" / "synthetic", "set", samples(12, "s"), source="made", extra=extra)
     images = [sample.image for sample in Records(tmp_path / "real", "train")]
-    halves = kl.real_vs_half(images)
+    halves = kl.compare_halves(images)
     (tmp_path / "report").mkdir()
     report = {
-        "schema_version": 1, "command": "evaluate.py", "real": manifest, "synthetic": synthetic, "real_images_shown": True,
+        "schema_version": 1,
+        "command": "evaluate.py",
+        "real": manifest,
+        "synthetic": synthetic,
+        "real_images_shown": True,
         "classification": make_classification(classes, repeats),
         "distribution": {
             "kl_intensity": {
-                "synthetic_vs_real": {"grey": 0.1}, "real_vs_real": halves, "synthetic_vs_half": halves,
-                "synthetic_vs_held_out": {}, "real_vs_held_out": {},
+                "synthetic_vs_real": {"grey": 0.1},
+                "real_vs_real": halves,
+                "synthetic_vs_half": halves,
+                "synthetic_vs_held_out": {},
+                "real_vs_held_out": {},
             },
-            "histograms": {key: {"grey": [1] * 256} for key in ("real", "synthetic")}, "smoothing": kl.SMOOTHING,
+            "histograms": {key: {"grey": [1] * 256} for key in ("real", "synthetic")},
+            "smoothing": kl.SMOOTHING,
         },
-    }  # fmt: skip
+    }
     return report, tmp_path / "report", tmp_path / "real", tmp_path / "out" / "synthetic"
 
 

@@ -5,17 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
-from test_scripts import refused, succeeded
+from script_runs import refused, succeeded
 
 from synthmed_tf.datasets import prepare, sources
 from synthmed_tf.evaluation import classification_benchmark
-from synthmed_tf.networks.vgg16 import build_vgg16
+from synthmed_tf.papers import lbp
+from synthmed_tf.papers import vgg16 as training
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
-from synthmed_tf.papers import lbp
-from synthmed_tf.papers import vgg16 as training
-from synthmed_tf.training import checkpoints, loop
 
 CLASSIC = ("knn", "svm", "random_forest")
 CLASS = {"smooth": "smooth", "rough": "rough"}
@@ -74,7 +72,8 @@ def test_textures_are_told_apart_and_a_set_of_nonsense_is_not(tmp_path):
             for chosen in good["parameters"]["class"][model]["real"]
         )
     assert good["counts"]["class"] == {
-        "real": {"rough": 12, "smooth": 12}, "synthetic": {"rough": 12, "smooth": 12}, "real_and_synthetic": {"rough": 24, "smooth": 24},
+        "real": {"rough": 12, "smooth": 12}, "synthetic": {"rough": 12, "smooth": 12},
+        "real_and_synthetic": {"rough": 24, "smooth": 24},
         "test": {"rough": 10, "smooth": 10},
     }  # fmt: skip
     assert good["groups"] == {"real": 12, "test": 10} and good["image_size"] == [32, 32] and good["repeats"] == 2
@@ -185,107 +184,6 @@ def test_sets_with_other_classes_are_refused(tmp_path):
     bare = written("bare", [Sample(s.id, s.image) for s in made(2, 0)])
     with pytest.raises(InputError, match="bare: has no classes"):
         classification_benchmark.check_classes(real, bare)
-
-
-# ---------------------------------------------------------------- classical models
-
-
-def test_folds_never_cut_a_group_and_keep_the_classes():
-    classes = np.array([0, 1] * 30)
-    groups = np.arange(60) // 4
-    for learned, held in lbp.folds(classes, groups, 0).split(classes, classes, groups):
-        assert not set(groups[learned]) & set(groups[held])
-        assert abs(classes[held].mean() - 0.5) < 0.01
-
-
-def test_columns_are_those_of_the_radii():
-    features = np.concatenate([np.full([2, 8 * radius + 2], radius) for radius in (2, 3, 4)], 1)
-    assert (lbp.columns(features, (3,)) == 3).all() and lbp.columns(features, (3,)).shape == (2, 26)
-    assert (lbp.columns(features, (2, 3, 4)) == features).all()
-
-
-# ---------------------------------------------------------------- VGG16
-
-
-def sets(samples):
-    return np.stack([s.image for s in samples]), np.array([CLASS[s.label] == "rough" for s in samples], int)
-
-
-def test_vgg16_is_that_of_keras_with_a_small_head():
-    model = build_vgg16((32, 48, 3), 2, [100.0] * 3, [50.0] * 3)
-    assert model.count_params() == 14_714_688 + 2 * 512 + 2  # Keras's without the top, and the head
-    grey = build_vgg16((32, 32, 1), 3, [100.0], [50.0])
-    assert grey.output_shape == (None, 3) and grey.count_params() == 14_714_688 - 2 * 9 * 64 + 3 * 512 + 3
-    kernel = grey.get_layer("vgg16").get_layer("block3_conv2").kernel.numpy()
-    assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 256)), rel=0.02)  # He et al. 2015
-    with pytest.raises(InputError, match="32 pixels a side or more, these have 16 x 64"):
-        build_vgg16((16, 64, 3), 2, [0.0] * 3, [1.0] * 3)
-
-
-def test_pretrained_weights_are_taken_and_others_refused(tmp_path):
-    from tensorflow.keras.applications import VGG16
-    from tensorflow.keras.applications.vgg16 import preprocess_input
-
-    theirs = VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
-    theirs.save_weights(tmp_path / "notop.h5")
-    model = build_vgg16((32, 32, 1), 2, [0.0], [1.0], tmp_path / "notop.h5")
-    image = np.random.default_rng(0).uniform(0, 255, [1, 32, 32, 1]).astype(np.float32)
-    features = theirs(preprocess_input(np.repeat(image, 3, 3))).numpy().mean((1, 2))
-    head = model.get_layer("logits")
-    np.testing.assert_allclose(model(image), features @ head.kernel.numpy(), rtol=1e-4, atol=1e-5)
-    (tmp_path / "holiday.h5").write_bytes(b"beach")
-    with pytest.raises(InputError, match="holiday.h5: not the weights of VGG16") as caught:
-        build_vgg16((32, 32, 3), 2, [0.0] * 3, [1.0] * 3, tmp_path / "holiday.h5")
-    assert "\n" not in str(caught.value)
-
-
-def test_augmentation_mirrors_and_moves_a_little():
-    image = np.arange(32 * 32, dtype=np.uint8).reshape(32, 32, 1)
-    found = [training._augment(image, np.random.default_rng(seed)) for seed in range(40)]
-    straight = [each[8:24, 8:24] for each in found]
-    possible = [
-        part[8 + y : 24 + y, 8 + x : 24 + x]
-        for part in (image, image[:, ::-1])
-        for y in range(-2, 3)
-        for x in range(-2, 3)
-    ]
-    assert all(any((each == part).all() for part in possible) for each in straight)
-    assert len({each.tobytes() for each in found}) > 10
-
-
-def test_mean_and_deviation_of_the_training_images():
-    images = np.random.default_rng(0).integers(0, 2**16, [70, 8, 6, 3], dtype=np.uint16)
-    mean, squares = (training._mean_power(images, power) for power in (1, 2))
-    pixels = images.reshape(-1, 3) / 257
-    np.testing.assert_allclose(mean, pixels.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(np.sqrt(squares - mean**2), pixels.std(0), rtol=1e-5)
-
-
-@pytest.mark.slow
-def test_vgg16_learns_keeps_its_best_and_goes_on_with_the_same_bits(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "SAVE_EVERY", 3)
-    learn, check = sets(made(32, 0)), sets(made(8, 1))
-    whole, result = training.train(tmp_path / "whole", [learn], [check], 2, 6, seed=3)
-    logged = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
-    assert result["step"] == 6 and result["validation_loss"] <= logged[-1]["validation"] + 1e-6
-    chances = training.predict(whole, check[0])
-    assert -np.log(chances[np.arange(8), check[1]]).mean() == pytest.approx(result["validation_loss"], rel=1e-4)
-    assert chances.sum(1) == pytest.approx(np.ones(8))
-
-    run_step = loop._run
-
-    def killed(strategy, step, index, arrays):
-        if index == 4:
-            raise KeyboardInterrupt
-        return run_step(strategy, step, index, arrays)
-
-    monkeypatch.setattr(loop, "_run", killed)
-    with pytest.raises(KeyboardInterrupt):
-        training.train(tmp_path / "halves", [learn], [check], 2, 6, seed=3)
-    monkeypatch.setattr(loop, "_run", run_step)
-    resumed, _ = training.train(tmp_path / "halves", [learn], [check], 2, 6, seed=3)
-    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
-        assert (a == b).all()
 
 
 def test_vgg16_in_the_benchmark(tmp_path, monkeypatch):

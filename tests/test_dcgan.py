@@ -249,7 +249,7 @@ def test_batch_norms_of_the_average_get_the_statistics_of_its_own_weights(typica
     norm = tf.keras.layers.BatchNormalization(momentum=0.9)
     inputs, values = (z, 2 * z + 5) if typical is None else ([z, label], 2 * z + 5 + label)
     averaged = tf.keras.Model(inputs, norm(values))
-    examples = types.SimpleNamespace(typical_labels=lambda count: None if typical is None else typical[:count])
+    examples = types.SimpleNamespace(list_typical_labels=lambda count: None if typical is None else typical[:count])
     dcgan.settle(averaged, dcgan.MaskSettings(latent=2), examples, 7)
     mean, variance = np.zeros(2), np.ones(2)
     for index in range(24):
@@ -264,9 +264,9 @@ def test_p2s_settings():
     """P2 § 3.1: epochs by kind of image, but no fewer steps than its shortest training, and the length of z."""
     epochs = {(False, False): 30, (False, True): 60, (True, False): 10, (True, True): 10}
     for (is_colour, is_conditional), number in epochs.items():
-        settings = paper_dcgan.p2_settings(32_000, is_colour, is_conditional)
+        settings = paper_dcgan.make_p2_settings(32_000, is_colour, is_conditional)
         assert settings.steps == number * 1000 and settings.latent == (256 if is_colour else 512)
-    assert paper_dcgan.p2_settings(40, False, False).steps == 2220
+    assert paper_dcgan.make_p2_settings(40, False, False).steps == 2220
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
@@ -338,4 +338,4 @@ def test_a_training_goes_on_with_the_same_bits_and_paints_with_the_weights_asked
     train("in parts", 2)
     train("in parts", 4)
     whole, parts = (tmp_path / place / "checkpoints" / "ckpt-4" for place in ("at once", "in parts"))
-    assert checkpoints.checkpoint_sha256(whole) == checkpoints.checkpoint_sha256(parts)
+    assert checkpoints.hash_checkpoint(whole) == checkpoints.hash_checkpoint(parts)

@@ -61,7 +61,7 @@ def test_a_decoder_trained_in_two_parts_has_the_bits_of_one_trained_at_once(tmp_
 
 
 def test_the_receptive_field_of_the_decoder_is_19_pixels():
-    model = decoder.network()
+    model = decoder.build()
     for kernel in model.trainable_variables[::2]:
         kernel.assign(tf.abs(kernel))  # so that nothing cancels out
     fields = tf.Variable(tf.ones([1, 41, 41, 2]))
@@ -73,4 +73,4 @@ def test_the_receptive_field_of_the_decoder_is_19_pixels():
 
 @pytest.mark.parametrize("size", [(17, 23), (32, 64)])
 def test_the_decoder_takes_any_size(size):
-    assert decoder.network()(tf.zeros([2, *size, 2])).shape == (2, *size, 1)
+    assert decoder.build()(tf.zeros([2, *size, 2])).shape == (2, *size, 1)

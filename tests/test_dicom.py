@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthmed_tf import flags
+from synthmed_tf import settings
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import prepare
 from synthmed_tf.images.decode import read_image
 from synthmed_tf.records.read import Records
 from synthmed_tf.sample import InputError, UnreadableImage
-from synthmed_tf.training import stage1
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -218,13 +217,7 @@ def test_16_bit_files_become_16_bit_records_without_a_trace_of_the_patient(tmp_p
         assert not any(trace in path.read_bytes() for trace in TRACES)
 
 
-def test_a_synthetic_set_of_dicom_files_has_16_bits_and_no_trace_of_a_patient(tmp_path, monkeypatch, eagerly):
-    monkeypatch.setitem(
-        flags.SMALL_DATA_MODELS,
-        "pggan",
-        flags.SMALL_DATA_MODELS["pggan"] | {"width": 1 / 64, "latent": 4, "level_images": 8, "steps": 6},
-    )
-    monkeypatch.setattr(stage1, "SETTLING_BATCHES", 1)
+def test_a_synthetic_set_of_dicom_files_has_16_bits_and_no_trace_of_a_patient(tmp_path, eagerly):
     rng = np.random.default_rng(0)
     for name in ("sick", "well"):
         (tmp_path / "own" / name).mkdir(parents=True)
@@ -237,11 +230,12 @@ def test_a_synthetic_set_of_dicom_files_has_16_bits_and_no_trace_of_a_patient(tm
         f"--data={tmp_path / 'own'}",
         f"--data_dir={tmp_path / 'data'}",
         f"--out_dir={tmp_path / 'out'}",
-        "--target=image",
-        "--model=pggan",
-        "--batch_size=4",
+        *("--target=image", "--model=pggan", "--batch_size=4", "--steps=6", "--level_images=8"),
+        *("--width=0.016", "--latent=4"),
     ]
-    script.main(flags.parse("train_stage1", "", ["train_stage1.py", *words]) | {"image_size": (16, 16)})
+    flags = settings.parse("", script.FLAGS, ["train_stage1.py", *words])
+    flags.image_size = 16, 16
+    script.main(flags)
     made = Records(tmp_path / "out" / "synthetic")
     assert len(made) >= 12 and {sample.label for sample in made} == {"sick", "well"}
     assert all(sample.image.dtype == np.uint16 for sample in made)

@@ -239,10 +239,10 @@ def test_the_times_of_a_batch_are_spread_evenly_and_differ_from_step_to_step(eag
 
 def test_shifted_times_have_so_many_times_the_odds():
     times = np.linspace(0, 1, 101)[1:-1]
-    shifted = flow.shifted(times, 3.0)
+    shifted = flow.shift_times(times, 3.0)
     np.testing.assert_allclose(shifted / (1 - shifted), 3 * times / (1 - times), rtol=1e-9)
-    assert [flow.shifted(time, 3.0) for time in (0.0, 0.5, 1.0)] == [0, 0.75, 1]
-    assert (flow.shifted(times, 1.0) == times).all()
+    assert [flow.shift_times(time, 3.0) for time in (0.0, 0.5, 1.0)] == [0, 0.75, 1]
+    assert (flow.shift_times(times, 1.0) == times).all()
 
 
 # ---------------------------------------------------------------- from noise to image
@@ -359,7 +359,7 @@ def test_many_fields_are_decoded_a_few_at_once():
         return tf.constant(fields[..., :1])
 
     fields = RNG.normal(size=[19, 4, 4, 2]).astype(np.float32)
-    probabilities = flow.decoded(decode, fields)
+    probabilities = flow.decode(decode, fields)
     assert sizes == [8, 8, 3] and (probabilities[..., 1] == fields[..., 1]).all()
     np.testing.assert_allclose(probabilities[..., 0], 1 / (1 + np.exp(-fields[..., 0])), atol=1e-6)
 
@@ -418,7 +418,7 @@ def test_a_training_of_masks_goes_on_with_the_same_bits_and_ends_with_a_decoder(
     train("in parts", 2)
     in_parts, again = train("in parts", 4, "2")
     for key in ("sampler", "refined", "checkpoint"):
-        assert checkpoints.checkpoint_sha256(result[key]) == checkpoints.checkpoint_sha256(again[key]), key
+        assert checkpoints.hash_checkpoint(result[key]) == checkpoints.hash_checkpoint(again[key]), key
     masks = at_once.draw([0, 1])
     assert masks.shape == (2, 64, 64, 1) and masks.dtype == np.uint8 and (masks == in_parts.draw([0, 1])).all()
 

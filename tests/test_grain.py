@@ -1,17 +1,18 @@
-"""Grain: spectra and fields against closed forms."""
+"""smalldata/grain.py: spectra and fields against closed forms."""
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from synthmed_tf import grain
+from synthmed_tf.sample import Sample
+from synthmed_tf.smalldata import grain
 
 RNG = np.random.default_rng(0)
 EVERYWHERE, NOWHERE = np.ones([64, 64, 1]), np.zeros([64, 64, 1])
 
 
 def spectrum_of(fields):
-    return grain.spectrum(fields, [NOWHERE] * len(fields), [EVERYWHERE] * len(fields))[0]
+    return grain.measure_spectrum(fields, [NOWHERE] * len(fields), [EVERYWHERE] * len(fields))[0]
 
 
 def draws(response, count, spread=0.0):
@@ -24,12 +25,12 @@ def frequencies():
 
 def test_white_noise_has_the_spectrum_of_its_covariance():
     mixing = np.array([[2.0, 0, 0], [1, 1, 0], [0.5, 0, 0.3]])
-    found = spectrum_of(RNG.normal(size=[40, 64, 64, 3]) @ mixing.T)
-    high = found[frequencies() > 0.15]
+    power = spectrum_of(RNG.normal(size=[40, 64, 64, 3]) @ mixing.T)
+    high = power[frequencies() > 0.15]
     np.testing.assert_allclose(high.mean(0), mixing @ mixing.T, atol=0.15)
     assert np.abs(high.std(0)).max() < 0.5  # flat
-    assert found[0, 0, 0, 0].real < 0.1 * high[:, 0, 0].mean().real
-    np.testing.assert_allclose(found, np.conj(np.swapaxes(found, -1, -2)), atol=1e-9)
+    assert power[0, 0, 0, 0].real < 0.1 * high[:, 0, 0].mean().real
+    np.testing.assert_allclose(power, np.conj(np.swapaxes(power, -1, -2)), atol=1e-9)
 
 
 def test_a_drawn_field_has_the_spectrum_it_was_made_from():
@@ -37,7 +38,7 @@ def test_a_drawn_field_has_the_spectrum_it_was_made_from():
         [[0.2, 0.1], [0, 0.1]]
     )
     power = spectrum_of(fields)
-    response = grain.response(grain.filter_of(power), 64, 64)
+    response = grain.compute_response(grain.make_filter(power), 64, 64)
     drawn = draws(response, 40)
     assert drawn.shape == (40, 64, 64, 2) and drawn.dtype == np.float32
     again = spectrum_of(drawn)
@@ -53,7 +54,9 @@ def test_a_drawn_field_has_the_spectrum_it_was_made_from():
 
 
 def flat(height, width):
-    return grain.response(grain.filter_of(np.tile(np.eye(1), [grain.PATCH, grain.PATCH, 1, 1])), height, width)
+    return grain.compute_response(
+        grain.make_filter(np.tile(np.eye(1), [grain.PATCH, grain.PATCH, 1, 1])), height, width
+    )
 
 
 def test_a_field_is_a_function_of_its_key():
@@ -70,7 +73,7 @@ def test_a_field_is_a_function_of_its_key():
 
 def test_amplitudes_vary_as_the_photographs_do():
     fields = RNG.normal(size=[60, 64, 64, 1]) * np.exp(RNG.normal(0, 0.3, [60, 1, 1, 1]))
-    power, spread = grain.spectrum(fields, [NOWHERE] * 60, [EVERYWHERE] * 60)
+    power, spread = grain.measure_spectrum(fields, [NOWHERE] * 60, [EVERYWHERE] * 60)
     assert spread == pytest.approx(0.3, rel=0.25)
     assert power[frequencies() > 0.15].real.mean() == pytest.approx(
         np.exp(2 * np.log(fields.std((1, 2, 3))).mean()), rel=0.1
@@ -97,83 +100,63 @@ def test_a_bright_lesion_hardly_counts():
 
 def test_what_another_spectrum_has_more_is_left_out():
     power = np.tile(np.diag([4.0, 1.0]).astype(complex), [grain.PATCH, grain.PATCH, 1, 1])
-    kernel = grain.filter_of(power - np.eye(2) * 2)
-    response = grain.response(kernel, 64, 64)
+    kernel = grain.make_filter(power - np.eye(2) * 2)
+    response = grain.compute_response(kernel, 64, 64)
     np.testing.assert_allclose(np.abs(response[0, 0]), np.sqrt(2), atol=1e-5)
     np.testing.assert_allclose(np.abs(response[1]), 0, atol=1e-5)
 
 
 def test_marked_structures_and_what_lies_outside_are_no_grain():
     photograph, mask, inside = RNG.normal(0, 0.1, [64, 64, 1]), np.zeros([64, 64, 1]), np.ones([64, 64, 1])
-    before, _ = grain.spectrum([photograph], [mask], [inside])
+    before, _ = grain.measure_spectrum([photograph], [mask], [inside])
     mask[30:33, :] = 1
     marked = photograph - 5.0 * mask
-    found, _ = grain.spectrum([marked], [mask], [inside])
-    assert found.real.mean() == pytest.approx(before.real.mean(), rel=0.15)
-    assert grain.spectrum([marked], [0 * mask], [inside])[0].real.mean() > 10 * before.real.mean()
+    power, _ = grain.measure_spectrum([marked], [mask], [inside])
+    assert power.real.mean() == pytest.approx(before.real.mean(), rel=0.15)
+    assert grain.measure_spectrum([marked], [0 * mask], [inside])[0].real.mean() > 10 * before.real.mean()
     inside[:, :16] = 0
     outside = photograph - 5.0 * (1 - inside)
-    assert grain.spectrum([outside], [0 * mask], [inside])[0].real.mean() == pytest.approx(before.real.mean(), rel=0.15)
+    assert grain.measure_spectrum([outside], [0 * mask], [inside])[0].real.mean() == pytest.approx(
+        before.real.mean(), rel=0.15
+    )
 
 
 def test_without_background_there_is_no_grain():
-    found, spread = grain.spectrum([RNG.normal(size=[64, 64, 3])], [EVERYWHERE], [EVERYWHERE])
-    assert found.shape == (grain.PATCH, grain.PATCH, 3, 3) and not found.any() and spread == 0
-    response = grain.response(grain.filter_of(found), 64, 64)
+    power, spread = grain.measure_spectrum([RNG.normal(size=[64, 64, 3])], [EVERYWHERE], [EVERYWHERE])
+    assert power.shape == (grain.PATCH, grain.PATCH, 3, 3) and not power.any() and spread == 0
+    response = grain.compute_response(grain.make_filter(power), 64, 64)
     assert not draws(response, 1).any()
 
 
-@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535)])
-def test_noise_levels_are_the_deviations_of_noise_on_a_smooth_picture_by_its_brightness(dtype, white):
-    """A ramp whose noise grows with brightness; the mean of three channels has a third of the variance."""
-    ramp = np.linspace(0.1, 0.9, 256)[:, None, None]
-    photographs = [
-        np.rint((ramp * (1 + 0.08 * RNG.normal(size=[256, 256, 3]))).clip(0, 1) * white).astype(dtype) for _ in range(3)
-    ]
-    centres = (np.arange(grain.BRIGHTNESSES) + 0.5) / grain.BRIGHTNESSES
-    np.testing.assert_allclose(grain.noise_levels(photographs)[1:-1], 0.08 * centres[1:-1] / np.sqrt(3), rtol=0.08)
+def deviation_of(response):
+    """Standard deviation of the grain that a response gives to each of three channels, by Parseval's theorem."""
+    return np.sqrt((np.abs(response) ** 2).sum((0, 1)).mean() / 3)
 
 
-def test_of_a_brightness_that_does_not_occur_the_nearest_is_known():
-    photograph = np.rint(255 * (0.3 + RNG.normal(0, 0.02, [128, 128, 1]))).astype(np.uint8)
-    np.testing.assert_allclose(grain.noise_levels([photograph]), 0.02, rtol=0.05)
-    assert grain.noise_levels([np.full([64, 64, 3], 7, np.uint8)]).max() < 1e-9
+def noisy_discs(deviation, dtype=np.uint8):
+    """Photographs [64, 64, 3] of a grey disc with noise of that deviation, white being black + 2; black beyond it."""
+    white, (rows, columns) = np.iinfo(dtype).max, np.mgrid[:64, :64] - 31.5
+    disc = (np.hypot(rows, columns) < 30).astype(np.uint8)[..., None]
+    noise = np.random.default_rng(1).normal(1, deviation, [12, 64, 64, 3])
+    return [np.clip(np.rint(values / 2 * white), 0, white).astype(dtype) * disc for values in noise], disc
 
 
-def test_added_noise_is_white_and_grey_and_stays_in_range():
-    photograph = np.full([128, 128, 3], 128, np.uint8)
-    levels = np.full(grain.BRIGHTNESSES, 0.1)
-    noisy = grain.with_noise(photograph, levels, [1, 2])
-    assert noisy.dtype == np.uint8 and (noisy == noisy[..., :1]).all()
-    assert noisy.std() / 255 == pytest.approx(0.1, rel=0.03)
-    neighbours = np.corrcoef(noisy[1:, :, 0].ravel(), noisy[:-1, :, 0].ravel())[0, 1]
-    assert abs(neighbours) < 0.03
-    assert (grain.with_noise(photograph, levels, [1, 2]) == noisy).all() and (
-        grain.with_noise(photograph, levels, [1, 3]) != noisy
-    ).any()
-    bright = grain.with_noise(np.full([64, 64, 1], 65535, np.uint16), levels, [1, 2])
-    assert bright.max() == 65535 and bright.min() > 30000  # clipped, not wrapped round
-
-
-def test_added_noise_is_that_of_the_brightness_around():
-    photograph = np.repeat(np.uint8([60, 250]), 64)[:, None, None] * np.ones([1, 128, 1], np.uint8)
-    noise = grain.with_noise(photograph, np.linspace(0.1, 0.0, grain.BRIGHTNESSES), [1, 2]) / 255 - photograph / 255
-    assert noise[:60].std() == pytest.approx(0.1 * (1 - (60 / 255 * 8 - 0.5) / 7), rel=0.03) and not noise[68:].any()
-
-
-def test_wavelet_filters_keep_the_energy_and_the_high_one_sees_neither_level_nor_slope():
-    low, high = np.array(grain.LOW_PASS), np.array(grain.HIGH_PASS)
-    assert low.sum() == pytest.approx(2**0.5) and (low**2).sum() == pytest.approx(1)
-    assert low @ high == pytest.approx(0) and low[:2] @ low[2:] == pytest.approx(0)
-    assert high.sum() == pytest.approx(0) and high @ np.arange(4) == pytest.approx(0)
-
-
-@pytest.mark.parametrize("rows", [4, 16, 17])
-def test_filtering_and_halving_by_hand(rows):
-    values, taps = np.random.default_rng(0).normal(size=[rows, 3]), (1.0, 10.0, 100.0, 1000.0)
-    mirrored = np.concatenate([values[::-1], values, values[::-1]])  # row 0 is number `rows`
-    found = grain.filter_and_halve(values, taps)
-    assert found.shape == ((rows + 3) // 2, 3)
-    for index, row in enumerate(found):
-        newest = rows + 2 * index + 1
-        np.testing.assert_allclose(row, sum(tap * mirrored[newest - back] for back, tap in enumerate(taps)))
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_missing_grain_is_what_photographs_have_and_painted_ones_lack(dtype):
+    photographs, disc = noisy_discs(0.12, dtype)
+    masks = [np.zeros([64, 64, 1], np.uint8) for _ in photographs]
+    for shift, mask in enumerate(masks):
+        mask[30 + shift : 33 + shift] = 1
+    real = [Sample("a", *parts, disc) for parts in zip(photographs, masks, strict=True)]
+    missing = {
+        share: deviation_of(grain.find_missing(real, noisy_discs(0.12 * share, dtype)[0])[0])
+        for share in (0, 0.5**0.5, 1)
+    }
+    assert missing[0] == pytest.approx(0.12, rel=0.1)
+    assert missing[0.5**0.5] == pytest.approx(0.12 * 0.5**0.5, rel=0.15)  # variances add
+    assert missing[1] < 0.001
+    response, spread = grain.find_missing(real, photographs)
+    assert response.shape == (3, 3, 64, 64) and spread < 0.1
+    without_view = [Sample("a", *parts) for parts in zip(photographs, masks, strict=True)]
+    flat = [np.full_like(photograph, 9) for photograph in photographs]
+    assert deviation_of(grain.find_missing(without_view, flat)[0]) > missing[0]  # the edge of the disc counts

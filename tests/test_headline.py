@@ -6,16 +6,27 @@ from made_reports import HOSTILE, make_classification, make_segmentation, set_of
 from synthmed_tf.reporting import headline as reporting
 
 ALL = (
-    "segmentation", "classification", "distribution", "fidelity", "morphology", "copies", "privacy", "lungs", "baseline",
-)  # fmt: skip
+    "segmentation",
+    "classification",
+    "distribution",
+    "fidelity",
+    "morphology",
+    "copies",
+    "privacy",
+    "lungs",
+    "baseline",
+)
 
 
 def make_audit(near=2, most=3, **more):
     return {
-        "near_copies": near, "by_chance_at_most": most, "caught": {"shifted": 1.0}, "protocol": {"synthetic": 12},
+        "near_copies": near,
+        "by_chance_at_most": most,
+        "caught": {"shifted": 1.0},
+        "protocol": {"synthetic": 12},
         "membership": {"mean": 0.5, "interval": [0.3, 0.7]},
         "near_copy_list": [{"synthetic_id": f"s{index}"} for index in range(near)],
-    } | more  # fmt: skip
+    } | more
 
 
 def make_whole_report():
@@ -24,11 +35,15 @@ def make_whole_report():
     report["fidelity"]["masks"] = report["fidelity"]["photographs"]
     real = {"name": "drive", "image_size": [64, 64], "counts": {"train": 8, "test": 5}}
     return report | {
-        "real": real, "synthetic": {"counts": {"train": 12}}, "real_images_shown": True,
-        "segmentation": make_segmentation((64, 64)), "classification": make_classification(("normal", "tumour"), 2),
+        "real": real,
+        "synthetic": {"counts": {"train": 12}},
+        "real_images_shown": True,
+        "segmentation": make_segmentation((64, 64)),
+        "classification": make_classification(("normal", "tumour"), 2),
         "privacy": {"structure": make_audit(), "shading": make_audit(0), "protocol": {"synthetic": 12}},
-        "lungs": {"synthetic": 0.12, "held_out": 0.05}, "baseline": {"synthetic": None} | set_of_numbers(0.4),
-    }  # fmt: skip
+        "lungs": {"synthetic": 0.12, "held_out": 0.05},
+        "baseline": {"synthetic": None} | set_of_numbers(0.4),
+    }
 
 
 def show(report):
@@ -45,13 +60,13 @@ def test_each_benchmark_that_ran_has_a_line_with_its_number_beside_the_floor():
     by_name = {line.split()[0]: line for line in lines}
     assert "F1 0.772 +/- 0.002 (after real pairs 0.802 +/- 0.002)" in by_name["segmentation"]
     assert "ratio 0.963 [0.900, 1.010]" in by_name["segmentation"]
-    assert "accuracy 0.700 (after real images 0.800): 12.5 % lost" in by_name["classification"]
-    assert "the most of 2 (VGG16, class)" in by_name["classification"]
+    assert "accuracy 0.700 (real 0.800): lost 12.5 %" in by_name["classification"]
+    assert "most of 2 (VGG16, class)" in by_name["classification"]
     assert "0.6 +/- 0.01 (real halves 0.5)" in by_name["distribution"]
     assert "precision 0.60 (real 0.50), coverage 0.60 (0.50); masks 0.60 (0.50)" in by_name["fidelity"]
     assert "1 of 1 measures" in by_name["morphology"]
-    assert "2 of 12 masks (chance: up to 3), 1 of 12 halves (up to 3)" in by_name["copies"]
-    assert "of 12 images: 2 by structure (chance: up to 3), 0 by shading (up to 3)" in by_name["privacy"]
+    assert "2 of 12 masks (chance: up to 3), 1 of 12 halves (3)" in by_name["copies"]
+    assert "2 of 12 by structure (chance: up to 3), 0 by shading (3)" in by_name["privacy"]
     assert "12.0 % of the X-rays" in by_name["lungs"] and "real 5.0 %" in by_name["lungs"]
     assert "better on 6 of 9 shared numbers, equal on 0, worse on 3" in by_name["baseline"]
     assert "private" in lines[-1]
@@ -117,3 +132,10 @@ def test_numbers_that_are_undefined_are_said_in_words():
     assert "ratio not defined" in shown and "nearest training mask at 0.600 (real test masks none)" in shown
     assert "no classifier was right once" in shown and "none held out" in shown and "no number that both" in shown
     assert "drive: synthetic beside 8 real images" in shown and "None" not in shown
+
+
+def test_a_report_on_phantoms_or_without_real_pictures_is_not_called_private():
+    report = make_whole_report()
+    assert "private" in show(report)[-1]
+    assert "private" not in show(report | {"real_images_shown": False})[-1]
+    assert "private" not in show(report | {"real": report["real"] | {"data": "phantom_xray"}})[-1]

@@ -40,7 +40,7 @@ def test_tumour_can_be_learned_from_texture_but_not_from_colour(tiles):
 
 
 def test_nuclei_take_haematoxylin_and_what_surrounds_them_eosin(tiles):
-    """By scikit-image's own colour deconvolution: dark pixels hold more haematoxylin than others, pink ones more eosin."""
+    """In the colour deconvolution of scikit-image dark pixels hold more haematoxylin, and pink ones more eosin."""
     for image in tiles[1][::20]:
         haematoxylin, eosin, _ = np.moveaxis(rgb2hed(image), -1, 0)
         grey = rgb2gray(image)

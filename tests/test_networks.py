@@ -9,8 +9,9 @@ from synthmed_tf.networks import dcgan, flow, painter, pix2pix, resize_dcgan, un
 
 NETWORKS = (pix2pix, vess2ret, painter)
 NOT_ON_GPUS = {  # operations that TensorFlow 2.15 refuses there under determinism, by its own messages
-    "ResizeNearestNeighborGrad", "AdjustContrastv2", "SparseTensorDenseMatMul", "Dilation2DBackpropInput", "Dilation2DBackpropFilter",
-    "MaxPoolGradWithArgmax", "Bincount", "DenseBincount", "CropAndResizeGradImage", "CropAndResizeGradBoxes",
+    "ResizeNearestNeighborGrad", "AdjustContrastv2", "SparseTensorDenseMatMul", "Dilation2DBackpropInput",
+    "Dilation2DBackpropFilter", "MaxPoolGradWithArgmax", "Bincount", "DenseBincount", "CropAndResizeGradImage",
+    "CropAndResizeGradBoxes",
 }  # fmt: skip
 
 

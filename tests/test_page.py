@@ -62,6 +62,10 @@ def count_numbers(sentence):
     return len(re.findall(r"(?<![\w.])-?\d[\d,.]*", bare))
 
 
+def render(report):
+    return " ".join(page.render(report, {}).split())
+
+
 def check_sentences(html):
     sentences = list(Reader(html).sentences())
     assert len(sentences) > 50
@@ -162,10 +166,12 @@ def test_parts_that_are_missing_are_said_in_words(made):
 
 def test_fid_of_few_images_comes_with_a_warning(made):
     few = copy.deepcopy(made[0]["fidelity"]["photographs"])
-    few["fid"] = {key: {"mean": 12.34, "sd": None} for key in ("synthetic_vs_real", "real_vs_real", "all_synthetic_vs_real")}  # fmt: skip
+    few["fid"] = {
+        key: {"mean": 12.34, "sd": None} for key in ("synthetic_vs_real", "real_vs_real", "all_synthetic_vs_real")
+    }
     many = few | {"protocol": few["protocol"] | {"subset_size": kid_fid.ENOUGH_FOR_FID}}
     for measured, is_warned in ((few, True), (many, False)):
-        html = page.render(made[0] | {"fidelity": {"photographs, Inception": measured}}, {})
+        html = render(made[0] | {"fidelity": {"photographs, Inception": measured}})
         assert "12.3" in html and ("images is too large" in html) == is_warned and "Heusel" in html
 
 
@@ -176,7 +182,7 @@ def test_a_baseline_stands_beside_the_set_and_leaves_no_picture_behind(made, tmp
     manifest = write_records(tmp_path / "single", "single", photographs, source="stage 1", extra=extra)
     sets = [list(Records(real, split)) for split in ("train", "test")]
     benchmarks = ("distribution", "fidelity", "morphology", "copies")
-    measured = measuring.measure(photographs, real=sets[0], held_out=sets[1], benchmarks=benchmarks, seed=0)
+    measured = measuring.compare_with_real(photographs, real=sets[0], held_out=sets[1], benchmarks=benchmarks, seed=0)
     assert measured.keys() == {"distribution", "fidelity"}
     report = copy.deepcopy(report) | {"baseline": {"synthetic": manifest, **measured}}
     for shown in (True, False):
@@ -199,11 +205,11 @@ def test_what_makes_the_baseline_another_comparison_is_said(made):
     report = made[0] | {"synthetic": made[0]["synthetic"] | {"real": real}}
     theirs = {"real": real | {"counts": {"train": 20}, "holdout": 0}}
     baseline = {"synthetic": theirs, "copies": made[0]["copies"] | {"nearest_training_mask": []}}
-    html = page.render(report | {"baseline": baseline}, {})
+    html = render(report | {"baseline": baseline})
     assert "The two learned from other real images." in html
     assert "drive (15 images, holdout 5)" in html and "drive (20 images, holdout 0)" in html
     assert "The synthetic set has 12 masks, the baseline 0." in html
-    assert "learned from other real images" not in page.render(made[0] | {"baseline": baseline}, {})
+    assert "learned from other real images" not in render(made[0] | {"baseline": baseline})
 
 
 def test_hostile_names_are_shown_as_text(tmp_path):
@@ -228,7 +234,10 @@ def test_the_audit_of_images_says_what_it_found_and_what_it_can_find(made, page_
     audits, text = made[0]["privacy"], page_of_made[1]
     for view in ("structure", "shading"):
         audit = audits[view]
-        assert f"By {view}, {audit['near_copies']} of 12 synthetic images are more like a training image than every held-out image is" in text  # fmt: skip
+        assert (
+            f"By {view}, {audit['near_copies']} of 12 synthetic images are more like a training image than every "
+            "held-out" in text
+        )
         assert f"{audit['near_copies']} of 12 ({audit['by_chance']:.1f}, {audit['by_chance_at_most']})" in text
         low, high = audit["membership"]["interval"]
         assert f"{audit['membership']['mean']:.2f} [{low:.2f}, {high:.2f}]" in text
@@ -239,7 +248,7 @@ def test_the_audit_of_images_says_what_it_found_and_what_it_can_find(made, page_
     for view in ("structure", "shading"):
         alone["privacy"][view] |= {"closer_to_training": None, "membership": None}
     alone["privacy"]["protocol"] |= {"held_out": 0, "of": {"training": 8, "synthetic": 12, "held_out": 0}}
-    html = page.render(alone, {})
+    html = render(alone)
     assert "than training images of different patients are like one another" in html and "none to measure" in html
 
 
@@ -249,7 +258,7 @@ def test_how_many_were_compared_is_said(made, page_of_made):
     report = copy.deepcopy(made[0])
     report["privacy"]["protocol"]["of"] |= {"training": 20_000, "synthetic": 9000}
     report["privacy"]["protocol"]["relabelled"] |= {"training": 5}
-    html = page.render(report, {})
+    html = render(report)
     assert "12 of 9,000" in html and "8 of 20,000" in html and "5 of 20,000" in html and "taken for guesses" in html
     assert "Nothing is said of the images that were not compared." in html
 
@@ -261,7 +270,7 @@ def test_near_copies_are_counted_on_the_page_and_listed_in_the_json_alone(made):
     report["privacy"]["shading"] |= {"near_copies": 2, "by_chance_at_most": 1, "near_copy_list": rows_of_list[1:]}
     for name in ("likeness", "halves"):
         report["copies"][name] |= {"near_copies": 1, "by_chance_at_most": 2, "near_copy_list": rows_of_list[:1]}
-    text = " ".join(page.render(report, {}).split())
+    text = render(report)
     assert "3 of the synthetic images are more like a training one than all of the control" in text
     assert "privacy.structure.near_copy_list and privacy.shading.near_copy_list" in text
     assert (
@@ -269,9 +278,13 @@ def test_near_copies_are_counted_on_the_page_and_listed_in_the_json_alone(made):
     )
     assert text.count("leave them out before the set is shared") == 1
     assert text.count("Chance gives as many, so none of them stands out") == 1  # of masks
-    for part in (report["privacy"]["structure"], report["privacy"]["shading"], *(report["copies"][k] for k in ("likeness", "halves"))):  # fmt: skip
+    for part in (
+        report["privacy"]["structure"],
+        report["privacy"]["shading"],
+        *(report["copies"][k] for k in ("likeness", "halves")),
+    ):
         part["near_copy_list"] = []
-    assert "near_copy_list" not in page.render(report, {})
+    assert "near_copy_list" not in render(report)
 
 
 @pytest.mark.parametrize(
@@ -280,9 +293,12 @@ def test_near_copies_are_counted_on_the_page_and_listed_in_the_json_alone(made):
         ({}, "So there is no sign that masks are copied."),
         ({"near_copies": 4}, "Look at those before the set is shared."),
         ({"caught": {"shifted": 0.5, "tilted": 1.0}}, "the audit misses copies that were planted"),
-        ({"membership": {"mean": 0.7, "interval": [0.6, 0.9]}}, "more like those that were learned from than like others"),
+        (
+            {"membership": {"mean": 0.7, "interval": [0.6, 0.9]}},
+            "more like those that were learned from than like others",
+        ),
     ],
-)  # fmt: skip
+)
 def test_masks_are_said_not_to_be_copied_only_by_an_audit_that_finds_planted_copies(made, worse, sentence):
     report = copy.deepcopy(made[0])
     quiet = {"near_copies": 2, "by_chance": 1.3, "by_chance_at_most": 3, "caught": {"shifted": 0.9, "tilted": 1.0}}
@@ -291,18 +307,19 @@ def test_masks_are_said_not_to_be_copied_only_by_an_audit_that_finds_planted_cop
         report["copies"][name]["membership"] |= {"mean": 0.5, "interval": [0.3, 0.7]}
     membership = report["copies"]["likeness"]["membership"] | worse.get("membership", {})
     report["copies"]["likeness"] |= worse | {"membership": membership}
-    text = " ".join(page.render(report, {}).split())
+    text = render(report)
     assert sentence in text and ("no sign" in text) == (not worse)
-    assert f"{worse.get('near_copies', 2)} of 12 synthetic masks are more like a training mask than every real test mask is" in text  # fmt: skip
+    assert f"{worse.get('near_copies', 2)} of 12 synthetic masks are more like a training mask than every real" in text
     assert "So are 2 of their 24 halves" in text and "Chance alone gives 1.3 on average" in text
     assert "rejected by this very distance" not in text
 
 
 def test_what_the_filters_rejected_is_told(made):
     report = made[0] | {"lungs": {"synthetic": 0.12, "held_out": 0.05}}
-    report["synthetic"] = made[0]["synthetic"] | {"stage1": {"filter": {"candidates": 320, "rejected": 118, "too_near": 2}}}  # fmt: skip
-    html = page.render(report, {})
-    text = " ".join(html.split())
+    report["synthetic"] = made[0]["synthetic"] | {
+        "stage1": {"filter": {"candidates": 320, "rejected": 118, "too_near": 2}}
+    }
+    text = html = render(report)
     assert "Of 320 masks made, 118 were rejected" in text and "2 rejected ones are there all the same" in text
     assert "Masks were rejected by this very distance when the set was made" in text
     assert "12.0 % of the synthetic X-rays" in text and "Of the held-out real ones it is 5.0 %" in text

@@ -58,7 +58,8 @@ def test_an_image_is_a_pure_function_of_its_number_also_in_another_process_witho
         return [hashlib.sha256(image.tobytes()).hexdigest() for image in draw(SETS[name], chosen)]
 
     code = (
-        f"import sys, json, hashlib; from synthmed_tf.datasets import {name} as module;"
+        "import sys, json, hashlib;"
+        f"from synthmed_tf.datasets.phantoms import {name.removeprefix('phantom_')} as module;"
         "images = [module.read_entry(entry, '').image for entry in module.list_entries(None)[307::-300]];"
         "assert 'tensorflow' not in sys.modules;"
         "print(json.dumps([hashlib.sha256(image.tobytes()).hexdigest() for image in images][::-1]))"
@@ -91,7 +92,7 @@ def test_held_out_groups_are_whole(name, of_group, tmp_path):
 @pytest.mark.parametrize("name, classes", [("phantom_xray", 6), ("phantom_histology", 2)])
 def test_prepared_sets_name_their_classes_in_order(name, classes, tmp_path, monkeypatch):
     few = SETS[name].list_entries(None)[:12] + SETS[name].list_entries(None)[-12:]
-    monkeypatch.setattr(SETS[name], "entries", lambda data_dir, labels=None: few)
+    monkeypatch.setattr(SETS[name], "list_entries", lambda data_dir, labels=None: few)
     manifest = read_manifest(prepare(name, tmp_path, (64, 64), out_dir=tmp_path / "out"))
     names = manifest["class_names"]
     assert names == sorted({entry.label for entry in few}) and len(names) == classes

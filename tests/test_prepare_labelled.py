@@ -20,7 +20,7 @@ def no_normalisation(monkeypatch):
 
 
 def test_prepared_labelled_set(tmp_path):
-    from synthmed_tf import synthesis
+    from synthmed_tf.publishing import synthetic_set
 
     make_nih(tmp_path / "nih", [("F", 8), ("M", 12)] * 5, xrays=1, lists=False)
     folder = prepare("nih", tmp_path, (16, 24), out_dir=tmp_path / "out", labels="5-9,10-20")
@@ -28,7 +28,7 @@ def test_prepared_labelled_set(tmp_path):
     assert manifest["labels"] == "5-9,10-20" and manifest["fields_of_view"] == "none"
     assert manifest["test_split"] == "a fifth of each class, in whole groups"
     assert manifest["class_names"] == ["female 5-9", "male 10-20"]
-    assert synthesis.describe_real(manifest)["labels"] == "5-9,10-20"
+    assert synthetic_set.describe_real(manifest)["labels"] == "5-9,10-20"
     assert manifest["class_counts"] == {
         "test": {"female 5-9": 1, "male 10-20": 1}, "train": {"female 5-9": 4, "male 10-20": 4},
     }  # fmt: skip

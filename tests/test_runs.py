@@ -28,12 +28,23 @@ def claimed(folder, overwrite=False, **changes):
         return json.loads((folder / "flags.json").read_text())
 
 
+def test_the_settings_of_an_earlier_script(tmp_path):
+    with pytest.raises(InputError, match="train_stage1.py"):
+        runs.read(tmp_path)
+    (tmp_path / "flags.json").write_text('{"data": "drive"}')
+    assert runs.read(tmp_path) == {"data": "drive"}
+    for content, says in (('{"data": "dri', "cannot be read.*--overwrite"), ("[1]", "holds no settings.*--overwrite")):
+        (tmp_path / "flags.json").write_text(content)
+        with pytest.raises(InputError, match=f"flags.json: {says}"):
+            runs.read(tmp_path)
+
+
 def test_claim_keeps_the_settings_and_lets_length_and_places_change(tmp_path):
     folder = tmp_path / "a" / "b"
     kept = {key: value for key, value in SETTINGS.items() if key != "given"} | {"image_size": [64, 64]}
     assert claimed(folder) == kept
     assert claimed(folder, dry_run=False, given={"steps"}) == kept
-    assert claimed(folder, steps=9, epochs=2, num_samples=8, out_dir="b", data_dir="c")["steps"] == 9
+    assert claimed(folder, steps=9, num_samples=8, out_dir="b", data_dir="c")["steps"] == 9
 
 
 def test_changed_settings_are_named_and_change_nothing(tmp_path):

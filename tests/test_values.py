@@ -6,9 +6,12 @@ from made_reports import ARMS, make_arms, make_classification
 from synthmed_tf.reporting import values
 
 QUIET = {
-    "near_copies": 2, "by_chance_at_most": 3, "caught": {"shifted": 0.9, "tilted": 1.0}, "near_copy_list": [],
+    "near_copies": 2,
+    "by_chance_at_most": 3,
+    "caught": {"shifted": 0.9, "tilted": 1.0},
+    "near_copy_list": [],
     "membership": {"mean": 0.5, "interval": [0.3, 0.7]},
-}  # fmt: skip
+}
 
 
 def test_a_part_is_measured_unless_it_is_missing_or_says_why_not():
@@ -100,7 +103,16 @@ def test_rejections_of_masks_and_of_images():
     classes = {name: {"candidates": 100, "rejected": rejected, "too_far": 1} for name, rejected in (("a", 4), ("b", 9))}
     images = {"candidates": 200, "rejected": 13, "too_far": 2, "classes": classes}
     assert values.find_rejections({"synthetic": {"filter": images}})["images"] == {
-        "candidates": 200, "rejected": 15, "kept": 2, "worst": ("b", 0.1)
-    }  # fmt: skip
+        "candidates": 200,
+        "rejected": 15,
+        "kept": 2,
+        "worst": ("b", 0.1),
+    }
     alone = images | {"classes": {"a": classes["a"]}}
     assert values.find_rejections({"synthetic": {"filter": alone}})["images"]["worst"] is None
+
+
+def test_a_set_is_drawn_only_if_stage_2_too_learned_from_phantoms():
+    phantom, eyes = {"data": "phantom"}, {"data": "idrid"}
+    assert values.is_drawn({"real": phantom}) and values.is_drawn({"real": phantom, "photographs": phantom})
+    assert not values.is_drawn({"real": eyes}) and not values.is_drawn({"real": phantom, "photographs": eyes})

@@ -1,10 +1,12 @@
-"""Trains one stage for a few steps in a process of its own; kills itself by SIGKILL where told to.
+"""Trains a method for a few steps in a process of its own; kills itself by SIGKILL where told to.
 
 Used by test_resume.py.
 
-python train_worker.py FOLDER STEPS KILL_AT TRAINING [TRAINING ...]     KILL_AT -1: never
+python train_worker.py FOLDER STEPS KILL_AT METHOD [METHOD ...]     KILL_AT -1: never
 """
 
+import dataclasses
+import itertools
 import os
 import signal
 import sys
@@ -15,13 +17,19 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
-from synthmed_tf import flags, synthesis  # noqa: E402
-from synthmed_tf.papers import segmenter  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from synthmed_tf.papers import pix2pix, segmenter  # noqa: E402
+from synthmed_tf.publishing import synthetic_set  # noqa: E402
 from synthmed_tf.records.write import write_records  # noqa: E402
 from synthmed_tf.sample import Sample  # noqa: E402
-from synthmed_tf.training import batches, calibration, checkpoints, hardware, loop, segmenter, stage1, stage2  # noqa: E402  # noqa: E402
+from synthmed_tf.smalldata import checkpoint_choice, dcgan, flow, painter, pggan, threshold  # noqa: E402
+from synthmed_tf.smalldata.warped_examples import MaskFields, WarpedImages  # noqa: E402
+from synthmed_tf.smalldata.warped_pairs import WarpedPairs  # noqa: E402
+from synthmed_tf.training import batches, checkpoints, hardware, loop  # noqa: E402
+from synthmed_tf.training.pairs import Pairs  # noqa: E402
 
-SETTINGS = {"image_size": (64, 64), "seed": 3}
+SIZE, SEED = (64, 64), 3
 
 
 def samples(count=6):
@@ -35,55 +43,65 @@ def samples(count=6):
         yield Sample(id=f"{index}", image=image.astype(np.uint8), mask=mask, field_of_view=inside)
 
 
-def train_stage1(folder, real, steps, name="stage1", words=()):
-    given = flags.parse("train_stage1", "", ["train_stage1.py", "--batch_size=4", *words])
-    settings = flags.apply_preset(given, flags.STAGE1_PRESETS) | SETTINGS
-    networks, _ = stage1.train(folder / name, real, settings, steps)
-    write_records(folder / f"{name}_masks", "masks", synthesis.from_noise(networks, settings, 5), source="test")
-    return [*networks.trained.values(), networks.averaged]
+def train_masks(folder, real, method, settings, name):
+    settings = dataclasses.replace(settings, batch_size=4)
+    examples = MaskFields(real, [], "mask", 4, SEED)
+    sampler, result = method.train(folder / name, examples, settings, SEED, watch=checkpoint_choice.make_measurement)
+    masks = itertools.islice(synthetic_set.draw(sampler, "mask"), 5)
+    write_records(folder / f"{name}_made", "masks", masks, source="test")
+    return result
+
+
+def train_dcgan(folder, real, steps):
+    return train_masks(folder, real, dcgan, dcgan.MaskSettings(steps=steps), "dcgan")
 
 
 def train_flow(folder, real, steps):
-    return train_stage1(folder, real, steps, "flow", ["--model=flow"])
+    return train_masks(folder, real, flow, flow.Settings(steps=steps), "flow")
 
 
 def train_pggan(folder, real, steps):
     """Grows from 4 to 16 pixels in steps 0, 4 and 8; conditional."""
-    words = ["train_stage1.py", "--target=image", "--model=pggan", "--batch_size=4", "--level_images=16"]
-    settings = flags.apply_preset(flags.parse("train_stage1", "", words), flags.STAGE1_PRESETS) | {
-        "image_size": (16, 16),
-        "seed": 3,
-        "width": 1 / 32,
-    }
     tiles = [Sample(sample.id, sample.image[24:40, 24:40], label="ab"[i % 2]) for i, sample in enumerate(real)]
-    networks, _ = stage1.train(folder / "pggan", tiles, settings, steps, class_names="ab")
-    made = synthesis.labelled(dict.fromkeys("ab", networks), tiles, settings, 5, {}, [])
-    write_records(folder / "pggan_images", "images", made, source="test")
-    return [*networks.trained.values(), networks.averaged]
+    settings = pggan.set_steps(pggan.Settings(steps=steps, batch_size=4, level_images=16, width=1 / 32), (16, 16), True)
+    examples = WarpedImages(tiles, [], "image", 4, SEED, "ab")
+    sampler, result = pggan.train(folder / "pggan", examples, settings, SEED, watch=checkpoint_choice.make_measurement)
+    images = synthetic_set.draw_labelled(
+        dict.fromkeys("ab", sampler), tiles, shares={"a": 1, "b": 1}, with_hash_filter=True, with_pixel_noise=False,
+        tally={}, rejected=[],
+    )  # fmt: skip
+    images = itertools.islice(images, 5)
+    write_records(folder / "pggan_made", "images", images, source="test", class_names=["a", "b"])
+    return result
 
 
-def train_stage2(folder, real, steps, name="stage2", preset="small_data"):
-    settings = {**flags.STAGE2_PRESETS[preset], **SETTINGS, "preset": preset, "batch_size": 1}
-    networks, _ = stage2.train(folder / name, real, settings, steps)
-    pairs = synthesis.pairs(networks, real[:2], settings, True)
-    write_records(folder / f"{name}_pairs", "pairs", pairs, source="test")
-    return [networks.generator, networks.sampler, networks.discriminator]
+def train_pairs(folder, real, method, settings, pairs_class, name):
+    watch = checkpoint_choice.make_painting_measurement(real, real[:2], SEED)
+    pairs = pairs_class(real, settings.batch_size, SEED)
+    paint, result = method.train(folder / name, pairs, settings, SEED, watch=watch)
+    write_records(folder / f"{name}_made", "pairs", synthetic_set.paint(paint, real[:2], True), source="test")
+    return result
+
+
+def train_painter(folder, real, steps):
+    settings = dataclasses.replace(painter.choose_settings(SIZE), steps=steps, batch_size=1)
+    return train_pairs(folder, real, painter, settings, WarpedPairs, "painter")
 
 
 def train_pix2pix(folder, real, steps):
-    return train_stage2(folder, real, steps, "pix2pix", "pix2pix")
+    return train_pairs(folder, real, pix2pix, pix2pix.Settings(steps=steps), Pairs, "pix2pix")
 
 
-def train_unet(folder, real, steps):
-    return [segmenter.train(folder / "unet", [real], steps, seed=3)[0]]
+def train_segmenter(folder, real, steps):
+    return segmenter.train(folder / "segmenter", [real], steps, seed=SEED)[1]
 
 
-def main(folder, steps, kill_at, *trainings):
+def main(folder, steps, kill_at, *methods):
     folder = Path(folder)
     hardware.set_up()
     loop.SAVE_EVERY = checkpoints.MEASURE_EVERY = 4
-    stage1.FLOW_STEPS = stage1.SETTLING_BATCHES = 3
-    calibration.MEASURED_SAMPLES = calibration.CALIBRATION_SAMPLES = 8
+    flow.STEPS = dcgan.SETTLING_BATCHES = 3
+    checkpoint_choice.LEAST_SAMPLES = threshold.DRAWN = 8
     real = list(samples())
     original = batches.draw_batch_indices
 
@@ -93,10 +111,12 @@ def main(folder, steps, kill_at, *trainings):
         return original(count, batch_size, seed, step)
 
     batches.draw_batch_indices = draw
-    for training in trainings:
-        models = globals()[f"train_{training}"](folder, real, int(steps))
-        weights = [weight for model in models for weight in model.get_weights()]
-        np.savez(folder / f"{training}.npz", *weights)
+    for method in methods:
+        result = globals()[f"train_{method}"](folder, real, int(steps))
+        reader = tf.train.load_checkpoint(result["checkpoint"])
+        names = sorted(reader.get_variable_to_shape_map())
+        values = {name: reader.get_tensor(name) for name in names if not name.startswith(("save_counter", "_CHECK"))}
+        np.savez(folder / f"{method}.npz", **{name.replace("/", "|"): value for name, value in values.items()})
 
 
 if __name__ == "__main__":

@@ -68,7 +68,8 @@ def find(flags):
         place = flags.data_dir if "data_dir" in flags.given else stage2.get("data_dir", flags.data_dir)
         other = stage2.get("data", photographs["name"]), place, photographs.get("labels")
         sources.check_set(*other[:2], labels=other[2])
-    seed = described.get("seed", manifest.get("flags", {}).get("seed", flags.seed))
+    by_stage1 = stage1 or manifest.get("stage1", manifest).get("flags", {})  # stage 2 may have had another seed
+    seed = by_stage1.get("seed", flags.seed)
     return Found(folder, manifest, stage1, stage2, is_same, other, seed)
 
 

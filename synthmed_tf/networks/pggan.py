@@ -24,10 +24,7 @@ FIRST_GAIN = 2**0.5 / 4  # of the generator's first layer: published code
 
 
 def count_features(level, width=1.0):
-    """Feature maps of a level: min(8192 / 2^(level + 1), 512) times `width`.
-
-    Level -1 is the discriminator's last hidden layer.
-    """
+    """Feature maps of a level: min(8192 / 2^(level + 1), 512) times `width`; level -1 is D's last hidden layer."""
     return max(1, round(width * min(FEATURE_BASE / 2 ** (level + 1), MOST_FEATURES)))
 
 
@@ -158,10 +155,7 @@ class Generator(tf.keras.Model):
 class Discriminator(tf.keras.Model):
     """Images of a level [batch, height, width, channels], or [images, one-hot class] -> logit [batch, 1], real > 0.
 
-    The class enters as in layers.judge.
-
-    Args:
-      image_size, channels, classes, width: as for Generator.
+    The class enters as in layers.judge; the arguments are those of Generator.
     """
 
     def __init__(self, image_size, channels=1, classes=0, width=1.0, name="discriminator"):

@@ -13,8 +13,9 @@ from synthmed_tf import losses
 from synthmed_tf.networks import dcgan
 from synthmed_tf.settings import setting
 from synthmed_tf.training import checkpoints, loop
-from synthmed_tf.training.length import steps_of_epochs
+from synthmed_tf.training.length import count_steps
 from synthmed_tf.training.sampler import Sampler
+from synthmed_tf.training.update import update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Settings:
     beta1: float = setting(0.5, "of Adam (Radford et al. 2016, section 4)")
 
 
-def p2_settings(count, is_colour, is_conditional, batch_size=32):
+def make_p2_settings(count, is_colour, is_conditional, batch_size=32):
     """Settings by P2 § 3.1 for `count` labelled training images."""
     epochs = 10 if is_colour else 60 if is_conditional else 30  # P2 § 3.1
     latent = 256 if is_colour else 512  # P2 § 3.1
-    return Settings(latent=latent, batch_size=batch_size, steps=steps_of_epochs(epochs, count, batch_size))
+    return Settings(latent=latent, batch_size=batch_size, steps=count_steps(epochs, count, batch_size))
 
 
 def build(image_size, channels, classes, settings):
@@ -42,7 +43,7 @@ def build(image_size, channels, classes, settings):
     return dcgan.build_generator(image_size, channels, settings.latent, classes, settings.width), discriminator
 
 
-def make_step(generator, discriminator, optimizers, examples, settings, seed, replicas=1):
+def make_step(generator, discriminator, optimizers, examples, settings, seed):
     """The training step: (step number, *batch of `examples`) -> losses.
 
     One update of D (cross entropy) and one of G (non-saturating), both on the same fakes; Radford et al. 2016 leave
@@ -58,12 +59,13 @@ def make_step(generator, discriminator, optimizers, examples, settings, seed, re
             fake = generator([z, *labels], training=True)
             real_logits = discriminator([real, *labels], training=True)
             fake_logits = discriminator([fake, *labels], training=True)
-            d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / replicas
-            g_loss = losses.generator_non_saturating(fake_logits) / replicas
-        for name, model, loss in (("discriminator", discriminator, d_loss), ("generator", generator, g_loss)):
-            gradients = tape.gradient(loss, model.trainable_variables)
-            optimizers[name].apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        return {"discriminator": d_loss * replicas, "generator": g_loss * replicas}
+            d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits)
+            g_loss = losses.generator_non_saturating(fake_logits)
+        d_gradients = tape.gradient(d_loss, discriminator.trainable_variables)
+        g_gradients = tape.gradient(g_loss, generator.trainable_variables)
+        update(optimizers["discriminator"], d_gradients, discriminator)
+        update(optimizers["generator"], g_gradients, generator)
+        return {"discriminator": d_loss, "generator": g_loss}
 
     return step
 
@@ -99,7 +101,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         generator, discriminator = build(examples.image_size, examples.channels, examples.classes, settings)
         models = {"generator": generator, "discriminator": discriminator}
         optimizers = {name: make_optimizer(settings, model) for name, model in models.items()}
-    step = make_step(generator, discriminator, optimizers, examples, settings, seed, strategy.num_replicas_in_sync)
+    step = make_step(generator, discriminator, optimizers, examples, settings, seed)
     generate = tf.function(lambda noise, *labels: generator([noise, *labels], training=False))
 
     def paint(noise, labels=None):
@@ -107,7 +109,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
 
     sampler = Sampler((settings.latent,), paint, seed, examples.classes)
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    sampling = checkpoints.Sampling(generator, sampler.grid, watch(examples, sampler), checkpoint, examples.close)
+    sampling = checkpoints.Sampling(generator, sampler.draw_grid, watch(examples, sampler), checkpoint, examples.close)
     result = loop.fit(
         folder, step, examples.batch, state, settings.steps, name=name, sampling=sampling, strategy=strategy
     )

@@ -18,8 +18,9 @@ from synthmed_tf.sample import InputError
 from synthmed_tf.settings import setting
 from synthmed_tf.training import checkpoints, log, loop
 from synthmed_tf.training.average import RunningAverage
-from synthmed_tf.training.length import steps_of_epochs
+from synthmed_tf.training.length import count_steps
 from synthmed_tf.training.sampler import Sampler
+from synthmed_tf.training.update import update
 
 GRADIENT_PENALTY = 10.0  # lambda (Gulrajani et al. 2017, section 4; Karras et al. 2018, appendix A.1)
 DRIFT = 0.001  # Karras et al. 2018, appendix A.1
@@ -41,14 +42,14 @@ class Settings:
     average: float = setting(0.999, "of the averaged weights, what a step keeps (Karras et al. 2018, appendix A.1)")
 
 
-def p2_settings(count, is_colour, is_conditional, batch_size=32):
+def make_p2_settings(count, is_colour, is_conditional, batch_size=32):
     """Settings by P2 § 3.1 for `count` labelled training images."""
     epochs = 10 if is_colour else 60 if is_conditional else 30  # P2 § 3.1
-    steps = steps_of_epochs(epochs, count, batch_size, "epochs a level")
+    steps = count_steps(epochs, count, batch_size, "epochs a level")
     return Settings(latent=256 if is_colour else 512, batch_size=batch_size, level_images=steps * batch_size)
 
 
-def with_steps(settings, image_size, is_given):
+def set_steps(settings, image_size, is_given):
     """Settings with their number of steps: as many as all levels take, at least, unless the user gave them.
 
     Raises:
@@ -123,7 +124,7 @@ def build(image_size, channels, classes, settings):
     return pggan.Generator(*arguments, settings.latent, classes, settings.width), discriminator, averaged
 
 
-def make_step(generator, discriminator, optimizers, examples, settings, seed, level, alpha, replicas=1):
+def make_step(generator, discriminator, optimizers, examples, settings, seed, level, alpha):
     """The training step at one level: (step number, *batch of `examples`) -> losses.
 
     The Wasserstein game with gradient penalty and drift: one update of D and one of G, both on the same fakes (Karras
@@ -151,25 +152,18 @@ def make_step(generator, discriminator, optimizers, examples, settings, seed, le
             real_logits, fake_logits = criticise(real), criticise(fake)
             d_loss = losses.wasserstein_critic(real_logits, fake_logits) + DRIFT * losses.drift(real_logits)
             g_loss = losses.wasserstein_generator(fake_logits)
-            d_loss, g_loss = d_loss / replicas, g_loss / replicas
         d_gradients = tape.gradient(d_loss, discriminator.trainable_variables)
         g_gradients = tape.gradient(g_loss, generator.trainable_variables)
         with tf.GradientTape() as outer:
             shares = tf.random.stateless_uniform([tf.shape(real)[0], 1, 1, 1], key_z + 1)
-            penalty = losses.gradient_penalty(criticise, real, fake, shares) * (GRADIENT_PENALTY / replicas)
+            penalty = losses.gradient_penalty(criticise, real, fake, shares) * GRADIENT_PENALTY
         more = outer.gradient(penalty, discriminator.trainable_variables)
         d_gradients = [a if b is None else a + b for a, b in zip(d_gradients, more, strict=True)]
         update(optimizers["discriminator"], d_gradients, discriminator)
         update(optimizers["generator"], g_gradients, generator)
-        return {"discriminator": d_loss * replicas, "generator": g_loss * replicas}
+        return {"discriminator": d_loss, "generator": g_loss}
 
     return step
-
-
-def update(optimizer, gradients, model):
-    """Applies the gradients to the variables that have one: those of the other levels have none."""
-    pairs = zip(gradients, model.trainable_variables, strict=True)
-    optimizer.apply_gradients([pair for pair in pairs if pair[0] is not None])
 
 
 def make_optimizer(settings, model):
@@ -196,7 +190,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
     Arguments, result and errors are those of papers.dcgan.train.
 
     Args:
-      settings: Settings, from `with_steps`.
+      settings: Settings, from `set_steps`.
     """
     strategy = strategy or tf.distribute.get_strategy()
     growth = Growth.of(settings, examples.image_size)
@@ -207,10 +201,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         models = {"generator": generator, "discriminator": discriminator}
         optimizers = {name: make_optimizer(settings, model) for name, model in models.items()}
     steps = [
-        (
-            first,
-            make_step(*networks[:2], optimizers, examples, settings, seed, level, alpha, strategy.num_replicas_in_sync),
-        )
+        (first, make_step(generator, discriminator, optimizers, examples, settings, seed, level, alpha))
         for first, level, alpha in growth.phases()
     ]
     stage = growth.at(0)  # (level, alpha) that samples are drawn at
@@ -229,7 +220,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         nonlocal stage
         if step and growth.begins(step):
             stage = growth.at(step - 1)
-            save_row(folder, stage[0], sampler.grid(ROW))
+            save_row(folder, stage[0], sampler.draw_grid(ROW))
         if any(step == first for first, _, _ in growth.phases()):
             for optimizer in optimizers.values():
                 forget(optimizer)
@@ -244,7 +235,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         return measure()
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    sampling = checkpoints.Sampling(averaged, sampler.grid, measure_grown, checkpoint, examples.close)
+    sampling = checkpoints.Sampling(averaged, sampler.draw_grid, measure_grown, checkpoint, examples.close)
     # As long from the first step on: Karras et al. 2018, published code
     average = RunningAverage(generator, averaged, settings.average, is_short_at_first=False)
     result = loop.fit(
@@ -253,7 +244,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
     )  # fmt: skip
     sampled = checkpoints.restore_sampler(folder, sampling)
     stage = growth.at(sampled[0] - 1)
-    save_picture(folder, growth.levels, sampler.grid(ROW))
+    save_picture(folder, growth.levels, sampler.draw_grid(ROW))
     examples.calibrate(generate, sampler.noise_shape)
     return sampler, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))
 

@@ -13,6 +13,7 @@ from synthmed_tf.images import pixels
 from synthmed_tf.networks import pix2pix
 from synthmed_tf.settings import setting
 from synthmed_tf.training import checkpoints, loop
+from synthmed_tf.training.update import update
 
 CHECKPOINT = "last"  # whose weights paint, unless the user says so: the paper trains and tests
 PAPER_STEPS = 80_000  # 200 epochs of the 400 pairs of facades (appendix 6.2)
@@ -31,7 +32,7 @@ class Settings:
     jitter: int = setting(30, "pixels of 256 that a pair is enlarged by before a random crop (appendix 6.2: 286)")
 
 
-def with_steps(settings, count):
+def set_steps(settings, count):
     """Settings with their number of steps for `count` pairs; prints where the paper took more."""
     steps = settings.steps or -(-settings.epochs * count // settings.batch_size)
     if steps < PAPER_STEPS:
@@ -45,7 +46,7 @@ def build(image_size, channels):
     return generator, pix2pix.build_discriminator(image_size, 1, channels)
 
 
-def make_step(generator, discriminator, optimizers, settings, seed, replicas=1):
+def make_step(generator, discriminator, optimizers, settings, seed):
     """The training step: (step number, [batch, height, width, channels + 1] photographs and masks) -> losses.
 
     Equations 1 to 4: one update of D (cross entropy, halved: section 3.3) and one of G (non-saturating + lambda L1),
@@ -62,10 +63,11 @@ def make_step(generator, discriminator, optimizers, settings, seed, replicas=1):
             fake_logits = discriminator(tf.concat([mask, fake], -1), training=True)
             d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / 2
             adversarial, l1 = losses.generator_non_saturating(fake_logits), losses.l1(photograph, fake)
-            scaled = {"discriminator": d_loss / replicas, "generator": (adversarial + settings.l1 * l1) / replicas}
-        for name, model in (("discriminator", discriminator), ("generator", generator)):
-            gradients = tape.gradient(scaled[name], model.trainable_variables)
-            optimizers[name].apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+            g_loss = adversarial + settings.l1 * l1
+        d_gradients = tape.gradient(d_loss, discriminator.trainable_variables)
+        g_gradients = tape.gradient(g_loss, generator.trainable_variables)
+        update(optimizers["discriminator"], d_gradients, discriminator)
+        update(optimizers["generator"], g_gradients, generator)
         return {"discriminator": d_loss, "adversarial": adversarial, "l1": l1}
 
     return step
@@ -110,7 +112,7 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
     Args:
       folder: pathlib.Path of the run.
       pairs: training.pairs.Pairs.
-      settings: Settings, from `with_steps`.
+      settings: Settings, from `set_steps`.
       seed: initial weights and every step are a function of it.
       watch: function (paint) -> `measure` of loop.fit, which says what a checkpoint is worth.
       checkpoint: whose weights paint: "best", "last" or a step.
@@ -129,7 +131,7 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
         generator, discriminator = build(pairs.image_size, pairs.channels)
         models = {"generator": generator, "discriminator": discriminator}
         optimizers = {name: make_optimizer(settings, model) for name, model in models.items()}
-    step = make_step(generator, discriminator, optimizers, settings, seed, strategy.num_replicas_in_sync)
+    step = make_step(generator, discriminator, optimizers, settings, seed)
 
     def paint(mask, index):  # dropout and the statistics of one picture stay on, as in section 3.3
         condition = np.where(mask, np.float32(1), np.float32(-1))[None]
@@ -137,7 +139,7 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
         return pixels.to_integers(photograph.numpy()[0], pairs.dtype)
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    sampling = checkpoints.Sampling(generator, lambda: pairs.grid(paint), watch(paint), checkpoint, pairs.close)
+    sampling = checkpoints.Sampling(generator, lambda: pairs.draw_grid(paint), watch(paint), checkpoint, pairs.close)
     result = loop.fit(folder, step, pairs.batch, state, settings.steps, name=name, sampling=sampling, strategy=strategy)
     sampled = checkpoints.restore_sampler(folder, sampling)
     return paint, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))

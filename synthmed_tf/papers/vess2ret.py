@@ -15,6 +15,7 @@ from synthmed_tf.images import pixels
 from synthmed_tf.networks import vess2ret
 from synthmed_tf.settings import setting
 from synthmed_tf.training import checkpoints, loop
+from synthmed_tf.training.update import update
 
 CHECKPOINT = "last"  # whose weights paint, unless the user says so: the paper trains and tests
 IN_TURN = 20  # updates of D, then as many of G: train.py, samples_per_batch
@@ -33,7 +34,7 @@ class Settings:
     l1: float = setting(100.0, "weight of L1, lambda (section 3.3)")
 
 
-def with_steps(settings, count):
+def set_steps(settings, count):
     """Settings with their number of steps for `count` pairs; prints where the paper took more."""
     steps = settings.steps or -(-settings.epochs * count * 2 // settings.batch_size)
     if steps < PAPER_STEPS:
@@ -50,7 +51,7 @@ def build(image_size, channels):
     return generator, vess2ret.build_discriminator(image_size, 1, channels)
 
 
-def make_steps(generator, discriminator, optimizers, settings, seed, replicas=1):
+def make_steps(generator, discriminator, optimizers, settings, seed):
     """The training steps of Costa et al.'s code, one of D and one of G.
 
     D (train.py, discriminator_generator): the mean of its cross entropies on real pairs and on fakes of other masks.
@@ -74,9 +75,8 @@ def make_steps(generator, discriminator, optimizers, settings, seed, replicas=1)
             real_logits = discriminator(tf.concat(split(real), -1), training=True)
             fake_logits = discriminator(tf.concat([mask, fake], -1), training=True)
             loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / 2
-            scaled = loss / replicas
-        variables = discriminator.trainable_variables
-        optimizers["discriminator"].apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
+        gradients = tape.gradient(loss, discriminator.trainable_variables)
+        update(optimizers["discriminator"], gradients, discriminator)
         return {"discriminator": loss}
 
     @tf.function
@@ -87,9 +87,8 @@ def make_steps(generator, discriminator, optimizers, settings, seed, replicas=1)
             fake = generator([mask, key[None]], training=True)
             adversarial = losses.generator_non_saturating(discriminator(tf.concat([mask, fake], -1), training=True))
             l1 = losses.l1(photograph, fake)
-            scaled = (adversarial + settings.l1 * l1) / replicas
-        variables = generator.trainable_variables
-        optimizers["generator"].apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
+            loss = adversarial + settings.l1 * l1
+        update(optimizers["generator"], tape.gradient(loss, generator.trainable_variables), generator)
         return {"adversarial": adversarial, "l1": l1}
 
     return discriminator_step, generator_step
@@ -128,7 +127,7 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
         generator, discriminator = build(pairs.image_size, pairs.channels)
         models = {"generator": generator, "discriminator": discriminator}
         optimizers = {name: make_optimizer(settings, model) for name, model in models.items()}
-    both = make_steps(generator, discriminator, optimizers, settings, seed, strategy.num_replicas_in_sync)
+    both = make_steps(generator, discriminator, optimizers, settings, seed)
     steps = [(first, both[turn % 2]) for turn, first in enumerate(range(0, settings.steps, IN_TURN))]
 
     def paint(mask, index):  # without dropout, by the statistics of one picture: Keras 1's mode 2
@@ -137,7 +136,7 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
         return pixels.to_integers(photograph.numpy()[0], pairs.dtype)
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    sampling = checkpoints.Sampling(generator, lambda: pairs.grid(paint), watch(paint), checkpoint, pairs.close)
+    sampling = checkpoints.Sampling(generator, lambda: pairs.draw_grid(paint), watch(paint), checkpoint, pairs.close)
     batch = make_batch(pairs, settings.batch_size)
     result = loop.fit(folder, steps, batch, state, settings.steps, name=name, sampling=sampling, strategy=strategy)
     sampled = checkpoints.restore_sampler(folder, sampling)

@@ -27,7 +27,8 @@ def headline(report, page):
     room = MOST_LINES - 1 - len(lines)
     if len(warnings) > room:
         warnings = [*warnings[: room - 1], "... more warnings stand in report.html"]
-    private = " (private: pictures of real patients)" if report["real_images_shown"] else ""
+    is_private = report["real_images_shown"] and not values.is_drawn(report)
+    private = " (private: pictures of real patients)" if is_private else ""
     return "\n".join([*lines, *warnings, f"Report{private}: {page}"])
 
 
@@ -87,8 +88,8 @@ def _summarise_classification(classification):
     arms = classification["tasks"][worst["task"]][worst["model"]]
     synthetic, real = (spell_number(arms[arm]["accuracy"]["mean"]) for arm in ("synthetic", "real"))
     return (
-        f"accuracy {synthetic} (after real images {real}): {spell_percent(worst['drop'])} lost, "
-        f"the most of {len(drops)} ({values.MODELS[worst['model']]}, {worst['task']})"
+        f"accuracy {synthetic} (real {real}): lost {spell_percent(worst['drop'])}, most of {len(drops)} "
+        f"({values.MODELS[worst['model']]}, {worst['task']})"
     )
 
 
@@ -128,16 +129,16 @@ def _summarise_copies(copies):
     return (
         f"near copies: {masks['near_copies']} of {masks['protocol']['synthetic']} masks "
         f"(chance: up to {masks['by_chance_at_most']}), {halves['near_copies']} of {halves['protocol']['synthetic']} "
-        f"halves (up to {halves['by_chance_at_most']})"
+        f"halves ({halves['by_chance_at_most']})"
     )
 
 
 def _summarise_privacy(privacy):
     structure, shading = values.list_views(privacy).values()
     return (
-        f"near copies of {privacy['protocol']['synthetic']} images: {structure['near_copies']} by structure "
+        f"near copies: {structure['near_copies']} of {privacy['protocol']['synthetic']} by structure "
         f"(chance: up to {structure['by_chance_at_most']}), {shading['near_copies']} by shading "
-        f"(up to {shading['by_chance_at_most']})"
+        f"({shading['by_chance_at_most']})"
     )
 
 

@@ -97,6 +97,7 @@ def render(report, drawn):
         structure=values.STRUCTURES.get(report["real"]["name"], "structure"),
         shows={key: values.shows_benchmark(report, key) for key in BENCHMARKS},
         real_images_shown=report["real_images_shown"],
+        is_drawn=values.is_drawn(report),
         figures={file: base64.b64encode(content).decode() for file, content in drawn.items()},
         is_filtered=values.find_rejections(report)["masks"] is not None,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """The numbers that the page and the headline state beside those that stand in report.json as they are."""
 
+from synthmed_tf.datasets.sources import BUILT_IN
 from synthmed_tf.metrics.likeness import VIEWS
 from synthmed_tf.reporting.spelling import is_number
 
@@ -21,6 +22,12 @@ def shows_benchmark(report, key):
     Classes are spoken of only where there are some, masks always but where there are classes only.
     """
     return key in report or (key != "classification" and "classification" not in report)
+
+
+def is_drawn(report):
+    """Whether the real images, and the photographs of stage 2, are phantoms: no patient is behind them."""
+    manifests = [report["real"], report.get("photographs") or report["real"]]
+    return all(manifest.get("data") in BUILT_IN for manifest in manifests)
 
 
 def count_samples(report):

@@ -126,7 +126,7 @@ def _cut(masks, parts):
     return masks if parts == 1 else [half for mask in masks for half in likeness.cut_halves(mask)]
 
 
-def text(tally):
+def describe(tally):
     """One line: what `reject_copies` did."""
     return (
         f"{tally['rejected']} of {tally['candidates']} masks rejected: nearer to a training mask than the two nearest "

@@ -21,6 +21,7 @@ from synthmed_tf.smalldata.rate import FallingRate
 from synthmed_tf.training import checkpoints, loop
 from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.sampler import Sampler
+from synthmed_tf.training.update import update
 
 R1_EVERY = 8  # steps between two penalties, each weighted as much more (Karras et al. 2020, StyleGAN2, section 3.1)
 SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # the first batch's share of the moving averages ends as 0.9^24 = 8 %
@@ -63,7 +64,7 @@ def build(image_size, channels, classes, settings):
     return generator(), discriminator, averaged
 
 
-def make_step(generator, discriminator, optimizers, examples, settings, seed, replicas=1):
+def make_step(generator, discriminator, optimizers, examples, settings, seed):
     """The training step: (step number, *batch of `examples`) -> losses. As papers/dcgan.py's, and R1."""
 
     @tf.function
@@ -75,23 +76,23 @@ def make_step(generator, discriminator, optimizers, examples, settings, seed, re
             fake = generator([z, *labels], training=True)
             real_logits = discriminator([real, *labels], training=True)
             fake_logits = discriminator([fake, *labels], training=True)
-            d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / replicas
-            g_loss = losses.generator_non_saturating(fake_logits) / replicas
+            d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits)
+            g_loss = losses.generator_non_saturating(fake_logits)
         d_gradients = tape.gradient(d_loss, discriminator.trainable_variables)
         g_gradients = tape.gradient(g_loss, generator.trainable_variables)
 
         def add_penalty():
             with tf.GradientTape() as outer:
                 penalty = losses.r1_penalty(lambda images: discriminator([images, *labels], training=True), real)
-                penalty *= R1_EVERY * settings.r1 / 2 / replicas
+                penalty *= R1_EVERY * settings.r1 / 2
             more = outer.gradient(penalty, discriminator.trainable_variables)
             return [a if b is None else a + b for a, b in zip(d_gradients, more, strict=True)]
 
         if settings.r1:
             d_gradients = tf.cond(number % R1_EVERY == 0, add_penalty, lambda: d_gradients)
-        optimizers["discriminator"].apply_gradients(zip(d_gradients, discriminator.trainable_variables, strict=True))
-        optimizers["generator"].apply_gradients(zip(g_gradients, generator.trainable_variables, strict=True))
-        return {"discriminator": d_loss * replicas, "generator": g_loss * replicas}
+        update(optimizers["discriminator"], d_gradients, discriminator)
+        update(optimizers["generator"], g_gradients, generator)
+        return {"discriminator": d_loss, "generator": g_loss}
 
     return step
 
@@ -110,7 +111,7 @@ def settle(averaged, settings, examples, seed):
     Those of the trained generator, or their average, are others, and masks come out foggy (Izmailov et al. 2018,
     "Averaging Weights Leads to Wider Optima", section 3.2).
     """
-    labels = examples.typical_labels(SETTLING_BATCHES * SETTLING_BATCH)
+    labels = examples.list_typical_labels(SETTLING_BATCHES * SETTLING_BATCH)
     for index in range(SETTLING_BATCHES):
         z = tf.random.stateless_normal([SETTLING_BATCH, settings.latent], [seed, -5 - index])
         averaged([z, *([] if labels is None else [labels[index::SETTLING_BATCHES]])], training=True)
@@ -129,7 +130,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         generator, discriminator, averaged = networks
         models = {"generator": generator, "discriminator": discriminator}
         optimizers = {name: make_optimizer(settings, model) for name, model in models.items()}
-    step = make_step(generator, discriminator, optimizers, examples, settings, seed, strategy.num_replicas_in_sync)
+    step = make_step(generator, discriminator, optimizers, examples, settings, seed)
     generate = tf.function(lambda noise, *labels: averaged([noise, *labels], training=False))
 
     def paint(noise, labels=None):
@@ -144,7 +145,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         return measure()
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    sampling = checkpoints.Sampling(averaged, sampler.grid, settle_and_measure, checkpoint, examples.close)
+    sampling = checkpoints.Sampling(averaged, sampler.draw_grid, settle_and_measure, checkpoint, examples.close)
     average = RunningAverage(generator, averaged, settings.average)
     result = loop.fit(
         folder, step, examples.batch, state, settings.steps, name=name, average=average, sampling=sampling,

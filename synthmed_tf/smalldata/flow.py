@@ -19,6 +19,7 @@ from synthmed_tf.smalldata.rate import FallingRate
 from synthmed_tf.training import checkpoints, loop
 from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.sampler import Sampler
+from synthmed_tf.training.update import update
 
 STEPS = 24  # from noise to image
 # Share of the noise that is drawn anew at each of these steps: without, vessels wind, and masks are less like real ones
@@ -67,7 +68,7 @@ class Flow:
 
     def time_after(self, steps):
         """The time after so many of STEPS: 1 after none, 0 after all."""
-        return shifted(1 - steps / STEPS, self.shift)
+        return shift_times(1 - steps / STEPS, self.shift)
 
     @property
     def first_refined(self):
@@ -111,7 +112,7 @@ class Flow:
         return tf.random.stateless_normal(self.shape, tf.random.experimental.stateless_fold_in(key, index))
 
 
-def make_step(model, optimizer, show, seed, replicas=1):
+def make_step(model, optimizer, show, seed):
     """The training step: (step number, rows, labels if any) -> losses.
 
     The velocity (x - network) / t at x = (1 - t) real + t noise is to be noise - real (Liu et al. 2023, equation 1):
@@ -129,15 +130,14 @@ def make_step(model, optimizer, show, seed, replicas=1):
         times = tf.random.stateless_uniform([], key_noise + 1) + tf.range(tf.cast(batch, tf.float32)) / tf.cast(
             batch, tf.float32
         )
-        times = shifted(times % 1.0, model.shift)
+        times = shift_times(times % 1.0, model.shift)
         mixed = tf.reshape(times, [-1, 1, 1, 1])
         with tf.GradientTape() as tape:
             images = network([(1 - mixed) * real + mixed * noise, times, *labels], training=True)
             weight = 1 / tf.maximum(mixed, EARLIEST)
-            loss = losses.squared_error(weight * images, weight * real) / replicas
-        gradients = tape.gradient(loss, network.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
-        return {"velocity": loss * replicas}
+            loss = losses.squared_error(weight * images, weight * real)
+        update(optimizer, tape.gradient(loss, network.trainable_variables), network)
+        return {"velocity": loss}
 
     return step
 
@@ -161,7 +161,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
     def show(rows, key):
         return reduce(examples.show(rows, key), model.stride)
 
-    step = make_step(model, optimizer, show, seed, strategy.num_replicas_in_sync)
+    step = make_step(model, optimizer, show, seed)
     decode = None
 
     def generate(noise, *labels):
@@ -179,7 +179,9 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         return measure()
 
     state = {"generator": model.network, "generator_optimizer": optimizer}
-    sampling = checkpoints.Sampling(model.averaged, sampler.grid, calibrate_and_measure, checkpoint, examples.close)
+    sampling = checkpoints.Sampling(
+        model.averaged, sampler.draw_grid, calibrate_and_measure, checkpoint, examples.close
+    )
     average = RunningAverage(model.network, model.averaged, settings.average)
     result = loop.fit(
         folder, step, examples.batch, state, settings.steps, name=name, average=average, sampling=sampling,
@@ -194,15 +196,15 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
     else:
         steps = min(settings.steps, decoder.STEPS)
         place = folder / f"decoder-{sampled[0]}-{steps}"  # its rate is a function of the steps
-        network, refined = decoder.train(place, model.redraw, examples.stack_of(examples.watched), seed, steps)
-        decode = functools.partial(decoded, network)
+        network, refined = decoder.train(place, model.redraw, examples.make_stack(examples.watched), seed, steps)
+        decode = functools.partial(decode, network)
         examples.has_probability = True
     examples.calibrate(generate, sampler.noise_shape)
     result |= {"sampled_step": sampled[0], "sampler": sampled[1], "refined": refined["checkpoint"]}
     return sampler, result
 
 
-def decoded(decoder, fields):
+def decode(decoder, fields):
     """Fields [n, height, width, 2], of which the first becomes the probability of mask."""
     fields = np.asarray(fields)
     parts = np.array_split(fields, range(DECODED_AT_ONCE, len(fields), DECODED_AT_ONCE))
@@ -210,7 +212,7 @@ def decoded(decoder, fields):
     return np.concatenate([1 / (1 + np.exp(-logits)), fields[..., 1:]], -1)
 
 
-def shifted(times, shift):
+def shift_times(times, shift):
     """Times in [0, 1], 1 being noise, moved towards noise by a factor of their odds (Esser et al. 2024, eq. 23)."""
     return shift * times / (1 + (shift - 1) * times)
 

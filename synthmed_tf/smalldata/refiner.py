@@ -62,11 +62,11 @@ def train(folder, model, time, examples, seed, steps):
             )
             d_loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / 2
             adversarial, l1 = losses.generator_non_saturating(fake_logits), losses.l1(real, fake)
-            scaled = {
+            weighted = {
                 "discriminator": may_learn(real_logits, fake_logits, MOST_ACCURATE) * d_loss,
                 "refiner": adversarial + L1 * l1,
             }
-        for name, loss in scaled.items():
+        for name, loss in weighted.items():
             variables = models[name].trainable_variables
             optimizers[name].apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return {"discriminator": d_loss, "adversarial": adversarial, "l1": l1}

@@ -22,7 +22,7 @@ class Sampling:
     """How a training looks at its samples, and whose weights make them in the end.
 
     Attributes:
-      sampler: the model that makes samples. Its weights are kept at each measurement that has a distance.
+      model: makes samples. Its weights are kept at each measurement that has a distance.
       draw_picture: function () -> [height, width, channels] uint8 picture of samples, each MEASURE_EVERY steps.
       measure: function () -> (dict of floats for the log, warning for the progress line or ""), as often; or None.
         "distance" is to the training set. "originality" below ORIGINAL says that samples copy the training set.
@@ -31,7 +31,7 @@ class Sampling:
       close: share of the least distance that is no difference.
     """
 
-    sampler: tf.keras.Model
+    model: tf.keras.Model
     draw_picture: Callable
     measure: Callable | None
     choice: str = "best"
@@ -79,7 +79,7 @@ class Checkpoints:
         with self._writing(self.folder / "checkpoints" / f"ckpt-{step}"):
             self.manager.save(checkpoint_number=step)
 
-    def save_sampler(self, step, sampler):
+    def save_sampler(self, step, model):
         """Keeps the weights that samples are made with, in FOLDER/samplers.
 
         Raises:
@@ -87,7 +87,7 @@ class Checkpoints:
         """
         prefix = self.folder / "samplers" / f"ckpt-{step}"
         with self._writing(prefix):
-            tf.train.Checkpoint(model=sampler).write(str(prefix))
+            tf.train.Checkpoint(model=model).write(str(prefix))
 
     def not_finite(self, step, problem):
         """The InputError of a training that has gone wrong."""
@@ -126,13 +126,13 @@ def check_choice(folder, sampling, start, steps):
     if not is_measured or not start < int(choice) <= steps:
         ready = f", there are those of {_join_numbers(kept)}" if start else ""
         raise InputError(
-            f"--checkpoint={choice}: weights are kept after each {MEASURE_EVERY} steps and the last one, {steps}{ready}; "
-            "give one of those, best or last"
+            f"--checkpoint={choice}: weights are kept after each {MEASURE_EVERY} steps and the last one, "
+            f"{steps}{ready}; give one of those, best or last"
         )
 
 
 def restore_sampler(folder, sampling):
-    """Gives sampling.sampler the weights that sampling.choice names, of those that `loop.fit` kept.
+    """Gives sampling.model the weights that sampling.choice names, of those that `loop.fit` kept.
 
     "best" are the newest whose distance hardly differs from the least. Only weights whose samples are original count,
     or the most original ones; what was measured at the end of a run that then went on does not. "last" are the newest.
@@ -154,7 +154,7 @@ def restore_sampler(folder, sampling):
         )
     prefix = str(folder / "samplers" / f"ckpt-{int(step)}")
     with _explaining(prefix, f"give another --checkpoint, or --overwrite starts {folder} again"):
-        tf.train.Checkpoint(model=sampling.sampler).read(prefix).assert_existing_objects_matched()
+        tf.train.Checkpoint(model=sampling.model).read(prefix).assert_existing_objects_matched()
     return int(step), prefix
 
 
@@ -175,7 +175,7 @@ def read_measured(folder):
     return {line["step"]: line for line in log.read_metrics(folder) if line["step"] in kept and "distance" in line}
 
 
-def checkpoint_sha256(prefix):
+def hash_checkpoint(prefix):
     """SHA-256 over what a checkpoint holds, in the order of the names. Its files also tell how often it was saved."""
     digest, reader = hashlib.sha256(), tf.train.load_checkpoint(str(prefix))
     for name in sorted(reader.get_variable_to_shape_map()):

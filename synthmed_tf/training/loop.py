@@ -69,7 +69,7 @@ def fit(folder, step, batch, state, steps, *, name="", average=None, sampling=No
             measured = _look_at_samples(sampling, index + 1, steps, saved, log)
             log.add(index + 1, losses | measured, always=index + 1 == steps or bool(measured))
             _show(bar, log.warning, losses, images=len(arrays[0]))
-            is_end = index + 1 == steps or bool(interruption.signal) or bool(measured) and _is_copying(sampling, log)
+            is_end = index + 1 == steps or bool(interruption.signal) or (bool(measured) and _is_copying(sampling, log))
             if (index + 1) % SAVE_EVERY == 0 or is_end:
                 _save(saved, log, clock, sampling, index + 1)
             if is_end:
@@ -153,7 +153,7 @@ def _look_at_samples(sampling, number, steps, saved, log):
     if sampling.measure:
         measured, log.warning = sampling.measure()
     if "distance" in measured:
-        saved.save_sampler(number, sampling.sampler)
+        saved.save_sampler(number, sampling.model)
     log.add_picture(number, sampling.draw_picture())
     return measured
 
