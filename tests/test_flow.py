@@ -368,7 +368,7 @@ def test_many_fields_are_decoded_a_few_at_once():
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_the_first_step_changes_the_last_layer_in_both_precisions(policy, monkeypatch, narrow):
+def test_the_first_step_changes_the_last_layer_in_both_precisions(policy, monkeypatch, narrow, eagerly):
     tf.keras.mixed_precision.set_global_policy(policy)  # conftest.py sets it back
     monkeypatch.setattr(flow, "STEPS", 2)
     tf.keras.utils.set_random_seed(1)
@@ -385,7 +385,7 @@ def test_the_first_step_changes_the_last_layer_in_both_precisions(policy, monkey
 
 
 @pytest.fixture
-def tiny(narrow, monkeypatch):
+def tiny(narrow, monkeypatch, eagerly):
     """A training of a few steps and samples."""
     monkeypatch.setattr(flow_network, "ATTENDED", 0)
     monkeypatch.setattr(flow, "STEPS", 4)
