@@ -6,6 +6,7 @@ from stage1_helpers import draw_eyes, make_rows, reduce_by_hand, sigmoid, wedge
 from synthmed_tf.sample import Sample
 from synthmed_tf.smalldata import recombine, warp
 from synthmed_tf.smalldata.fields import make_fields
+from synthmed_tf.smalldata.flow import decode_fields
 from synthmed_tf.smalldata.warped_examples import MaskFields, WarpedImages, choose_warp
 from synthmed_tf.training.batches import draw_batch_indices
 
