@@ -69,7 +69,7 @@ FLAGS = {
 
 def main(flags):
     check_flags(flags)
-    ages = {name: settings.years(name, getattr(flags, name)) for name in ("young", "mature")}
+    ages = {name: settings.parse_years(name, getattr(flags, name)) for name in ("young", "mature")}
 
     from synthmed_tf.evaluation import sets as evaluated
 
@@ -97,7 +97,7 @@ def main(flags):
         sets.open_controls(flags, found)
         report = {
             "schema_version": 1,
-            "command": settings.command("evaluate", flags),
+            "command": settings.format_command("evaluate", flags),
             "real": sets.real.manifest,
             "synthetic": sets.synthetic.manifest,
             "real_images_shown": flags.real_images,

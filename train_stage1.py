@@ -107,9 +107,9 @@ def main(flags):
         dry_run=flags.dry_run,
     )  # fmt: skip
     require_features(real, flags.target)
-    is_labelled = needs_classes(flags, real)
+    is_labelled = decide_conditional(flags, real)
     channels = real.manifest["channels"]
-    flags.model = flags.model or methods.default_model(flags, is_labelled, channels)
+    flags.model = flags.model or methods.choose_model(flags, is_labelled, channels)
     flags.num_samples = flags.num_samples or (len(real) if is_labelled else NUM_SAMPLES)
     class_names = real.class_names if flags.conditional else ()
     parts = {"": real}  # what a model each learns from
@@ -117,11 +117,11 @@ def main(flags):
         parts = {name: [sample for sample in real if sample.label == name] for name in real.class_names}
         parts = {name: samples for name, samples in parts.items() if samples}
     chosen = {
-        name: methods.of_stage1(flags, METHOD, len(samples), channels=channels, is_labelled=is_labelled)
+        name: methods.choose_for_stage1(flags, METHOD, len(samples), channels=channels, is_labelled=is_labelled)
         for name, samples in parts.items()
     }
     strategy, flags.precision = hardware.set_up(
-        flags.precision or hardware.default_precision(flags.preset), flags.strategy
+        flags.precision or hardware.choose_precision(flags.preset), flags.strategy
     )
 
     if flags.dry_run:
@@ -132,18 +132,18 @@ def main(flags):
     folder, (_, own, _) = Path(flags.out_dir) / "stage1", next(iter(chosen.values()))
     recorded = settings.record(flags, own, prepared=real.folder.name)
     with runs.claim(folder, recorded, flags.overwrite):
-        print(methods.text(flags.preset, flags.target, flags.model, "field_of_view" in real.features))
+        print(methods.describe_network(flags.preset, flags.target, flags.model, "field_of_view" in real.features))
         samplers, results = {}, {}
         for number, (name, samples) in enumerate(parts.items(), 1):
             method, own, examples_class = chosen[name]
             title = f"class {number} of {len(parts)}: {name}" if name else "stage 1"
-            place = folder / folder_name(number, name) if name else folder
+            place = folder / name_folder(number, name) if name else folder
             length = f"{own.steps} steps of {own.batch_size}"
             print(f"{title}: {len(samples)} {flags.target}s of {real.manifest['name']}, {length} -> {place}")
             learned, held_out = checkpoint_choice.divide(samples, flags.seed)
             examples = examples_class(learned, held_out, flags.target, own.batch_size, flags.seed, class_names)
             samplers[name], results[name] = method.train(
-                place, examples, own, flags.seed, watch=checkpoint_choice.measurement, checkpoint=flags.checkpoint,
+                place, examples, own, flags.seed, watch=checkpoint_choice.make_measurement, checkpoint=flags.checkpoint,
                 strategy=strategy, name=title,
             )  # fmt: skip
         if flags.target == "mask":
@@ -152,7 +152,7 @@ def main(flags):
             stage_output.write_images(flags, recorded, real, samplers, results, is_labelled)
 
 
-def needs_classes(flags, real):
+def decide_conditional(flags, real):
     """Whether labelled images are learned; decides flags.conditional, None where they are not.
 
     Raises:
@@ -167,7 +167,7 @@ def needs_classes(flags, real):
     return is_labelled
 
 
-def folder_name(number, name):
+def name_folder(number, name):
     """Where in stage1/ the model of a class lies: its number, and its name without what a file name cannot hold."""
     return "_".join([str(number), *re.findall(r"[\w-]+", name)])[:100]
 

@@ -72,10 +72,10 @@ def main(flags):
 
     masks = open_masks(out / "stage1" / "masks", flags)
     teachers, real = open_real(flags, first)  # what the masks come from; what is painted like
-    method, own, pairs_class = methods.of_stage2(flags, METHOD, len(real), first["image_size"])
+    method, own, pairs_class = methods.choose_for_stage2(flags, METHOD, len(real), first["image_size"])
     flags.checkpoint = flags.checkpoint or method.CHECKPOINT
     strategy, flags.precision = hardware.set_up(
-        flags.precision or hardware.default_precision(flags.preset), flags.strategy
+        flags.precision or hardware.choose_precision(flags.preset), flags.strategy
     )
 
     if flags.dry_run:
@@ -86,14 +86,14 @@ def main(flags):
     recorded = settings.record(flags, own, prepared=real.folder.name, **kept)
     with runs.claim(folder, recorded, flags.overwrite):
         model = "pix2pix" if flags.preset == "small_data" else flags.preset
-        print(methods.text(flags.preset, "photograph", model, has_views=True))
+        print(methods.describe_network(flags.preset, "photograph", model, has_views=True))
         length = f"{own.steps} steps of {own.batch_size}"
         print(f"stage 2: {len(real)} pairs of {real.manifest['name']}, {length} -> {folder}")
         if real is not teachers:
             photographs = real.manifest
             real = annotation.annotate(folder, real, teachers, flags.seed)
         pairs = pairs_class(real, own.batch_size, flags.seed)
-        watch = checkpoint_choice.painting(real, masks, flags.seed)
+        watch = checkpoint_choice.make_painting_measurement(real, masks)
         painter, result = method.train(
             folder, pairs, own, flags.seed, watch=watch, checkpoint=flags.checkpoint, strategy=strategy
         )

@@ -36,7 +36,7 @@ def field_of_view(sample):
 
 
 def rows(synthetic, training, test):
-    """(where, bins, added, KL(real || synthetic), its reverse, KL(training || test), its reverse) under each convention.
+    """(where, bins, added, KL(real || synthetic), its reverse, KL(training || test), its reverse) by each convention.
 
     Args:
       synthetic, training, test: sequences of Samples with an image.

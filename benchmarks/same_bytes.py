@@ -51,9 +51,6 @@ RUNS = {
         (*IMAGES, "--data=phantom_histology", "--steps=30", "--level_images=64"),
         (EVALUATE, *CLASSIFIERS, "--models=knn,random_forest"),
     ),
-    "histology_paper": (
-        (*IMAGES, "--data=phantom_histology", "--preset=paper", "--model=pggan", "--level_images=32", "--steps=6"),
-    ),
     "drive": (
         (STAGE1, "--data=drive", "--steps=40", *FEW),
         (STAGE2, "--data=drive", "--steps=30"),

@@ -33,13 +33,13 @@ ADDED = {  # to the papers' networks, by target and model
 }  # fmt: skip
 
 
-def default_model(flags, is_labelled, channels):
+def choose_model(flags, is_labelled, channels):
     """The model of stage 1 where the user names none: dcgan, and in small_data pggan for labelled images in colour."""
     is_small_colour = flags.preset == "small_data" and flags.target == "image" and is_labelled and channels == 3
     return "pggan" if is_small_colour else "dcgan"
 
 
-def of_stage1(flags, names, count, *, channels, is_labelled):
+def choose_for_stage1(flags, names, count, *, channels, is_labelled):
     """The method that stage 1 trains.
 
     Args:
@@ -69,14 +69,14 @@ def of_stage1(flags, names, count, *, channels, is_labelled):
         batch_size = fit_batch(batch_size, count, flags.batch_size is not None, flags.data)
         own = method.Settings(batch_size=batch_size)
         if is_labelled or is_pggan:
-            own = method.p2_settings(count, is_labelled and channels == 3, flags.conditional, batch_size)
+            own = method.make_p2_settings(count, is_labelled and channels == 3, flags.conditional, batch_size)
     own = settings.override(own, flags, names)
     if is_pggan:
-        own = method.with_steps(own, flags.image_size, flags.steps is not None)
+        own = method.set_steps(own, flags.image_size, flags.steps is not None)
     return method, own, shown
 
 
-def of_stage2(flags, names, count, image_size):
+def choose_for_stage2(flags, names, count, image_size):
     """The method that stage 2 trains: (module with `train`, its settings, class of training.pairs that it is shown).
 
     Args:
@@ -86,14 +86,14 @@ def of_stage2(flags, names, count, image_size):
       InputError: the flags fit no method, or not this number of pairs.
     """
     if flags.preset == "small_data":
-        return painter, settings.override(painter.for_size(image_size), flags, names), WarpedPairs
+        return painter, settings.override(painter.choose_settings(image_size), flags, names), WarpedPairs
     method = {"pix2pix": pix2pix, "vess2ret": vess2ret}[flags.preset]
     own = settings.override(method.Settings(), flags, names)
     batch_size = fit_batch(own.batch_size, count, flags.batch_size is not None, flags.data)
-    return method, method.with_steps(dataclasses.replace(own, batch_size=batch_size), count), Pairs
+    return method, method.set_steps(dataclasses.replace(own, batch_size=batch_size), count), Pairs
 
 
-def text(preset, target, model, has_views):
+def describe_network(preset, target, model, has_views):
     """One line: the network, and what is added to the paper's.
 
     Args:
@@ -114,7 +114,7 @@ def print_plan(flags, names, real, method, own, few):
     Args:
       flags: of the script; `names` of those that override settings.
       real: Records of the training split, or the Plan of it.
-      method, own: from `of_stage1` or `of_stage2`.
+      method, own: from `choose_for_stage1` or `choose_for_stage2`.
       few: Examples or Pairs of a few samples, which the steps are tried on.
     """
     parameters, seconds, gigabytes = estimate.measure(method, few, own, flags.seed)

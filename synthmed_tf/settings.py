@@ -117,12 +117,12 @@ def parse(doc, groups, argv):
     if words:
         raise InputError(f"unexpected argument {words[0]!r}: flags look like --data=drive (see --help)")
     if values["help"].value or values["helpfull"].value:
-        print(help_text(doc, groups, is_full=values["helpfull"].value))
+        print(format_help(doc, groups, is_full=values["helpfull"].value))
         raise SystemExit(0)
     flags = types.SimpleNamespace(**{flag.name: values[flag.name].value for each in groups.values() for flag in each})
     flags.given = {name for name in vars(flags) if values[name].present}
     if getattr(flags, "image_size", None):
-        flags.image_size = image_size(flags.image_size)
+        flags.image_size = parse_image_size(flags.image_size)
     if flags.data and os.sep in flags.data:
         flags.data = os.path.abspath(flags.data)  # however it was spelt, the same set
     if not re.fullmatch(r"best|last|\d+", getattr(flags, "checkpoint", None) or "best"):
@@ -149,7 +149,7 @@ def _define(flag, values):
     define(flag.name, flag.default, flag.help, **options)
 
 
-def help_text(doc, groups, is_full):
+def format_help(doc, groups, is_full):
     """The script's docstring and its flags by group: the common ones, or all."""
     lines = [doc.strip(), ""]
     for title, flags in groups.items():
@@ -165,7 +165,7 @@ def help_text(doc, groups, is_full):
     return "\n".join(lines if is_full else [*lines, "--helpfull shows all flags."])
 
 
-def image_size(text):
+def parse_image_size(text):
     """ "128" or "96x128" -> (height, width).
 
     Raises:
@@ -181,7 +181,7 @@ def image_size(text):
     return size
 
 
-def years(name, text):
+def parse_years(name, text):
     """The flag --name=18-38 -> (18, 38).
 
     Raises:
@@ -217,15 +217,15 @@ def record(flags, settings, **others):
     return kept | dataclasses.asdict(settings) | others
 
 
-def shareable(recorded):
+def keep_shareable(recorded):
     """What `record` returned, without paths: what may stand in a manifest that leaves the house."""
     kept = {name: value for name, value in recorded.items() if name not in PRIVATE}
     return kept | {"data": Path(recorded["data"]).name}
 
 
-def command(script, flags):
+def format_command(script, flags):
     """The command line with the flags that the user gave, without paths."""
-    given = shareable({name: value for name, value in vars(flags).items() if name in flags.given | {"data"}})
+    given = keep_shareable({name: value for name, value in vars(flags).items() if name in flags.given | {"data"}})
     words = [f"--{name}={_word(value)}" for name, value in given.items() if name in flags.given]
     return " ".join([f"{script}.py", *words])
 

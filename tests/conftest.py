@@ -30,7 +30,7 @@ def real_data():
 
 @pytest.fixture(autouse=True)
 def in_float32():
-    """After each test the precision policy is what it was: scripts that run within a test set it for the whole process."""
+    """After each test the precision policy is what it was: scripts that run in a test set it for the whole process."""
     yield
     if "tensorflow" in sys.modules:
         sys.modules["tensorflow"].keras.mixed_precision.set_global_policy("float32")

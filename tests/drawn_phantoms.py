@@ -11,7 +11,7 @@ def draw(module, entries):
 
 
 def accuracy(model, features, entries, classes):
-    """The accuracy on the test split after learning from the training split. classes: {label: class}; others left out."""
+    """The accuracy on the test split after learning from the training split. classes: {label: class} that take part."""
     features = np.reshape(features, (len(entries), -1))
     chosen = {
         split: [n for n, entry in enumerate(entries) if entry.split == split and entry.label in classes]

@@ -18,7 +18,7 @@ def measure(real, pictures, target, class_names=()):
 
     examples = Examples(real, [], target, 2, 0, class_names)
     sampler = Sampler((3,), paint, 0, len(class_names))
-    return checkpoint_choice.measurement(examples, sampler)()
+    return checkpoint_choice.make_measurement(examples, sampler)()
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +87,8 @@ def test_pictures_are_drawn_of_the_classes_that_real_ones_have():
         return np.zeros([len(noise), 32, 32, 1], np.uint8)
 
     examples = Examples(real, [], "image", 2, 0, ("a", "b"))
-    checkpoint_choice.measurement(examples, Sampler((3,), paint, 0, 2))()
-    assert (np.concatenate(drawn) == examples.typical_labels(checkpoint_choice.LEAST_SAMPLES)).all()
+    checkpoint_choice.make_measurement(examples, Sampler((3,), paint, 0, 2))()
+    assert (np.concatenate(drawn) == examples.list_typical_labels(checkpoint_choice.LEAST_SAMPLES)).all()
 
 
 @pytest.mark.parametrize("target", ["mask", "image"])

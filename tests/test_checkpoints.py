@@ -218,11 +218,11 @@ def test_checkpoint_sha256_depends_on_all_values_and_not_on_how_often_they_were_
     one, two = tf.Variable([1.0, 2.0]), tf.Variable(3)
     checkpoint = tf.train.Checkpoint(one=one, two=two)
     saved = [checkpoint.save(tmp_path / name) for name in ("a", "b")]
-    first, second = map(checkpoints.checkpoint_sha256, saved)
+    first, second = map(checkpoints.hash_checkpoint, saved)
     assert first == second and len(first) == 64 and saved[0] != saved[1]
     others = []
     for variable, value in ((one, [1.0, 2.1]), (two, 4)):
         variable.assign(value)
-        others.append(checkpoints.checkpoint_sha256(checkpoint.write(str(tmp_path / "c"))))
-    others.append(checkpoints.checkpoint_sha256(tf.train.Checkpoint(two=one, one=two).write(str(tmp_path / "d"))))
+        others.append(checkpoints.hash_checkpoint(checkpoint.write(str(tmp_path / "c"))))
+    others.append(checkpoints.hash_checkpoint(tf.train.Checkpoint(two=one, one=two).write(str(tmp_path / "d"))))
     assert len({first, *others}) == 4

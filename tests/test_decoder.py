@@ -31,11 +31,12 @@ def dice(mask, wanted):
     return 2 * (mask & wanted).sum() / (mask.sum() + wanted.sum())
 
 
-def test_the_decoder_undoes_what_the_flow_does_to_fields(tmp_path):
+def test_the_decoder_undoes_what_the_flow_does_to_fields(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoder, "BATCH_SIZE", 4)
     learned, new = make_eye_fields(0, 4), make_eye_fields(4, 3)
     blur = Blur()
-    model, result = decoder.train(tmp_path, blur.redraw, learned, 1, 120)
-    assert result["step"] == 120 and len(blur.calls) == decoder.BATCHES
+    model, result = decoder.train(tmp_path, blur.redraw, learned, 1, 100)
+    assert result["step"] == 100 and len(blur.calls) == decoder.BATCHES
     counts, seeds, shares = (set(values) for values in zip(*blur.calls))
     assert shares == set(decoder.LEFT_OUT) and len(seeds) == decoder.BATCHES and counts == {decoder.BATCH_SIZE}
     blurred = Blur().redraw(np.where(new[..., 2:] > 0, new[..., :2], -1), [0, 0], 0)
@@ -60,7 +61,7 @@ def test_a_decoder_trained_in_two_parts_has_the_bits_of_one_trained_at_once(tmp_
 
 
 def test_the_receptive_field_of_the_decoder_is_19_pixels():
-    model = decoder.network()
+    model = decoder.build()
     for kernel in model.trainable_variables[::2]:
         kernel.assign(tf.abs(kernel))  # so that nothing cancels out
     fields = tf.Variable(tf.ones([1, 41, 41, 2]))
@@ -72,4 +73,4 @@ def test_the_receptive_field_of_the_decoder_is_19_pixels():
 
 @pytest.mark.parametrize("size", [(17, 23), (32, 64)])
 def test_the_decoder_takes_any_size(size):
-    assert decoder.network()(tf.zeros([2, *size, 2])).shape == (2, *size, 1)
+    assert decoder.build()(tf.zeros([2, *size, 2])).shape == (2, *size, 1)

@@ -74,11 +74,14 @@ def test_batches_are_seeded_rows_with_their_labels():
 def test_typical_labels_are_spread_as_those_of_real_samples():
     real = make_images(12, labels="aab")
     examples = Examples(real, [], "image", 4, 7, class_names=("a", "b"))
-    assert examples.typical_labels(6).sum(0).tolist() == [4, 2]
-    assert examples.typical_labels(64).sum(0) == pytest.approx([64 * 2 / 3, 64 / 3], abs=2)
+    assert examples.list_typical_labels(6).sum(0).tolist() == [4, 2]
+    assert examples.list_typical_labels(64).sum(0) == pytest.approx([64 * 2 / 3, 64 / 3], abs=2)
     held_out = make_images(4, labels="b")
-    assert Examples(real, held_out, "image", 4, 7, class_names=("a", "b")).typical_labels(9).sum(0).tolist() == [0, 9]
-    assert Examples(real, [], "image", 4, 7).typical_labels(6) is None
+    assert Examples(real, held_out, "image", 4, 7, class_names=("a", "b")).list_typical_labels(9).sum(0).tolist() == [
+        0,
+        9,
+    ]
+    assert Examples(real, [], "image", 4, 7).list_typical_labels(6) is None
 
 
 def test_held_out_samples_are_watched_or_some_of_those_learned_from():

@@ -206,7 +206,7 @@ def test_drive_masks_against_warped_repeated_and_broken_ones(real_data):
     train, test = (np.stack([s.mask for s in samples if s.split == split]) for split in ("train", "test"))
     mild = dict(rotation=5.0, zoom=1.05, aspect=0.03, elastic=0.006)
     warped = np.concatenate(
-        [warp.random_warp(tf.constant(train, tf.float32), [7, step], **mild).numpy() >= 0.5 for step in range(3)]
+        [warp.warp_at_random(tf.constant(train, tf.float32), [7, step], **mild).numpy() >= 0.5 for step in range(3)]
     )
     real, held_out = features.describe_masks(train), features.describe_masks(test)
     sets = {"warped": warped, "broken": broken(train), "repeated": train[[3] * 60]}

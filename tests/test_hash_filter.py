@@ -23,7 +23,7 @@ def picture(ones):
     return np.where(bits(*ones), 200, 20).astype(np.uint8).reshape(16, 16, 1)
 
 
-REAL = [hash_filter.average_hash(picture(range(count))) for count in (100, 104, 110)]  # threshold 6
+REAL = [hash_filter.compute_hash(picture(range(count))) for count in (100, 104, 110)]  # threshold 6
 GOOD, NEARLY, BAD = range(99), range(90), range(120, 220)  # 1, 10 and more away
 
 
@@ -39,32 +39,32 @@ def pass_on(stream, count, hashes=REAL):
 def test_average_hash_of_an_image_of_its_own_size_by_hand():
     grey = RNG.integers(0, 256, [16, 16, 1]).astype(np.uint8)
     expected = (grey > grey.mean()).ravel()
-    assert (hash_filter.average_hash(grey) == expected).all()
-    assert (hash_filter.average_hash(grey.astype(np.uint16) * 257) == expected).all()
+    assert (hash_filter.compute_hash(grey) == expected).all()
+    assert (hash_filter.compute_hash(grey.astype(np.uint16) * 257) == expected).all()
 
 
 def test_average_hash_of_colours_is_that_of_their_luma():
     colours = RNG.integers(0, 256, [16, 16, 3]).astype(np.uint8)
     luma = colours @ np.array([19595, 38470, 7471]) + 2**15 >> 16  # ITU-R BT.601 in 16 bits, as Pillow has it
-    assert (hash_filter.average_hash(colours) == hash_filter.average_hash(luma[..., None].astype(np.uint8))).all()
+    assert (hash_filter.compute_hash(colours) == hash_filter.compute_hash(luma[..., None].astype(np.uint8))).all()
 
 
 @pytest.mark.parametrize("side", [2, 5, 12])
 def test_average_hash_of_large_pixels_is_that_of_small_ones(side):
     pixels = RNG.choice([0, 255], [16, 16, 1]).astype(np.uint8)
-    average_hash = hash_filter.average_hash(pixels.repeat(side, 0).repeat(side, 1))
+    average_hash = hash_filter.compute_hash(pixels.repeat(side, 0).repeat(side, 1))
     assert average_hash.shape == (256,) and (average_hash == (pixels > 0).ravel()).all()
 
 
 def test_threshold_is_what_95_of_100_real_images_keep_to():
     hashes = np.stack([bits(*range(i)) for i in range(0, 50, 2)])  # each 2 from its neighbour
-    assert hash_filter.hash_threshold(hashes) == 2
+    assert hash_filter.choose_threshold(hashes) == 2
     odd = np.stack([*hashes, bits(*range(200, 230))])  # one of 26 is far from all: 1 in 20 may be
-    assert hash_filter.hash_threshold(odd) == 2
-    assert hash_filter.hash_threshold(np.stack([bits(), bits(*range(9))])) == 9
-    assert hash_filter.hash_threshold(bits()[None]) is None
+    assert hash_filter.choose_threshold(odd) == 2
+    assert hash_filter.choose_threshold(np.stack([bits(), bits(*range(9))])) == 9
+    assert hash_filter.choose_threshold(bits()[None]) is None
     nearest = [min((a != b).sum() for j, b in enumerate(odd) if i != j) for i, a in enumerate(odd)]
-    assert np.mean(np.array(nearest) <= hash_filter.hash_threshold(odd)) >= 0.95
+    assert np.mean(np.array(nearest) <= hash_filter.choose_threshold(odd)) >= 0.95
 
 
 def test_what_is_farther_from_real_images_than_they_from_each_other_is_rejected():
@@ -86,7 +86,7 @@ def test_without_a_second_real_image_nothing_is_rejected():
 
 
 @pytest.mark.parametrize("rate", [0.4, 0.0])
-def test_text_says_what_was_rejected_by_class(rate):
+def test_the_tally_says_what_was_rejected_by_class(rate):
     counts = {"candidates": 5, "rejected": 2, "too_far": 0, "rate": rate}
     said = hash_filter.describe(counts | {"classes": {"sick": counts, "well": counts}})
     assert "2 of 5 images rejected by their average hash" in said

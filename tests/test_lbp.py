@@ -43,12 +43,12 @@ def test_images_too_small_for_the_radius():
 def test_folds_never_cut_a_group_and_keep_the_classes():
     classes = np.array([0, 1] * 30)
     groups = np.arange(60) // 4
-    for learned, held in lbp.folds(classes, groups, 0).split(classes, classes, groups):
+    for learned, held in lbp.make_folds(classes, groups, 0).split(classes, classes, groups):
         assert not set(groups[learned]) & set(groups[held])
         assert abs(classes[held].mean() - 0.5) < 0.01
 
 
 def test_columns_are_those_of_the_radii():
     features = np.concatenate([np.full([2, 8 * radius + 2], radius) for radius in (2, 3, 4)], 1)
-    assert (lbp.columns(features, (3,)) == 3).all() and lbp.columns(features, (3,)).shape == (2, 26)
-    assert (lbp.columns(features, (2, 3, 4)) == features).all()
+    assert (lbp.list_columns(features, (3,)) == 3).all() and lbp.list_columns(features, (3,)).shape == (2, 26)
+    assert (lbp.list_columns(features, (2, 3, 4)) == features).all()

@@ -3,7 +3,7 @@
 import pytest
 
 from synthmed_tf.sample import InputError
-from synthmed_tf.training.length import P2_LEAST_STEPS, fit_batch, steps_of_epochs
+from synthmed_tf.training.length import P2_LEAST_STEPS, count_steps, fit_batch
 
 
 @pytest.mark.parametrize(("epochs", "count", "batch_size", "steps"), [
@@ -13,12 +13,12 @@ from synthmed_tf.training.length import P2_LEAST_STEPS, fit_batch, steps_of_epoc
     (30, 10_000, 7, 42_858),  # a last batch that is not full counts
 ])  # fmt: skip
 def test_epochs_become_steps(epochs, count, batch_size, steps, capsys):
-    assert steps_of_epochs(epochs, count, batch_size) == steps
+    assert count_steps(epochs, count, batch_size) == steps
     assert capsys.readouterr().out == ""
 
 
 def test_no_training_is_shorter_than_p2s_shortest_and_that_is_said(capsys):
-    assert steps_of_epochs(60, 652, 32) == steps_of_epochs(10, 57, 32, "epochs a level") == P2_LEAST_STEPS == 2220
+    assert count_steps(60, 652, 32) == count_steps(10, 57, 32, "epochs a level") == P2_LEAST_STEPS == 2220
     first, second = capsys.readouterr().out.splitlines()
     assert "2,220 steps" in first and "instead of 60 epochs of 652 images" in first
     assert "instead of 10 epochs a level of 57 images" in second

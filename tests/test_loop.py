@@ -47,8 +47,8 @@ def test_interrupted_runs_end_with_the_bits_of_one_that_was_not(tmp_path):
     assert last.seen == list(range(14, 23))
     assert last.bytes() == whole.bytes()
     assert list_steps(parts) == [10, 20, 23]
-    digests = [checkpoints.checkpoint_sha256(folder / "checkpoints" / "ckpt-23") for folder in (parts, whole.folder)]
-    assert digests[0] == digests[1] != checkpoints.checkpoint_sha256(whole.folder / "checkpoints" / "ckpt-20")
+    digests = [checkpoints.hash_checkpoint(folder / "checkpoints" / "ckpt-23") for folder in (parts, whole.folder)]
+    assert digests[0] == digests[1] != checkpoints.hash_checkpoint(whole.folder / "checkpoints" / "ckpt-20")
 
 
 def test_a_killed_run_goes_on_from_its_newest_checkpoint_and_cuts_the_log_back(tmp_path):

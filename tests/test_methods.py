@@ -24,15 +24,15 @@ def choose_stage1(*words, count=400, channels=1, is_labelled=False):
     """What of_stage1 returns for a command line, resolved as train_stage1.py does it."""
     flags = settings.parse("", STAGE1.FLAGS, ["train_stage1.py", *words])
     flags.image_size = flags.image_size or (128, 128)
-    flags.model = flags.model or methods.default_model(flags, is_labelled, channels)
+    flags.model = flags.model or methods.choose_model(flags, is_labelled, channels)
     flags.conditional = flags.conditional is not False if is_labelled else None
-    return methods.of_stage1(flags, STAGE1.METHOD, count, channels=channels, is_labelled=is_labelled)
+    return methods.choose_for_stage1(flags, STAGE1.METHOD, count, channels=channels, is_labelled=is_labelled)
 
 
 def choose_stage2(*words, count=20, image_size=(128, 128)):
     """What of_stage2 returns for a command line."""
     flags = settings.parse("", STAGE2.FLAGS, ["train_stage2.py", *words])
-    return methods.of_stage2(flags, STAGE2.METHOD, count, image_size)
+    return methods.choose_for_stage2(flags, STAGE2.METHOD, count, image_size)
 
 
 # ---------------------------------------------------------------- stage 1
@@ -183,9 +183,12 @@ def test_what_a_method_of_stage_2_does_not_have_is_refused(words, says):
 
 
 def test_text_names_the_network_and_what_is_added():
-    assert methods.text("paper", "mask", "dcgan", True) == "network: DCGAN (Radford et al. 2016; P1, P2)"
-    said = methods.text("small_data", "mask", "dcgan", True)
+    assert methods.describe_network("paper", "mask", "dcgan", True) == "network: DCGAN (Radford et al. 2016; P1, P2)"
+    said = methods.describe_network("small_data", "mask", "dcgan", True)
     assert "halves of two eyes joined, warped masks" in said and said.endswith("(--preset=paper: without)")
-    assert "halves" not in methods.text("small_data", "mask", "dcgan", False)
-    assert methods.text("small_data", "photograph", "pix2pix", True).endswith("(--preset=pix2pix: without)")
-    assert methods.text("small_data", "image", "flow", False) == "network: rectified flow (Liu et al. 2023), no GAN"
+    assert "halves" not in methods.describe_network("small_data", "mask", "dcgan", False)
+    assert methods.describe_network("small_data", "photograph", "pix2pix", True).endswith("(--preset=pix2pix: without)")
+    assert (
+        methods.describe_network("small_data", "image", "flow", False)
+        == "network: rectified flow (Liu et al. 2023), no GAN"
+    )

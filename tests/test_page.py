@@ -235,8 +235,8 @@ def test_the_audit_of_images_says_what_it_found_and_what_it_can_find(made, page_
     for view in ("structure", "shading"):
         audit = audits[view]
         assert (
-            f"By {view}, {audit['near_copies']} of 12 synthetic images are more like a training image than every held-out"
-            in text
+            f"By {view}, {audit['near_copies']} of 12 synthetic images are more like a training image than every "
+            "held-out" in text
         )
         assert f"{audit['near_copies']} of 12 ({audit['by_chance']:.1f}, {audit['by_chance_at_most']})" in text
         low, high = audit["membership"]["interval"]

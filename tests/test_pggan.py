@@ -82,23 +82,23 @@ def test_levels_follow_from_the_size_and_their_steps_from_the_images(size, level
 
 
 def test_p2s_epochs_are_those_of_each_level():
-    paper = pggan.p2_settings(3200, is_colour=False, is_conditional=False)
+    paper = pggan.make_p2_settings(3200, is_colour=False, is_conditional=False)
     assert Growth.of(paper, (64, 64)) == Growth(5, 30 * 100)
-    assert pggan.with_steps(paper, (64, 64), is_given=False).steps == 5 * 30 * 100
-    few = pggan.p2_settings(20, is_colour=False, is_conditional=False)
+    assert pggan.set_steps(paper, (64, 64), is_given=False).steps == 5 * 30 * 100
+    few = pggan.make_p2_settings(20, is_colour=False, is_conditional=False)
     assert Growth.of(few, (64, 64)) == Growth.of(Settings(), (64, 64)) == Growth(5, 2220)
 
 
 def test_steps_in_all_go_to_the_levels_and_the_rest_to_the_last():
     settings = Settings(level_images=160, batch_size=16, steps=40)
-    assert pggan.with_steps(settings, (64, 64), is_given=False).steps == 50  # as many as the levels take
+    assert pggan.set_steps(settings, (64, 64), is_given=False).steps == 50  # as many as the levels take
     longer = Settings(level_images=160, batch_size=16, steps=70)
     for is_given in (False, True):
-        assert pggan.with_steps(longer, (64, 64), is_given) == longer
+        assert pggan.set_steps(longer, (64, 64), is_given) == longer
     with pytest.raises(InputError, match="--steps=40: .* 5 levels of 10 steps .* after 46; .*--level_images=160 now"):
-        pggan.with_steps(settings, (64, 64), is_given=True)
+        pggan.set_steps(settings, (64, 64), is_given=True)
     least = Settings(level_images=160, batch_size=16, steps=46)
-    assert pggan.with_steps(least, (64, 64), is_given=True) == least
+    assert pggan.set_steps(least, (64, 64), is_given=True) == least
 
 
 # ---------------------------------------------------------------- one step, by hand
@@ -249,7 +249,7 @@ def test_a_run_killed_after_a_change_of_level_and_resumed_before_it_ends_with_th
     resumed, result_of_resumed = train_until(None, tmp_path / "killed", tiles)
     for run in (result, result_of_resumed):
         assert run["step"] == run["sampled_step"] == 8
-    digests = {checkpoints.checkpoint_sha256(run["checkpoint"]) for run in (result, result_of_resumed)}
+    digests = {checkpoints.hash_checkpoint(run["checkpoint"]) for run in (result, result_of_resumed)}
     assert len(digests) == 1  # of generator, average, discriminator and both optimisers
     assert (whole.draw(range(4), 1) == resumed.draw(range(4), 1)).all() and whole.draw([0], 1).shape == (1, 8, 8, 1)
 

@@ -58,7 +58,8 @@ def test_an_image_is_a_pure_function_of_its_number_also_in_another_process_witho
         return [hashlib.sha256(image.tobytes()).hexdigest() for image in draw(SETS[name], chosen)]
 
     code = (
-        f"import sys, json, hashlib; from synthmed_tf.datasets.phantoms import {name.removeprefix('phantom_')} as module;"
+        "import sys, json, hashlib;"
+        f"from synthmed_tf.datasets.phantoms import {name.removeprefix('phantom_')} as module;"
         "images = [module.read_entry(entry, '').image for entry in module.list_entries(None)[307::-300]];"
         "assert 'tensorflow' not in sys.modules;"
         "print(json.dumps([hashlib.sha256(image.tobytes()).hexdigest() for image in images][::-1]))"

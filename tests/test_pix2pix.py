@@ -1,145 +1,197 @@
-"""pix2pix and vess2ret against their papers' tables, and what they share with the painter."""
+"""papers/pix2pix.py: a step by hand, jitter, what paints and with which weights."""
 
+import linear_networks
 import numpy as np
 import pytest
 import tensorflow as tf
-from network_parts import CONVOLUTIONS, NORMS, describe, draw_noise, select
+from linear_networks import build_discriminator, build_generator, wedge
 
-from synthmed_tf.networks import layers, painter, pix2pix, vess2ret
+from synthmed_tf.datasets.phantoms import fundus
+from synthmed_tf.datasets.prepare import crop_sample
+from synthmed_tf.images import pixels
+from synthmed_tf.papers import pix2pix
+from synthmed_tf.sample import Sample
+from synthmed_tf.smalldata.fields import label_pieces
+from synthmed_tf.training import checkpoints
+from synthmed_tf.training.pairs import Pairs
 
-# generator, (kernel, stride, channels) down, then up; layers with a norm
-GENERATORS = {
-    pix2pix: (
-        256,
-        [(4, 2, c) for c in (64, 128, 256, 512, 512, 512, 512, 512)],
-        [(4, 2, c) for c in (512, 512, 512, 512, 256, 128, 64, 3)],
-        6 + 7,
-    ),
-    vess2ret: (
-        512,
-        [(3, 2, c) for c in (64, 128, 256, 512, 512, 512, 512, 512)] + [(2, 1, 512)],
-        [(2, 1, 512)] + [(2, 2, c) for c in (512, 512, 512, 512, 256, 128, 64, 3)],
-        9 + 8,
-    ),
-}
-DISCRIMINATORS = {  # (kernel, stride, channels), layers with a norm, shape of the map of logits at the native size
-    pix2pix: ([(4, 2, 64), (4, 2, 128), (4, 2, 256), (4, 1, 512), (4, 1, 1)], 3, (30, 30)),
-    vess2ret: ([(3, 2, 32), (3, 2, 64), (3, 2, 128), (3, 2, 256), (3, 2, 1)], 0, (16, 16)),
-}
-NETWORKS = (pix2pix, vess2ret, painter)
+SEED = 4
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
-def small_generator(request):
-    """(network, generator at 64 x 64 pixels, two masks, seed). Decoder biases and gains as at the start of training."""
-    tf.keras.utils.set_random_seed(1)
-    model = request.param.generator((64, 64))
-    return request.param, model, draw_noise(2, 64, 64, 1), tf.constant([[1, 2]])
+# ---------------------------------------------------------------- the step
 
 
-@pytest.mark.parametrize("network", GENERATORS)
-def test_generator_is_the_papers_table_at_its_native_size(network):
-    size, down, up, norms = GENERATORS[network]
-    model = network.build_generator((size, size), in_channels=1, out_channels=3)
-    convolutions = select(model, CONVOLUTIONS)
-    assert [describe(layer) for layer in convolutions] == down + up
-    assert [isinstance(layer, tf.keras.layers.Conv2DTranspose) for layer in convolutions] == [False] * len(down) + [
-        True
-    ] * len(up)
-    assert len(select(model, NORMS)) == norms
-    assert [layer.rate for layer in select(model, layers.SeededDropout)] == [0.5] * 3
-    assert len({layer.index for layer in select(model, layers.SeededDropout)}) == 3
-    assert not select(model, layers.CropLike)
-    assert model.output_shape == (None, size, size, 3)
-
-    weights, channels = 0, 1
-    for kernel, _, filters in down:
-        weights, channels = weights + filters * (kernel**2 * channels + 1), filters
-    skips = [filters for _, _, filters in down[-2::-1]] + [0]
-    for (kernel, _, filters), skip in zip(up, skips, strict=True):
-        weights, channels = weights + filters * (kernel**2 * channels + 1), filters + skip
-    gains = sum(2 * layer.output_shape[-1] for layer in select(model, NORMS))
-    assert sum(np.prod(v.shape) for v in model.trainable_variables) == weights + gains
-    if network is pix2pix:
-        assert round(model.count_params() / 1e6, 1) == 54.4  # Isola et al. 2017, published code, 256 pixels
-        assert convolutions[len(down) - 1].output_shape == (None, 1, 1, 512)
+@pytest.mark.parametrize("l1", [100.0, 1.0])
+def test_a_step_is_the_algorithm_by_hand(l1):
+    networks, settings = (build_generator(), build_discriminator()), pix2pix.Settings(l1=l1, jitter=0)
+    step = pix2pix.make_step(*networks, linear_networks.sgd(), settings, SEED)
+    linear_networks.check_step(step, *networks, linear_networks.draw_stack(0), l1)
 
 
-@pytest.mark.parametrize("network", DISCRIMINATORS)
-def test_discriminator_is_the_papers_table_at_its_native_size(network):
-    expected, norms, shape = DISCRIMINATORS[network]
-    size = GENERATORS[network][0]
-    model = network.build_discriminator((size, size), in_channels=1, out_channels=3)
-    assert [describe(layer) for layer in select(model, CONVOLUTIONS)] == expected
-    assert len(select(model, NORMS)) == norms
-    assert model.output_shape == (None, *shape, 1)
-    assert all(layer.activation is tf.keras.activations.linear for layer in select(model, CONVOLUTIONS))
-
-
-@pytest.mark.parametrize(
-    ("network", "size", "patch"),
-    [
-        (pix2pix, (128, 144), 70),
-        (painter, (192, 208), 70),
-        (painter, (176, 256), 34),
-    ],
-)
-def test_patches_that_the_discriminator_sees(network, size, patch, monkeypatch):
-    # A norm of the picture's own statistics sees every pixel; the patch is what is left without it.
-    for norm in (layers.BatchStatisticsNormalization, tf.keras.layers.GroupNormalization):
-        monkeypatch.setattr(norm, "call", lambda self, inputs: inputs)
-    model = network.build_discriminator(size)
-    seen = 1
-    for kernel, stride, _ in (describe(layer) for layer in reversed(select(model, CONVOLUTIONS))):
-        seen = (seen - 1) * stride + kernel
-    assert seen == patch
-
-    pair = draw_noise(1, *size, 4)
-    with tf.GradientTape() as tape:
-        tape.watch(pair)
-        logits = model(pair)
-        logit = logits[0, logits.shape[1] // 2, logits.shape[2] // 2, 0]
-    reached = np.abs(tape.gradient(logit, pair)[0]).sum(-1) > 0
-    around = painter.DETAIL_WINDOW - 1 if network is painter else 0
-    assert np.ptp(np.flatnonzero(reached.any(1))) + 1 == patch + around
-    assert np.ptp(np.flatnonzero(reached.any(0))) + 1 == patch + around
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("size", [(80, 112), (144, 64)])
-def test_generator_and_discriminator_of_any_size(network, size):
-    generator = network.build_generator(size, in_channels=2, out_channels=1)
-    discriminator = network.build_discriminator(size, in_channels=2, out_channels=1)
-    masks = draw_noise(1, *size, 2)
-    images = generator([masks, tf.constant([[1, 2]])], training=True)
-    assert images.shape == (1, *size, 1)
-    assert np.isfinite(discriminator(tf.concat([masks, images], -1), training=True)).all()
-    bottom = min(min(layer.output_shape[1:3]) for layer in select(generator, tf.keras.layers.Conv2D))
-    assert bottom == (min(size) // 16 if network is painter else 1)
-
-
-def test_dropout_is_a_function_of_the_seed_alone(small_generator):
-    network, model, masks, seed = small_generator
-    first = model([masks, seed], training=True).numpy()
-    np.testing.assert_array_equal(first, model([masks, seed], training=True))
-    other = model([masks, tf.constant([[1, 3]])], training=True).numpy()
-    assert np.array_equal(first, other) == (network is painter)
-    np.testing.assert_array_equal(
-        model([masks, seed], training=False), model([masks, tf.constant([[1, 3]])], training=False)
+def test_jittered_pairs_stay_pairs():
+    """Constant pictures stay what they are."""
+    networks, stack = (
+        (build_generator(), build_discriminator()),
+        np.tile(np.float32([0.5, 0.2, -0.3, 1.0]), [1, 8, 8, 1]),
     )
-    assert np.abs(first).max() < 1
+    step = pix2pix.make_step(*networks, linear_networks.sgd(), pix2pix.Settings(jitter=64), SEED)
+    linear_networks.check_step(step, *networks, stack, pix2pix.Settings.l1)
 
 
-def test_which_presets_use_the_statistics_of_the_batch_at_test_time(small_generator):
-    network, model, masks, seed = small_generator
-    alone = model([masks[:1], seed], training=False)[0]
-    together = model([masks, seed], training=False)[0]
-    assert np.allclose(alone, together, atol=1e-5) == (network is painter)
-    assert (network is pix2pix) == network.TRAINING_AT_TEST_TIME
+def test_jitter_and_dropout_are_functions_of_seed_and_step(eagerly):
+    generator, discriminator = build_generator(has_dropout=True), build_discriminator()
+    models, stack = (generator, discriminator), linear_networks.draw_stack(0)
+    before = [model.get_weights() for model in models]
+
+    def weights_after(number, seed, jitter):
+        for model, weights in zip(models, before, strict=True):
+            model.set_weights(weights)
+        settings = pix2pix.Settings(jitter=jitter)
+        pix2pix.make_step(*models, linear_networks.sgd(), settings, seed)(tf.constant(number, tf.int64), stack)
+        return np.concatenate([weight.ravel() for model in models for weight in model.get_weights()])
+
+    for jitter in (0, 64):
+        first = weights_after(3, SEED, jitter)
+        assert (first == weights_after(3, SEED, jitter)).all()
+        assert (first != weights_after(4, SEED, jitter)).any() and (first != weights_after(3, 5, jitter)).any()
 
 
-def test_nothing_changes_when_a_generator_is_called(small_generator):
-    _, model, masks, seed = small_generator
-    before = model.get_weights()
-    model([masks, seed], training=True)
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+def test_two_replicas_with_half_a_batch_each_do_the_same_step(tmp_path):
+    linear_networks.check_replicas("pix2pix", tmp_path)
+
+
+def test_adam_is_that_of_the_paper_with_the_epsilon_of_its_framework():
+    optimizer = pix2pix.make_optimizer(pix2pix.Settings(), build_generator())
+    assert isinstance(optimizer, tf.keras.optimizers.Adam) and float(optimizer.learning_rate) == pytest.approx(2e-4)
+    assert (optimizer.beta_1, optimizer.beta_2) == (0.5, 0.999)
+    settings = pix2pix.Settings(learning_rate=1.0)
+    linear_networks.check_epsilon(lambda model: pix2pix.make_optimizer(settings, model), 1e-8)
+
+
+def test_steps_are_epochs_unless_given_and_fewer_than_the_papers_are_told(capsys):
+    assert pix2pix.set_steps(pix2pix.Settings(), 400).steps == pix2pix.PAPER_STEPS and not capsys.readouterr().out
+    assert pix2pix.set_steps(pix2pix.Settings(batch_size=3), 20).steps == 1334  # 200 * 20 / 3, rounded up
+    assert "1,334 steps" in (told := capsys.readouterr().out) and "--steps=80000" in told
+    assert pix2pix.set_steps(pix2pix.Settings(steps=7), 400).steps == 7
+
+
+# ---------------------------------------------------------------- jitter_and_mirror
+
+
+def draw_blobs(height, width, channels, seed):
+    """A smooth image [1, height, width, channels] in [0, 1]."""
+    noise = np.random.default_rng(seed).normal(size=[1, 5, 5, channels])
+    image = tf.image.resize(noise.astype(np.float32), [height, width], method="bicubic").numpy()
+    return (image - image.min()) / np.ptp(image)
+
+
+def jitter(photographs, masks, seed, enlargement=30):
+    pair = pix2pix.jitter_and_mirror(tf.constant(photographs), tf.constant(masks), tf.constant([seed, 0]), enlargement)
+    return [part.numpy() for part in pair]
+
+
+def test_jitter_is_a_crop_of_the_enlarged_image_mirrored_or_not():
+    photographs, masks = draw_blobs(64, 96, 2, seed=0), draw_blobs(64, 96, 1, seed=1)
+    size = [64 + 7, 96 + 11]  # 256 -> 286: Isola et al. 2017, appendix 6.2
+    methods = (photographs, "bilinear"), (masks, "nearest")
+    larger = np.concatenate([tf.image.resize(part, size, method=method)[0] for part, method in methods], -1)
+    places = []
+    for seed in range(12):
+        pair = jitter(photographs, masks, seed)
+        assert [part.shape for part in pair] == [(1, 64, 96, 2), (1, 64, 96, 1)]
+        jittered = np.concatenate(pair, -1)[0]
+        for is_mirrored in (False, True):
+            picture = jittered[:, ::-1] if is_mirrored else jittered
+            places += [
+                (seed, top, left, is_mirrored)
+                for top in range(8)
+                for left in range(12)
+                if np.abs(picture - larger[top : top + 64, left : left + 96]).max() < 1e-6
+            ]
+    assert [place[0] for place in places] == list(range(12))  # exactly one a seed
+    assert {place[3] for place in places} == {False, True}
+    assert len({place[1:3] for place in places}) > 6
+
+
+def test_jitter_at_the_papers_size():
+    image = tf.zeros([1, 256, 256, 3])
+    with tf.Graph().as_default() as graph:
+        pix2pix.jitter_and_mirror(tf.zeros([1, 256, 256, 3]), tf.zeros([1, 256, 256, 2]), tf.constant([0, 0]), 30)
+        sizes = [tuple(op.outputs[0].shape) for op in graph.get_operations() if op.type.startswith("Resize")]
+    assert sizes == [(1, 286, 286, 3), (1, 286, 286, 2)]
+    assert pix2pix.jitter_and_mirror(image, image, tf.constant([0, 0]), 0) == (image, image)
+
+
+@pytest.mark.parametrize("side", [88, 208])
+def test_jittered_vessels_stay_whole_and_lie_where_their_photographs_show_them(side):
+    """Masks in a frame that no crop reaches: phantoms of eyes, and dots of which most touch another at a corner."""
+    vessels = [crop_sample(fundus.draw_fundus(index), (side, side)).mask for index in range(2)]
+    dots = np.random.default_rng(0).random([2, side, side, 1]) < 0.3
+    masks = np.pad(np.concatenate([vessels, dots]), [(0, 0), (24, 24), (24, 24), (0, 0)]) * np.float32(2) - 1
+    enlarged = 1 + (side + 48) * 30 // 256 / (side + 48)
+    for seed in range(3):
+        photographs, jittered = jitter(masks, masks, seed)
+        for before, after in zip(masks > 0, jittered > 0, strict=True):
+            assert label_pieces(after[..., 0])[1].size == label_pieces(before[..., 0])[1].size
+            assert after.sum() == pytest.approx(before.sum() * enlarged**2, rel=0.02)
+        assert set(np.unique(jittered)) == {-1, 1}
+        assert np.mean((photographs > 0) == (jittered > 0)) > 0.95
+
+
+# ---------------------------------------------------------------- training
+
+
+def draw_pairs(dtype=np.uint8):
+    """Three photographs of noise, each with a mask."""
+    random, white = np.random.default_rng(1), np.iinfo(dtype).max
+    noise = random.integers(0, white + 1, [3, 8, 8, 3], dtype=dtype)
+    return Pairs([Sample(str(i), image, np.roll(wedge(8, 8), i, 0)) for i, image in enumerate(noise)], 1, SEED)
+
+
+def train(folder, generator, pairs, watch, steps=1, checkpoint=pix2pix.CHECKPOINT):
+    """pix2pix.train with linear networks, measured after each step."""
+    settings = pix2pix.Settings(steps=steps, learning_rate=0.1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "MEASURE_EVERY", 1)
+        patch.setattr(pix2pix, "build", lambda *_: (generator, build_discriminator()))
+        return pix2pix.train(folder, pairs, settings, SEED, watch=watch, checkpoint=checkpoint)
+
+
+def test_photographs_are_painted_with_the_weights_that_checkpoint_names(tmp_path, eagerly):
+    generator, pairs, weights, painters = build_generator(), draw_pairs(), {}, []
+    distances = iter([0.1, 0.19, 0.3])
+
+    def watch(paint):
+        def measure():
+            weights[len(weights) + 1] = generator.get_weights()
+            return {"distance": next(distances)}, ""
+
+        painters.append(paint)
+        return measure
+
+    for checkpoint, step in (("best", 2), ("last", 3), ("1", 1)):
+        paint, result = train(tmp_path, generator, pairs, watch, 3, checkpoint)
+        assert result["step"] == 3 and paint is painters[-1]
+        assert result["sampled_step"] == step and result["sampler"] == str(tmp_path / "samplers" / f"ckpt-{step}")
+        for weight, expected in zip(generator.get_weights(), weights[step], strict=True):
+            np.testing.assert_array_equal(weight, expected)
+    assert len(weights) == 3 and (weights[1][0] != weights[2][0]).any() and (weights[2][0] != weights[3][0]).any()
+    assert train(tmp_path, generator, pairs, watch, 3)[1]["sampled_step"] == 3  # the paper's are the last
+    assert len(list((tmp_path / "samples").iterdir())) == 3
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_photographs_are_painted_with_dropout_on_as_a_function_of_mask_seed_and_index(tmp_path, eagerly, dtype):
+    generator, mask = build_generator(has_dropout=True), wedge(8, 8)
+    paint, _ = train(tmp_path, generator, draw_pairs(dtype), lambda _: lambda: ({"distance": 0.0}, ""))
+    a, c = generator.get_weights()
+    whole = 2 * ((2.0 * mask - 1) * a[0, 0, 0] + c)  # dropout makes the others twice as large
+    photographs = [paint(mask, index) for index in (0, 1, 0)]
+    for photograph in photographs:
+        assert photograph.dtype == dtype
+        is_dropped = photograph == pixels.to_integers(0.0, dtype.__name__)
+        assert 0.3 < is_dropped.mean() < 0.7
+        expected = pixels.to_integers(np.where(is_dropped, 0, whole), dtype.__name__)
+        assert np.abs(photograph.astype(int) - expected).max() <= 1
+    assert (photographs[0] == photographs[2]).all() and (photographs[0] != photographs[1]).any()
+    assert (paint(mask > 0, 0) == photographs[0]).all()

@@ -43,7 +43,8 @@ def test_provenance_is_flat_and_without_images_holds_counts_and_versions_only():
     report = {"command": "evaluate.py", "real": real, "synthetic": synthetic, "photographs": real}
     shown = dict(rows.list_provenance(report | {"real_images_shown": True}))
     assert shown["This report"] == [("command", "evaluate.py")]
-    assert ("stage1 · steps", "4") in shown["Synthetic set"] and ("stage1 · none", "unknown") in shown["Synthetic set"]
+    synthetic = shown["Synthetic set"]
+    assert ("stage1 · steps", "4") in synthetic and ("stage1 · none", "unknown") in synthetic
     assert ("levels 2 · size", "8") in shown["Synthetic set"] and ("sizes", "1, 2") in shown["Synthetic set"]
     assert shown["Real set"][-1] == ("data_dir", "/patients") and "Photographs that stage 2 learned from" in shown
     hidden = dict(

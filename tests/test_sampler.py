@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from synthmed_tf.training import log
-from synthmed_tf.training.sampler import CHUNK, Sampler, one_hot
+from synthmed_tf.training.sampler import CHUNK, Sampler, encode_one_hot
 
 
 def make_sampler(paint=None, **options):
@@ -73,10 +73,10 @@ def test_the_grid_has_the_same_noise_each_time_and_classes_in_turn(dtype):
         return np.broadcast_to(values[:, None, None, None], [len(noise), 2, 2, 1]).astype(dtype)
 
     sampler = make_sampler(paint, classes=3)
-    grid = sampler.grid()
+    grid = sampler.draw_grid()
     expected = np.broadcast_to((np.arange(16) % 3)[:, None, None, None], [16, 2, 2, 1]).astype(np.uint8)
     assert grid.dtype == np.uint8 and (grid == log.draw_grid(expected)).all()
-    sampler.grid(4)
+    sampler.draw_grid(4)
     (first, labels), (few, _) = calls
     assert (first[:4] == few).all() and len(few) == 4 and labels.argmax(1).tolist() == [i % 3 for i in range(16)]
 
@@ -89,10 +89,10 @@ def test_a_sampler_without_classes_is_given_no_labels():
         return np.zeros([len(noise), 2, 2, 1], np.uint8)
 
     sampler = make_sampler(paint)
-    sampler.grid()
+    sampler.draw_grid()
     sampler.draw([0])
     assert labels_given == [None, None]
 
 
 def test_one_hot():
-    assert one_hot([2, 0], 3).tolist() == [[0, 0, 1], [1, 0, 0]] and one_hot([0], 1).dtype == np.float32
+    assert encode_one_hot([2, 0], 3).tolist() == [[0, 0, 1], [1, 0, 0]] and encode_one_hot([0], 1).dtype == np.float32

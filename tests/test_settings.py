@@ -118,7 +118,7 @@ def test_whose_weights_make_samples_can_be_chosen():
     [("64", (64, 64)), ("96x128", (96, 128)), ("512", (512, 512)), (128, (128, 128)), ("80x64", (80, 64))],
 )
 def test_image_sizes(text, size):
-    assert settings.image_size(text) == size
+    assert settings.parse_image_size(text) == size
 
 
 @pytest.mark.parametrize(
@@ -126,14 +126,14 @@ def test_image_sizes(text, size):
 )
 def test_impossible_image_sizes(text):
     with pytest.raises(InputError, match="--image_size="):
-        settings.image_size(text)
+        settings.parse_image_size(text)
 
 
 def test_age_groups():
-    assert settings.years("young", "18-38") == (18, 38) and settings.years("mature", "50-50") == (50, 50)
+    assert settings.parse_years("young", "18-38") == (18, 38) and settings.parse_years("mature", "50-50") == (50, 50)
     for text in ("", "18", "38-18", "18-38-48", "a-b", "1000-1001"):
         with pytest.raises(InputError, match="--young=.*18-38"):
-            settings.years("young", text)
+            settings.parse_years("young", text)
 
 
 # ---------------------------------------------------------------- help
@@ -155,7 +155,7 @@ def test_help_goes_to_stdout_and_succeeds(script, word, capsys):
 def test_help_shows_the_ten_flags_that_people_use_and_helpfull_shows_all(script):
     groups = groups_of(script)
     names = [flag.name for flags in groups.values() for flag in flags]
-    short, full = (settings.help_text("A script.", groups, is_full) for is_full in (False, True))
+    short, full = (settings.format_help("A script.", groups, is_full) for is_full in (False, True))
     shown = {
         text: [name for name in names if f"--{name}=" in text or f"--[no]{name}\n" in text] for text in (short, full)
     }
@@ -172,12 +172,12 @@ def test_a_flag_is_shown_with_its_kind_its_words_and_its_default():
         Flag("dry_run", bool, False, "write nothing", True),
         Flag("width", float, None, "share of the channels"),
     )
-    lines = settings.help_text("A script.", {"Run": flags[:4], "Rare": flags[4:]}, False).splitlines()
+    lines = settings.format_help("A script.", {"Run": flags[:4], "Rare": flags[4:]}, False).splitlines()
     assert lines[:4] == ["A script.", "", "Run:", "  --steps=N"] and lines[4].strip() == "training steps [7]"
     assert lines[5:7] == ["  --target={mask|image}", "      what is made [mask]"]
     assert lines[7:9] == ["  --models=A,B,...", "      classifiers [knn,svm]"]
     assert lines[9:11] == ["  --[no]dry_run", "      write nothing"] and "Rare:" not in lines
-    assert "  --width=X\n      share of the channels" in settings.help_text("", {"Rare": flags[4:]}, True)
+    assert "  --width=X\n      share of the channels" in settings.format_help("", {"Rare": flags[4:]}, True)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -280,15 +280,15 @@ def test_manifests_hold_no_path():
     recorded = settings.record(flags, Method(rate_decay=9), prepared="eyes-64x80-secret")
     assert recorded["out_dir"] == "/secret/out" and recorded["prepared"] == "eyes-64x80-secret"
     assert recorded["latent"] == 100  # the method's own, which the flag leaves open
-    kept = settings.shareable(recorded)
+    kept = settings.keep_shareable(recorded)
     assert "secret" not in json.dumps(kept) and "clinic" not in json.dumps(kept)
     assert (kept["data"], kept["latent"], kept["rate_decay"]) == ("eyes", 100, 9)
-    command = settings.command("train_stage1", flags)
+    command = settings.format_command("train_stage1", flags)
     assert command.startswith("train_stage1.py ") and "secret" not in command
     assert set(command.split()[1:]) == {"--data=eyes", "--image_size=64x80", "--rate_decay=9"}
     words = ["--synthetic_dir=/secret/out", "--report_dir=/secret/report", "--repeats=1", "--data=drive"]
     report = parse(*words, "--models=knn,svm", script="evaluate")
-    assert settings.command("evaluate", report).split() == [
+    assert settings.format_command("evaluate", report).split() == [
         "evaluate.py", "--data=drive", "--repeats=1", "--models=knn,svm",
     ]  # fmt: skip
 
@@ -296,8 +296,8 @@ def test_manifests_hold_no_path():
 def test_labels_of_the_command_line_reach_the_manifest_as_they_are():
     flags = parse("--data=nih", "--labels=18-38,48-68")
     assert flags.labels == "18-38,48-68" and parse().labels is None
-    assert settings.shareable(settings.record(flags, Method()))["labels"] == "18-38,48-68"
-    assert settings.command("train_stage1", flags).endswith("--labels=18-38,48-68")
+    assert settings.keep_shareable(settings.record(flags, Method()))["labels"] == "18-38,48-68"
+    assert settings.format_command("train_stage1", flags).endswith("--labels=18-38,48-68")
 
 
 def test_every_flag_that_holds_a_place_is_private():

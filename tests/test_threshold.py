@@ -37,7 +37,7 @@ def make_centrelines(masks, height):
 def test_calibrated_masks_are_as_thick_as_real_ones():
     real = np.stack([eye.mask for eye in draw_eyes(4)])
     thick = np.stack([make_fields(mask, 4.0) for mask in real])
-    thick = warp.random_warp(thick, [0, 0], zoom=1.0).numpy()  # distances that are no multiples of half a pixel
+    thick = warp.warp_at_random(thick, [0, 0], zoom=1.0).numpy()  # distances that are no multiples of half a pixel
     wanted = measure_thickness(real)
     walls = []
     for shift in (0.0, 0.25):  # of every wall, by a pixel
@@ -154,13 +154,13 @@ def test_the_mean_distance_is_that_of_what_can_be_measured():
         return [undefined | {"skeleton_length": length, "components": 2.0} for length in lengths]
 
     real = describe(10.0, 14.0)
-    assert threshold.mean_distance(real, real) == 0
-    assert threshold.mean_distance(real, describe(15.0, 19.0)) == pytest.approx(5 / 8**0.5 / 2)
-    assert threshold.mean_distance([undefined], [undefined]) == 0
+    assert threshold.average_distances(real, real) == 0
+    assert threshold.average_distances(real, describe(15.0, 19.0)) == pytest.approx(5 / 8**0.5 / 2)
+    assert threshold.average_distances([undefined], [undefined]) == 0
 
 
 def test_samples_have_the_field_of_view_of_most_real_ones():
     views = [np.array([[[a]], [[b]]], np.uint8) for a, b in ((1, 0), (1, 1), (1, 0))]
-    common = threshold.common_view([Sample(str(i), field_of_view=view) for i, view in enumerate(views)])
+    common = threshold.find_common_view([Sample(str(i), field_of_view=view) for i, view in enumerate(views)])
     assert common.dtype == np.uint8 and common.tolist() == [[[1]], [[0]]]
-    assert threshold.common_view([Sample("a"), Sample("b")]) is None
+    assert threshold.find_common_view([Sample("a"), Sample("b")]) is None

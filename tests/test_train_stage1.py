@@ -99,8 +99,8 @@ def test_labelled_images_come_from_one_model_or_from_one_a_class(fresh, tmp_path
 
 def test_folders_of_models_have_the_class_in_their_name():
     script = script_runs.load(SCRIPT)
-    assert script.folder_name(3, "female 18-38") == "3_female_18-38" and script.folder_name(1, "../a/b") == "1_a_b"
-    assert len(script.folder_name(1, "x" * 300)) == 100
+    assert script.name_folder(3, "female 18-38") == "3_female_18-38" and script.name_folder(1, "../a/b") == "1_a_b"
+    assert len(script.name_folder(1, "x" * 300)) == 100
 
 
 def test_the_seed_draws_what_is_held_out(fresh, tmp_path):

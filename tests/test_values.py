@@ -110,3 +110,9 @@ def test_rejections_of_masks_and_of_images():
     }
     alone = images | {"classes": {"a": classes["a"]}}
     assert values.find_rejections({"synthetic": {"filter": alone}})["images"]["worst"] is None
+
+
+def test_a_set_is_drawn_only_if_stage_2_too_learned_from_phantoms():
+    phantom, eyes = {"data": "phantom"}, {"data": "idrid"}
+    assert values.is_drawn({"real": phantom}) and values.is_drawn({"real": phantom, "photographs": phantom})
+    assert not values.is_drawn({"real": eyes}) and not values.is_drawn({"real": phantom, "photographs": eyes})

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from synthmed_tf.smalldata.warp import random_warp
+from synthmed_tf.smalldata.warp import warp_at_random
 
 STILL = {"rotation": 0.0, "zoom": 1.0, "aspect": 0.0, "elastic": 0.0, "flip": (False, False)}
 SEED = tf.constant([3, 4])
@@ -16,7 +16,7 @@ def draw_blobs(count, height=33, width=41, channels=1, seed=0):
 
 
 def warp(images, seed=SEED, **options):
-    return random_warp(tf.constant(images), seed, **options).numpy()
+    return warp_at_random(tf.constant(images), seed, **options).numpy()
 
 
 def test_nothing_asked_for_changes_nothing():
@@ -117,6 +117,6 @@ def test_enlarged_images_keep_their_texture():
 def test_a_graph_with_unknown_batch_gives_the_same_numbers():
     images = draw_blobs(2, channels=2)
     function = tf.function(
-        lambda x: random_warp(x, SEED), input_signature=[tf.TensorSpec([None, None, None, None], tf.float32)]
+        lambda x: warp_at_random(x, SEED), input_signature=[tf.TensorSpec([None, None, None, None], tf.float32)]
     )
     np.testing.assert_allclose(function(images), warp(images), atol=1e-5)

@@ -6,8 +6,8 @@ from stage1_helpers import draw_eyes, make_rows, reduce_by_hand, sigmoid, wedge
 from synthmed_tf.sample import Sample
 from synthmed_tf.smalldata import recombine, warp
 from synthmed_tf.smalldata.fields import make_fields
-from synthmed_tf.smalldata.flow import decoded
-from synthmed_tf.smalldata.warped_examples import MaskFields, WarpedImages, warp_of
+from synthmed_tf.smalldata.flow import decode_fields
+from synthmed_tf.smalldata.warped_examples import MaskFields, WarpedImages, choose_warp
 from synthmed_tf.training.batches import draw_batch_indices
 
 RNG = np.random.default_rng(0)
@@ -20,7 +20,7 @@ def make_masks():
 
 
 def test_masks_are_distances_and_all_discs_are_on_the_left():
-    first, second = MaskFields(make_masks()[:1], [], "mask", 2, 0).stack_of(make_masks())
+    first, second = MaskFields(make_masks()[:1], [], "mask", 2, 0).make_stack(make_masks())
     mask, view = make_masks()[0].mask[:, ::-1], make_masks()[0].field_of_view[:, ::-1]  # turned
     assert first.shape == (64, 64, 3) and (first[..., -1:] == view).all()
     assert ((first[..., :1] > 0) == (mask > 0)).all() and np.abs(first[..., :2]).max() <= 1
@@ -57,7 +57,7 @@ def test_networks_are_shown_real_ones_warped_and_dark_outside(kind, monkeypatch)
         warps.append((tuple(fields.shape), key, options["flip"]))
         return fields[:, ::-1]
 
-    monkeypatch.setattr(warp, "random_warp", turn)
+    monkeypatch.setattr(warp, "warp_at_random", turn)
     view = np.ones([64, 64, 1], np.uint8)
     target = "mask" if kind is MaskFields else "image"
     examples = kind([Sample("a", 9 * wedge(), wedge(), view)], [], target, 2, 0)
@@ -83,8 +83,8 @@ def test_warped_photographs_keep_their_rim_and_hold_no_darkness_from_it_or_beyon
 
 def test_warps_never_mirror_xrays_and_mirror_masks_without_fields_of_view():
     grey, tile = RNG.integers(0, 256, [24, 24, 1], np.uint8), RNG.integers(0, 256, [24, 24, 3], np.uint8)
-    assert warp_of(Sample("a", tile, field_of_view=grey, label="1")) == {}
-    assert warp_of(Sample("a", grey, mask=grey)) == {"flip": (False, True)}
+    assert choose_warp(Sample("a", tile, field_of_view=grey, label="1")) == {}
+    assert choose_warp(Sample("a", grey, mask=grey)) == {"flip": (False, True)}
     examples = WarpedImages([Sample("a", grey, label="1")], [], "image", 2, 0)
     assert examples.warp["flip"] == (False, False) and "quarter_turns" not in examples.warp
     ramp = np.linspace(-1, 1, 24, dtype=np.float32)[None, None, :, None] * np.ones([16, 24, 1, 1], np.float32)
@@ -100,7 +100,7 @@ def test_tiles_are_seen_in_their_eight_orientations_with_each_pixel_as_it_is():
     shown = examples.show(np.repeat(examples.stack, 64, 0), [1, 2]).numpy()
     errors = np.abs(shown[:, None] - np.stack(eight)).max((2, 3, 4))
     assert errors.min(1).max() < 1e-4 and set(errors.argmin(1)) == set(range(8))
-    assert warp_of(Sample("a", image[:16], label="1"))["quarter_turns"] is False
+    assert choose_warp(Sample("a", image[:16], label="1"))["quarter_turns"] is False
 
 
 def test_batches_of_eyes_are_recombined_and_those_of_other_masks_are_not():
@@ -139,7 +139,7 @@ def test_masks_are_made_of_a_decoders_probability_and_joined_along_centrelines()
     fields = np.full([1, 16, 24, 2], -1.0, np.float32)
     fields[0, 8, 2:9, 0] = fields[0, 8, 12:20, 0] = 2.0  # a vessel with a gap
     fields[0, 8, 2:20, 1] = 1.0
-    probabilities = decoded(lambda some, training: tf.constant(some[..., :1]), fields)
+    probabilities = decode_fields(lambda some, training: tf.constant(some[..., :1]), fields)
     np.testing.assert_allclose(probabilities[..., 0], sigmoid(fields[..., 0]), atol=1e-6)
     assert (probabilities[..., 1] == fields[..., 1]).all()
     whole = np.zeros([16, 24, 1], np.uint8)

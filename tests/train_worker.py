@@ -46,7 +46,7 @@ def samples(count=6):
 def train_masks(folder, real, method, settings, name):
     settings = dataclasses.replace(settings, batch_size=4)
     examples = MaskFields(real, [], "mask", 4, SEED)
-    sampler, result = method.train(folder / name, examples, settings, SEED, watch=checkpoint_choice.measurement)
+    sampler, result = method.train(folder / name, examples, settings, SEED, watch=checkpoint_choice.make_measurement)
     masks = itertools.islice(synthetic_set.draw(sampler, "mask"), 5)
     write_records(folder / f"{name}_made", "masks", masks, source="test")
     return result
@@ -63,11 +63,9 @@ def train_flow(folder, real, steps):
 def train_pggan(folder, real, steps):
     """Grows from 4 to 16 pixels in steps 0, 4 and 8; conditional."""
     tiles = [Sample(sample.id, sample.image[24:40, 24:40], label="ab"[i % 2]) for i, sample in enumerate(real)]
-    settings = pggan.with_steps(
-        pggan.Settings(steps=steps, batch_size=4, level_images=16, width=1 / 32), (16, 16), True
-    )
+    settings = pggan.set_steps(pggan.Settings(steps=steps, batch_size=4, level_images=16, width=1 / 32), (16, 16), True)
     examples = WarpedImages(tiles, [], "image", 4, SEED, "ab")
-    sampler, result = pggan.train(folder / "pggan", examples, settings, SEED, watch=checkpoint_choice.measurement)
+    sampler, result = pggan.train(folder / "pggan", examples, settings, SEED, watch=checkpoint_choice.make_measurement)
     images = synthetic_set.draw_labelled(
         dict.fromkeys("ab", sampler), tiles, shares={"a": 1, "b": 1}, with_hash_filter=True, with_pixel_noise=False,
         tally={}, rejected=[],
@@ -78,7 +76,7 @@ def train_pggan(folder, real, steps):
 
 
 def train_pairs(folder, real, method, settings, pairs_class, name):
-    watch = checkpoint_choice.painting(real, real[:2], SEED)
+    watch = checkpoint_choice.make_painting_measurement(real, real[:2])
     pairs = pairs_class(real, settings.batch_size, SEED)
     paint, result = method.train(folder / name, pairs, settings, SEED, watch=watch)
     write_records(folder / f"{name}_made", "pairs", synthetic_set.paint(paint, real[:2], True), source="test")
@@ -86,7 +84,7 @@ def train_pairs(folder, real, method, settings, pairs_class, name):
 
 
 def train_painter(folder, real, steps):
-    settings = dataclasses.replace(painter.for_size(SIZE), steps=steps, batch_size=1)
+    settings = dataclasses.replace(painter.choose_settings(SIZE), steps=steps, batch_size=1)
     return train_pairs(folder, real, painter, settings, WarpedPairs, "painter")
 
 

@@ -193,7 +193,7 @@ class Trainings:
         learn, check = [], []
         for part in parts:
             pixels = self.sets[part.name].pixels[part.chosen]
-            split = next(lbp.folds(part.truth, part.groups, seed).split(part.truth, part.truth, part.groups))
+            split = next(lbp.make_folds(part.truth, part.groups, seed).split(part.truth, part.truth, part.groups))
             for images, indices in zip((learn, check), split, strict=True):
                 images.append((pixels[indices], part.truth[indices]))
         classes = tested.truth.max() + 1

@@ -11,7 +11,7 @@ from synthmed_tf.progress import show_progress
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
 from synthmed_tf.runs import is_current
-from synthmed_tf.training.checkpoints import checkpoint_sha256
+from synthmed_tf.training.checkpoints import hash_checkpoint
 
 STEPS = 2000  # of the U-Net; P1 does not say
 RIM = 0.02  # of the longer side
@@ -31,7 +31,7 @@ def annotate(folder, photographs, teachers, seed):
     """
     model, result = segmenter.train(folder / "segmenter", [teachers], STEPS, seed, name="segmenter")
     made_by = {
-        "checkpoint_sha256": checkpoint_sha256(result["checkpoint"]),
+        "checkpoint_sha256": hash_checkpoint(result["checkpoint"]),
         "photographs": photographs.manifest["shards"],
     }
     if not is_current(folder / "pairs", len(photographs), **made_by):

@@ -13,7 +13,7 @@ from synthmed_tf import losses
 from synthmed_tf.networks import dcgan
 from synthmed_tf.settings import setting
 from synthmed_tf.training import checkpoints, loop
-from synthmed_tf.training.length import steps_of_epochs
+from synthmed_tf.training.length import count_steps
 from synthmed_tf.training.sampler import Sampler
 from synthmed_tf.training.update import update
 
@@ -30,11 +30,11 @@ class Settings:
     beta1: float = setting(0.5, "of Adam (Radford et al. 2016, section 4)")
 
 
-def p2_settings(count, is_colour, is_conditional, batch_size=32):
+def make_p2_settings(count, is_colour, is_conditional, batch_size=32):
     """Settings by P2 § 3.1 for `count` labelled training images."""
     epochs = 10 if is_colour else 60 if is_conditional else 30  # P2 § 3.1
     latent = 256 if is_colour else 512  # P2 § 3.1
-    return Settings(latent=latent, batch_size=batch_size, steps=steps_of_epochs(epochs, count, batch_size))
+    return Settings(latent=latent, batch_size=batch_size, steps=count_steps(epochs, count, batch_size))
 
 
 def build(image_size, channels, classes, settings):
@@ -109,7 +109,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
 
     sampler = Sampler((settings.latent,), paint, seed, examples.classes)
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    sampling = checkpoints.Sampling(generator, sampler.grid, watch(examples, sampler), checkpoint, examples.close)
+    sampling = checkpoints.Sampling(generator, sampler.draw_grid, watch(examples, sampler), checkpoint, examples.close)
     result = loop.fit(
         folder, step, examples.batch, state, settings.steps, name=name, sampling=sampling, strategy=strategy
     )

@@ -9,7 +9,7 @@ MOST_TRIES = 10  # candidates for one sample
 REJECTED_SHOWN = 16  # samples
 
 
-def average_hash(image):
+def compute_hash(image):
     """Which of 16 x 16 pixels are brighter than their mean (P2 § 3.2): the average hash of the ImageHash library.
 
     Args:
@@ -29,7 +29,7 @@ def to_eight_bits(image):
     return (image // 257).astype(np.uint8) if image.dtype == np.uint16 else image
 
 
-def hash_threshold(hashes):
+def choose_threshold(hashes):
     """The Hamming distance to the nearest other one that REAL_SHARE of the hashes keep to.
 
     Args:
@@ -51,13 +51,13 @@ def hash_threshold(hashes):
 def keep_similar(candidates, hashes, tallies, rejected):
     """Passes on images whose average hash lies as near to a real one's as real ones lie to each other. P2 § 3.2.
 
-    P2 so checked "for correct global body shape", and does not say its threshold. Here it is `hash_threshold` of the
+    P2 so checked "for correct global body shape", and does not say its threshold. Here it is `choose_threshold` of the
     real images, which one in 20 real images would not pass. For each one wanted MOST_TRIES candidates are looked at. If
     all are rejected, the nearest is passed on all the same, and counted in "too_far".
 
     Args:
       candidates: endless iterator of Samples with an image.
-      hashes: [n, bits] of the real images of the class, see `average_hash`.
+      hashes: [n, bits] of the real images of the class, see `compute_hash`.
       tallies: dicts whose "candidates", "rejected", "too_far" grow; "rate" is the share of candidates that did not
         pass.
       rejected: list that gets rejected Samples, up to REJECTED_SHOWN.
@@ -65,11 +65,11 @@ def keep_similar(candidates, hashes, tallies, rejected):
     Yields:
       Samples. The i-th does not depend on how many are asked for.
     """
-    threshold = hash_threshold(hashes)
+    threshold = choose_threshold(hashes)
     tries, best = 0, None
     for sample in candidates:
         tries += 1
-        distance = (hashes != average_hash(sample.image)).sum(1).min()
+        distance = (hashes != compute_hash(sample.image)).sum(1).min()
         is_far = threshold is not None and distance > threshold
         if best is None or distance < best[0]:
             best = distance, sample

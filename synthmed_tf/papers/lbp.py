@@ -64,7 +64,7 @@ def _lbp(image, radii):
     return np.concatenate(parts)
 
 
-def folds(classes, groups, seed):
+def make_folds(classes, groups, seed):
     """Folds with as many images of each class as can be, and no group in two of them.
 
     Where a class has fewer groups than FOLDS, there are as many folds as it has groups.
@@ -97,15 +97,15 @@ def train(model, features, classes, groups, seed):
     Args:
       model: "knn", "svm" or "random_forest".
       features: [images, features] from `count_patterns` with RADII.
-      classes, groups, seed: as for `folds`; the seed is that of the forest too.
+      classes, groups, seed: as for `make_folds`; the seed is that of the forest too.
 
     Returns:
       (fitted scikit-learn pipeline, {"radii", the parameters, "accuracy" in cross-validation, "folds"}).
 
     Raises:
-      InputError: as `folds`.
+      InputError: as `make_folds`.
     """
-    splitter = folds(classes, groups, seed)
+    splitter = make_folds(classes, groups, seed)
     fitted = min(len(part) for part, _ in splitter.split(features, classes, groups))
     grid = {"radii__kw_args": [{"radii": radii} for radii in RADIUS_SETS]}
     grid |= {f"model__{name}": values for name, values in GRIDS[model].items()}
@@ -116,7 +116,7 @@ def train(model, features, classes, groups, seed):
         "svm": SVC(),
         "random_forest": RandomForestClassifier(random_state=seed),
     }
-    steps = [("radii", FunctionTransformer(columns)), ("scale", StandardScaler()), ("model", classifiers[model])]
+    steps = [("radii", FunctionTransformer(list_columns)), ("scale", StandardScaler()), ("model", classifiers[model])]
     search = GridSearchCV(Pipeline(steps), grid, scoring="accuracy", cv=splitter, n_jobs=-1, error_score="raise")
     with parallel_backend("threading"):  # all three compute outside of Python's lock
         search.fit(features, classes, groups=groups)
@@ -140,7 +140,7 @@ def predict(fitted, features):
     return np.stack([-values, values], 1) if values.ndim == 1 else values
 
 
-def columns(features, radii=RADII):
+def list_columns(features, radii=RADII):
     """The columns of `count_patterns` with RADII that belong to these radii."""
     ends = np.cumsum([NEIGHBOURS * radius + 2 for radius in RADII])
     parts = dict(zip(RADII, np.split(features, ends[:-1], axis=1), strict=True))

@@ -18,7 +18,7 @@ from synthmed_tf.sample import InputError
 from synthmed_tf.settings import setting
 from synthmed_tf.training import checkpoints, log, loop
 from synthmed_tf.training.average import RunningAverage
-from synthmed_tf.training.length import steps_of_epochs
+from synthmed_tf.training.length import count_steps
 from synthmed_tf.training.sampler import Sampler
 from synthmed_tf.training.update import update
 
@@ -42,14 +42,14 @@ class Settings:
     average: float = setting(0.999, "of the averaged weights, what a step keeps (Karras et al. 2018, appendix A.1)")
 
 
-def p2_settings(count, is_colour, is_conditional, batch_size=32):
+def make_p2_settings(count, is_colour, is_conditional, batch_size=32):
     """Settings by P2 § 3.1 for `count` labelled training images."""
     epochs = 10 if is_colour else 60 if is_conditional else 30  # P2 § 3.1
-    steps = steps_of_epochs(epochs, count, batch_size, "epochs a level")
+    steps = count_steps(epochs, count, batch_size, "epochs a level")
     return Settings(latent=256 if is_colour else 512, batch_size=batch_size, level_images=steps * batch_size)
 
 
-def with_steps(settings, image_size, is_given):
+def set_steps(settings, image_size, is_given):
     """Settings with their number of steps: as many as all levels take, at least, unless the user gave them.
 
     Raises:
@@ -190,7 +190,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
     Arguments, result and errors are those of papers.dcgan.train.
 
     Args:
-      settings: Settings, from `with_steps`.
+      settings: Settings, from `set_steps`.
     """
     strategy = strategy or tf.distribute.get_strategy()
     growth = Growth.of(settings, examples.image_size)
@@ -220,7 +220,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         nonlocal stage
         if step and growth.begins(step):
             stage = growth.at(step - 1)
-            save_row(folder, stage[0], sampler.grid(ROW))
+            save_row(folder, stage[0], sampler.draw_grid(ROW))
         if any(step == first for first, _, _ in growth.phases()):
             for optimizer in optimizers.values():
                 forget(optimizer)
@@ -235,7 +235,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         return measure()
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    sampling = checkpoints.Sampling(averaged, sampler.grid, measure_grown, checkpoint, examples.close)
+    sampling = checkpoints.Sampling(averaged, sampler.draw_grid, measure_grown, checkpoint, examples.close)
     # As long from the first step on: Karras et al. 2018, published code
     average = RunningAverage(generator, averaged, settings.average, is_short_at_first=False)
     result = loop.fit(
@@ -244,7 +244,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
     )  # fmt: skip
     sampled = checkpoints.restore_sampler(folder, sampling)
     stage = growth.at(sampled[0] - 1)
-    save_picture(folder, growth.levels, sampler.grid(ROW))
+    save_picture(folder, growth.levels, sampler.draw_grid(ROW))
     examples.calibrate(generate, sampler.noise_shape)
     return sampler, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))
 

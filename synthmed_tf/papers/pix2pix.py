@@ -32,7 +32,7 @@ class Settings:
     jitter: int = setting(30, "pixels of 256 that a pair is enlarged by before a random crop (appendix 6.2: 286)")
 
 
-def with_steps(settings, count):
+def set_steps(settings, count):
     """Settings with their number of steps for `count` pairs; prints where the paper took more."""
     steps = settings.steps or -(-settings.epochs * count // settings.batch_size)
     if steps < PAPER_STEPS:
@@ -112,7 +112,7 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
     Args:
       folder: pathlib.Path of the run.
       pairs: training.pairs.Pairs.
-      settings: Settings, from `with_steps`.
+      settings: Settings, from `set_steps`.
       seed: initial weights and every step are a function of it.
       watch: function (paint) -> `measure` of loop.fit, which says what a checkpoint is worth.
       checkpoint: whose weights paint: "best", "last" or a step.
@@ -139,7 +139,7 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
         return pixels.to_integers(photograph.numpy()[0], pairs.dtype)
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    sampling = checkpoints.Sampling(generator, lambda: pairs.grid(paint), watch(paint), checkpoint, pairs.close)
+    sampling = checkpoints.Sampling(generator, lambda: pairs.draw_grid(paint), watch(paint), checkpoint, pairs.close)
     result = loop.fit(folder, step, pairs.batch, state, settings.steps, name=name, sampling=sampling, strategy=strategy)
     sampled = checkpoints.restore_sampler(folder, sampling)
     return paint, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))

@@ -34,7 +34,7 @@ class Settings:
     l1: float = setting(100.0, "weight of L1, lambda (section 3.3)")
 
 
-def with_steps(settings, count):
+def set_steps(settings, count):
     """Settings with their number of steps for `count` pairs; prints where the paper took more."""
     steps = settings.steps or -(-settings.epochs * count * 2 // settings.batch_size)
     if steps < PAPER_STEPS:
@@ -136,7 +136,7 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
         return pixels.to_integers(photograph.numpy()[0], pairs.dtype)
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    sampling = checkpoints.Sampling(generator, lambda: pairs.grid(paint), watch(paint), checkpoint, pairs.close)
+    sampling = checkpoints.Sampling(generator, lambda: pairs.draw_grid(paint), watch(paint), checkpoint, pairs.close)
     batch = make_batch(pairs, settings.batch_size)
     result = loop.fit(folder, steps, batch, state, settings.steps, name=name, sampling=sampling, strategy=strategy)
     sampled = checkpoints.restore_sampler(folder, sampling)

@@ -14,7 +14,7 @@ from synthmed_tf.smalldata import copy_filter
 from synthmed_tf.training import checkpoints
 
 
-def trained(results):
+def describe_training(results):
     """Manifest entries that say which weights make the samples: {name: value}, or {name: {class: value}}.
 
     Args:
@@ -24,21 +24,21 @@ def trained(results):
     entries["sampled_step"] = {name: result["sampled_step"] for name, result in results.items()}
     for key, checkpoint in (("checkpoint_sha256", "sampler"), ("refined_sha256", "refined")):
         if all(checkpoint in result for result in results.values()):
-            entries[key] = {name: checkpoints.checkpoint_sha256(result[checkpoint]) for name, result in results.items()}
+            entries[key] = {name: checkpoints.hash_checkpoint(result[checkpoint]) for name, result in results.items()}
     return {key: values[""] for key, values in entries.items()} if "" in results else entries
 
 
-def entries_of(script, flags, recorded, real):
+def describe_command(script, flags, recorded, real):
     """Manifest entries that say how a set was made."""
-    command = settings.command(script, flags)
+    command = settings.format_command(script, flags)
     described = synthetic_set.describe_real(real.manifest)
-    return {"command": command, "commands": [command], "flags": settings.shareable(recorded), "real": described}
+    return {"command": command, "commands": [command], "flags": settings.keep_shareable(recorded), "real": described}
 
 
 def write_masks(flags, recorded, real, sampler, results, steps):
     """Writes OUT_DIR/stage1/masks: flags.num_samples masks that copy no training mask."""
     folder, count = Path(flags.out_dir) / "stage1" / "masks", flags.num_samples
-    entries = trained(results)
+    entries = describe_training(results)
     decides = {key: value for key, value in entries.items() if key.endswith("_sha256")}
     if runs.is_current(folder, count, **decides):
         larger = "--num_samples" if results[""]["step"] < steps else "--steps or --num_samples"
@@ -46,7 +46,7 @@ def write_masks(flags, recorded, real, sampler, results, steps):
         return
     tally = {}
     samples = copy_filter.reject_copies(synthetic_set.draw(sampler, "mask"), real, count, tally)
-    entries |= entries_of("train_stage1", flags, recorded, real) | {"filter": tally}
+    entries |= describe_command("train_stage1", flags, recorded, real) | {"filter": tally}
     name = f"{real.manifest['name']}_masks"
     write_records(
         folder, name, show_progress(samples, "masks", total=count, unit="mask"), source="stage 1, masks", extra=entries
@@ -69,7 +69,7 @@ def write_images(flags, recorded, real, samplers, results, is_labelled):
     """Writes OUT_DIR/synthetic: flags.num_samples images, with labels where the real ones have some."""
     out, count = Path(flags.out_dir), flags.num_samples
     folder, private = out / "synthetic", out / "stage1"
-    entries = trained(results)
+    entries = describe_training(results)
     decides = {key: value for key, value in entries.items() if key.endswith("_sha256")}
     if is_labelled:
         decides |= {"label_distribution": flags.label_distribution, "hash_filter": flags.hash_filter}
@@ -77,12 +77,12 @@ def write_images(flags, recorded, real, samplers, results, is_labelled):
         print(f"already done: {count} images in {folder}. A larger --steps or --num_samples goes on from here")
         return
     with_view = "field_of_view" in real.features
-    entries |= decides | entries_of("train_stage1", flags, recorded, real)
+    entries |= decides | describe_command("train_stage1", flags, recorded, real)
     tally, rejected = {}, []
     if is_labelled:
         samples = synthetic_set.draw_labelled(
             {name: samplers.get(name, samplers.get("")) for name in real.class_names}, real,
-            shares=synthetic_set.class_shares(real, flags.label_distribution == "balanced"),
+            shares=synthetic_set.count_shares(real, flags.label_distribution == "balanced"),
             with_hash_filter=flags.hash_filter, with_pixel_noise=flags.model == "flow", tally=tally, rejected=rejected,
             with_view=with_view,
         )  # fmt: skip
@@ -122,14 +122,14 @@ def write_pairs(flags, recorded, real, painter, result, masks, photographs=None)
     stage1 = {key: masks.manifest[key] for key in keys if key in masks.manifest}
     # The filter's thresholds are measured on real masks, and stay in stage1/
     stage1["filter"] = {key: masks.manifest["filter"][key] for key in ("candidates", "rejected", "too_near")}
-    entries = trained({"": result}) | {"stage1": stage1}
+    entries = describe_training({"": result}) | {"stage1": stage1}
     is_done = runs.is_current(folder, count, checkpoint_sha256=entries["checkpoint_sha256"], stage1=stage1)
     if is_done and (folder / "png").is_dir():
         print(f"already done: {count} pairs in {folder}. A larger --steps or --num_samples goes on from here")
         return
-    command = settings.command("train_stage2", flags)
+    command = settings.format_command("train_stage2", flags)
     entries |= {"command": command, "commands": [masks.manifest["command"], command]}
-    entries |= {"flags": settings.shareable(recorded), "real": masks.manifest["real"]}
+    entries |= {"flags": settings.keep_shareable(recorded), "real": masks.manifest["real"]}
     entries |= {"photographs": synthetic_set.describe_real(photographs)} if photographs else {}
     samples = synthetic_set.paint(painter, masks[:count], "field_of_view" in real.features)
     name = (photographs or real.manifest)["name"]

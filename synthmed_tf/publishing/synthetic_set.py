@@ -34,7 +34,7 @@ def draw(sampler, target, with_view=False, label=None):
 
 
 def draw_labelled(samplers, real, *, shares, with_hash_filter, with_pixel_noise, tally, rejected, with_view=False):
-    """Samples of a labelled set, endless: their classes come in `class_order`, each class from candidates of its own.
+    """Samples of a labelled set, endless: their classes come in `order_classes`, each class from candidates of its own.
 
     Args:
       samplers: {class name: Sampler}, in the order of the classes; a class-conditional one stands there for each.
@@ -61,19 +61,19 @@ def draw_labelled(samplers, real, *, shares, with_hash_filter, with_pixel_noise,
         streams = pixel_noise.add_noise(streams, members, next(iter(samplers.values())).seed)
     if with_hash_filter:
         for name in streams:
-            hashes = np.stack([hash_filter.average_hash(sample.image) for sample in members[name]])
+            hashes = np.stack([hash_filter.compute_hash(sample.image) for sample in members[name]])
             streams[name] = hash_filter.keep_similar(streams[name], hashes, [tally, tally["classes"][name]], rejected)
-    for index, name in enumerate(class_order(shares)):
+    for index, name in enumerate(order_classes(shares)):
         yield dataclasses.replace(next(streams[name]), id=f"synthetic-{index:06d}")
 
 
-def class_shares(real, is_balanced):
+def count_shares(real, is_balanced):
     """{class: how many real samples it has, or 1 for each}, in the order of their names in the records."""
     counts = {name: sum(sample.label == name for sample in real) for name in real.class_names}
     return {name: 1 if is_balanced else count for name, count in counts.items() if count}
 
 
-def class_order(shares):
+def order_classes(shares):
     """Endless order of classes in which every prefix of n has each class n times its share, to less than one.
 
     Tijdeman 1980, "The chairman assignment problem": of the classes that may come without running ahead, the one whose

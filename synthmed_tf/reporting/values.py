@@ -25,8 +25,9 @@ def shows_benchmark(report, key):
 
 
 def is_drawn(report):
-    """Whether the real images are phantoms, which this program draws: no patient is behind them."""
-    return report["real"].get("data") in BUILT_IN
+    """Whether the real images, and the photographs of stage 2, are phantoms: no patient is behind them."""
+    manifests = [report["real"], report.get("photographs") or report["real"]]
+    return all(manifest.get("data") in BUILT_IN for manifest in manifests)
 
 
 def count_samples(report):

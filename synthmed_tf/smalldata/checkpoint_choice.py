@@ -44,7 +44,7 @@ def divide(real, seed):
     return [sample for group in members.values() for sample in group], held_out
 
 
-def measurement(examples, sampler):
+def make_measurement(examples, sampler):
     """The function by which loop.fit measures stage 1: () -> ({name: number}, a warning or "").
 
     As many samples as are watched, LEAST_SAMPLES at least, are compared with the watched real ones:
@@ -59,10 +59,10 @@ def measurement(examples, sampler):
     Where the real ones do not differ, or are one, every distance is 0.
     """
     watched, target = examples.watched, examples.target
-    views, view = [sample.field_of_view for sample in watched], threshold.common_view(watched)
+    views, view = [sample.field_of_view for sample in watched], threshold.find_common_view(watched)
     count = max(LEAST_SAMPLES, len(watched))
     noise = tf.random.stateless_normal([count, *sampler.noise_shape], [sampler.seed, -4])
-    labels = examples.typical_labels(count)
+    labels = examples.list_typical_labels(count)
     originals = np.stack([getattr(sample, target) for sample in watched])
     described = _describe(originals, views, target)
     real_diversity = {name: value for name, value in _diversity(originals, examples).items() if value}
@@ -79,7 +79,7 @@ def measurement(examples, sampler):
         if target == "image":
             distance = kid_fid.kid(*(features.standardise(values, described) for values in (described, drawn)))
         else:
-            distance = threshold.mean_distance(described, drawn)
+            distance = threshold.average_distances(described, drawn)
         diversity = _diversity(samples, examples)
         least = min(diversity[name] / value for name, value in real_diversity.items())
         warning = f"LOW DIVERSITY {least:.2f} of the real set's " if least < LOW_DIVERSITY else ""
@@ -89,8 +89,8 @@ def measurement(examples, sampler):
     return measure
 
 
-def painting(real, masks, seed):
-    """As `measurement`, of stage 2: a function (paint) -> the function by which loop.fit measures it.
+def make_painting_measurement(real, masks):
+    """As `make_measurement`, of stage 2: a function (paint) -> the function by which loop.fit measures it.
 
     distance is KID between at most PAINTED photographs painted on synthetic masks, which is what stage 2 is for, and as
     many training photographs; "masks" a checksum of these masks, as there may be others when a run goes on. Where
@@ -128,7 +128,7 @@ def _describe(pictures, views, target):
 
 def _diversity(pictures, examples):
     """{class: mean Bray-Curtis distance between two pictures} where there are two."""
-    labels = examples.typical_labels(len(pictures))
+    labels = examples.list_typical_labels(len(pictures))
     classes = np.zeros(len(pictures), int) if labels is None else labels.argmax(1)
     rows = pictures.reshape(len(pictures), -1).astype(np.float64)
     distances = {name: pdist(rows[classes == name], "braycurtis") for name in np.unique(classes)}
@@ -137,7 +137,7 @@ def _diversity(pictures, examples):
 
 
 class _Originality:
-    """Of masks beside training masks, see `measurement`."""
+    """Of masks beside training masks, see `make_measurement`."""
 
     def __init__(self, training):
         self.thumbnails, self.square = likeness.make_mask_thumbnails(training), training.shape[1] == training.shape[2]

@@ -111,7 +111,7 @@ def settle(averaged, settings, examples, seed):
     Those of the trained generator, or their average, are others, and masks come out foggy (Izmailov et al. 2018,
     "Averaging Weights Leads to Wider Optima", section 3.2).
     """
-    labels = examples.typical_labels(SETTLING_BATCHES * SETTLING_BATCH)
+    labels = examples.list_typical_labels(SETTLING_BATCHES * SETTLING_BATCH)
     for index in range(SETTLING_BATCHES):
         z = tf.random.stateless_normal([SETTLING_BATCH, settings.latent], [seed, -5 - index])
         averaged([z, *([] if labels is None else [labels[index::SETTLING_BATCHES]])], training=True)
@@ -145,7 +145,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         return measure()
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    sampling = checkpoints.Sampling(averaged, sampler.grid, settle_and_measure, checkpoint, examples.close)
+    sampling = checkpoints.Sampling(averaged, sampler.draw_grid, settle_and_measure, checkpoint, examples.close)
     average = RunningAverage(generator, averaged, settings.average)
     result = loop.fit(
         folder, step, examples.batch, state, settings.steps, name=name, average=average, sampling=sampling,

@@ -22,7 +22,7 @@ LEFT_OUT = 3 / 4, 5 / 6, 11 / 12  # shares of the flow's steps after which field
 BATCHES = 15  # batches of redrawn fields, a third from each of these
 
 
-def network(channels=2):
+def build(channels=2):
     """Fields [batch, height, width, channels] -> logits [batch, height, width, 1] float32, mask > 0.
 
     Fully convolutional.
@@ -48,7 +48,7 @@ def train(folder, redraw, fields, seed, steps):
       (the trained network, loop.fit's dict).
     """
     tf.keras.utils.set_random_seed(seed)
-    model = network(fields.shape[-1] - 1)
+    model = build(fields.shape[-1] - 1)
     optimizer = tf.keras.optimizers.Adam(
         tf.keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), jit_compile=False
     )

@@ -68,7 +68,7 @@ class Flow:
 
     def time_after(self, steps):
         """The time after so many of STEPS: 1 after none, 0 after all."""
-        return shifted(1 - steps / STEPS, self.shift)
+        return shift_times(1 - steps / STEPS, self.shift)
 
     @property
     def first_refined(self):
@@ -130,7 +130,7 @@ def make_step(model, optimizer, show, seed):
         times = tf.random.stateless_uniform([], key_noise + 1) + tf.range(tf.cast(batch, tf.float32)) / tf.cast(
             batch, tf.float32
         )
-        times = shifted(times % 1.0, model.shift)
+        times = shift_times(times % 1.0, model.shift)
         mixed = tf.reshape(times, [-1, 1, 1, 1])
         with tf.GradientTape() as tape:
             images = network([(1 - mixed) * real + mixed * noise, times, *labels], training=True)
@@ -179,7 +179,9 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         return measure()
 
     state = {"generator": model.network, "generator_optimizer": optimizer}
-    sampling = checkpoints.Sampling(model.averaged, sampler.grid, calibrate_and_measure, checkpoint, examples.close)
+    sampling = checkpoints.Sampling(
+        model.averaged, sampler.draw_grid, calibrate_and_measure, checkpoint, examples.close
+    )
     average = RunningAverage(model.network, model.averaged, settings.average)
     result = loop.fit(
         folder, step, examples.batch, state, settings.steps, name=name, average=average, sampling=sampling,
@@ -194,15 +196,15 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
     else:
         steps = min(settings.steps, decoder.STEPS)
         place = folder / f"decoder-{sampled[0]}-{steps}"  # its rate is a function of the steps
-        network, refined = decoder.train(place, model.redraw, examples.stack_of(examples.watched), seed, steps)
-        decode = functools.partial(decoded, network)
+        network, refined = decoder.train(place, model.redraw, examples.make_stack(examples.watched), seed, steps)
+        decode = functools.partial(decode_fields, network)
         examples.has_probability = True
     examples.calibrate(generate, sampler.noise_shape)
     result |= {"sampled_step": sampled[0], "sampler": sampled[1], "refined": refined["checkpoint"]}
     return sampler, result
 
 
-def decoded(decoder, fields):
+def decode_fields(decoder, fields):
     """Fields [n, height, width, 2], of which the first becomes the probability of mask."""
     fields = np.asarray(fields)
     parts = np.array_split(fields, range(DECODED_AT_ONCE, len(fields), DECODED_AT_ONCE))
@@ -210,7 +212,7 @@ def decoded(decoder, fields):
     return np.concatenate([1 / (1 + np.exp(-logits)), fields[..., 1:]], -1)
 
 
-def shifted(times, shift):
+def shift_times(times, shift):
     """Times in [0, 1], 1 being noise, moved towards noise by a factor of their odds (Esser et al. 2024, eq. 23)."""
     return shift * times / (1 + (shift - 1) * times)
 

@@ -19,7 +19,7 @@ RIM = 4  # pixels along the edge of the field of view
 ROUNDING = (2 / 255) ** 2 / 12
 
 
-def spectrum(photographs, masks, inside):
+def measure_spectrum(photographs, masks, inside):
     """Cross spectrum of the typical background, over half-overlapping patches under a Hann window (Welch's method).
 
     The patches' powers differ by far, and lesions and vessels that a mask leaves out are among them. So the shape is
@@ -64,11 +64,11 @@ def spectrum(photographs, masks, inside):
     return shape / len(powers) * np.exp(powers.mean()), float(np.std([np.mean(found) for found in levels]) / 2)
 
 
-def filter_of(power):
+def make_filter(power):
     """The filter that gives white noise this spectrum: its square root at each frequency, negative parts left out.
 
     Args:
-      power: [PATCH, PATCH, c, c], as from `spectrum`, or what one spectrum has more than another.
+      power: [PATCH, PATCH, c, c], as from `measure_spectrum`, or what one spectrum has more than another.
 
     Returns:
       [PATCH, PATCH, c, c] float32, from the channel in the last axis to the one before; centred.
@@ -78,8 +78,8 @@ def filter_of(power):
     return np.fft.fftshift(np.fft.ifft2(root, axes=(0, 1)).real, axes=(0, 1)).astype(np.float32)
 
 
-def response(kernel, height, width):
-    """What a filter from `filter_of` does to each frequency of a field: [c, c, height, width] complex64."""
+def compute_response(kernel, height, width):
+    """What a filter from `make_filter` does to each frequency of a field: [c, c, height, width] complex64."""
     padded = np.zeros([height, width, *kernel.shape[2:]])
     padded[:PATCH, :PATCH] = kernel
     padded = np.roll(padded, (-(PATCH // 2), -(PATCH // 2)), (0, 1))
@@ -90,7 +90,7 @@ def draw(frequencies, spread, key):
     """A Gaussian field, wrapped round at its edges.
 
     Args:
-      frequencies: from `response`.
+      frequencies: from `compute_response`.
       spread: standard deviation of the logarithm of the field's amplitude, at most two of which are drawn.
       key: [2] int32; the field is a function of it.
 
@@ -105,7 +105,7 @@ def draw(frequencies, spread, key):
     return tf.transpose(tf.math.real(tf.signal.ifft2d(mixed)), [1, 2, 0]) * level
 
 
-def missing(real, painted):
+def find_missing(real, painted):
     """The grain that real photographs have and painted ones lack: arguments of `draw` but for the key.
 
     Args:
@@ -115,6 +115,6 @@ def missing(real, painted):
     half = np.iinfo(painted[0].dtype).max / 2
     masks = [sample.mask for sample in real]
     inside = [np.ones_like(sample.mask) if sample.field_of_view is None else sample.field_of_view for sample in real]
-    power, spread = spectrum([sample.image / half for sample in real], masks, inside)
-    painted_power, _ = spectrum([photograph / half for photograph in painted], masks, inside)
-    return response(filter_of(power - painted_power), *masks[0].shape[:2]), spread
+    power, spread = measure_spectrum([sample.image / half for sample in real], masks, inside)
+    painted_power, _ = measure_spectrum([photograph / half for photograph in painted], masks, inside)
+    return compute_response(make_filter(power - painted_power), *masks[0].shape[:2]), spread

@@ -26,10 +26,10 @@ def describe(photographs, light, has_view):
       photographs: [batch, height, width, c] float32. light: [batch, height, width, 1] in {0, 1}, 1 inside.
 
     Returns:
-      [batch, 7c] float32: for each function of `surfaces` its coefficients, one a channel; the standard deviations.
-      Without a field of view [batch, 2c].
+      [batch, 7c] float32: for each function of `make_surfaces` its coefficients, one a channel; the standard
+      deviations. Without a field of view [batch, 2c].
     """
-    functions = surfaces(*photographs.shape[1:3], has_view)
+    functions = make_surfaces(*photographs.shape[1:3], has_view)
     gram = tf.einsum("bhwo,hwi,hwj->bij", light, functions, functions) + 1e-3 * tf.eye(functions.shape[-1])
     coefficients = tf.linalg.solve(gram, tf.einsum("bhwc,hwi->bic", photographs * light, functions))
     rest = (photographs - tf.einsum("hwi,bic->bhwc", functions, coefficients)) * light
@@ -37,7 +37,7 @@ def describe(photographs, light, has_view):
     return tf.concat([tf.reshape(coefficients, [tf.shape(coefficients)[0], -1]), tf.sqrt(squares)], -1)
 
 
-def surfaces(height, width, has_view):
+def make_surfaces(height, width, has_view):
     """[height, width, 6]: 1, y, x, y^2, yx and x^2, y and x from -1 to 1. Without a field of view 1 alone."""
     y, x = tf.meshgrid(tf.linspace(-1.0, 1.0, height), tf.linspace(-1.0, 1.0, width), indexing="ij")
     return tf.stack([tf.ones_like(x), y, x, y * y, y * x, x * x][: None if has_view else 1], -1)
@@ -96,9 +96,9 @@ def draw(mean, factor, seed, index):
     return (mean + factor @ normal).astype(np.float32)[None]
 
 
-def planes(masks, illumination, has_view):
+def make_planes(masks, illumination, has_view):
     """Masks [batch, height, width, 1] -> [batch, height, width, 1 + 2c]: mask, surfaces, deviations."""
-    functions = surfaces(*masks.shape[1:3], has_view)
+    functions = make_surfaces(*masks.shape[1:3], has_view)
     channels = illumination.shape[-1] // (functions.shape[-1] + 1)
     coefficients = tf.reshape(illumination[:, :-channels], [-1, functions.shape[-1], channels])
     lit = tf.einsum("hwi,bic->bhwc", functions, coefficients)

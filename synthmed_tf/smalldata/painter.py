@@ -46,25 +46,25 @@ class Settings:
     average: float = setting(0.99, "of the averaged weights, what a step keeps")
 
 
-def for_size(image_size):
+def choose_settings(image_size):
     """Settings for images of (height, width) pixels."""
     return Settings(l1=SMALL_L1, feature_matching=0.0) if min(image_size) < MATCHED else Settings()
 
 
 def build(image_size, channels):
-    """(generator, discriminator, averaged generator) with their initial weights; see `condition_of` for the inputs."""
+    """(generator, discriminator, averaged generator) with their initial weights. Inputs: `make_condition`."""
     planes = 1 + 2 * channels + len(NOISE_SCALES)
     generator = networks.build_generator(image_size, planes, channels)
     discriminator = networks.build_discriminator(image_size, 1, channels)
     return generator, discriminator, networks.build_generator(image_size, planes, channels)
 
 
-def condition_of(mask, lit, has_view, key):
+def make_condition(mask, lit, has_view, key):
     """What the generator is given: [batch, height, width, 1 + 2c + 3], mask in {-1, 1}, illumination, noise."""
-    return with_noise(illumination.planes(mask, lit, has_view), key)
+    return append_noise(illumination.make_planes(mask, lit, has_view), key)
 
 
-def with_noise(condition, key):
+def append_noise(condition, key):
     """[batch, height, width, c] and a plane of noise for each of NOISE_SCALES, which are smooth over so many pixels.
 
     N(0, 1) before it is made smooth; a function of key [2] int32. -> [batch, height, width, c + len(NOISE_SCALES)].
@@ -91,7 +91,7 @@ def make_step(generator, discriminator, optimizers, has_view, settings, seed):
         _, key = loop.draw_keys(seed, number)
         photograph, mask, inside = stack[..., :-2], stack[..., -2:-1], stack[..., -1:]
         lit = illumination.describe(photograph, inside, has_view)
-        condition = condition_of(mask, lit, has_view, key)
+        condition = make_condition(mask, lit, has_view, key)
         with tf.GradientTape(persistent=True) as tape:
             fake = generator([condition, key[None]], training=True)
             shown = inside * (fake + 1) - 1 if settings.feature_matching else fake
@@ -139,7 +139,7 @@ class Painter:
     Attributes:
       generator: Keras model. has_view: whether photographs have a field of view. dtype: "uint8" or "uint16".
       lighting: from illumination.fit. seed: every photograph is a function of mask, seed and index.
-      grain: arguments of grain.draw, from `grain.missing`; None: nothing is added.
+      grain: arguments of grain.draw, from `grain.find_missing`; None: nothing is added.
     """
 
     def __init__(self, generator, pairs, seed):
@@ -155,7 +155,7 @@ class Painter:
         lit = illumination.draw(*self.lighting, *key)
         if self.has_view and recombine.is_disc_right(mask > 0):
             lit = illumination.mirror(lit)
-        condition = condition_of(condition, lit, self.has_view, tf.random.experimental.stateless_fold_in(key, 1))
+        condition = make_condition(condition, lit, self.has_view, tf.random.experimental.stateless_fold_in(key, 1))
         photograph = self.generator([condition, tf.constant([key], tf.int32)], training=False).numpy()[0]
         if self.grain:
             texture = grain.draw(*self.grain, tf.random.experimental.stateless_fold_in(key, 2)).numpy()
@@ -172,7 +172,7 @@ def add_grain(painter, real):
     painter.grain = None
     samples = spaced(real, GRAIN_MEASURED)
     painted = [painter(sample.mask, -1 - index) for index, sample in enumerate(samples)]
-    painter.grain = grain.missing(samples, painted)
+    painter.grain = grain.find_missing(samples, painted)
 
 
 def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strategy=None, name="stage 2"):
@@ -198,7 +198,7 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
     sampling = checkpoints.Sampling(
-        averaged, lambda: pairs.grid(painter), add_grain_and_measure, checkpoint, pairs.close
+        averaged, lambda: pairs.draw_grid(painter), add_grain_and_measure, checkpoint, pairs.close
     )
     average = RunningAverage(generator, averaged, settings.average)
     result = loop.fit(

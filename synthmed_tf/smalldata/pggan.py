@@ -5,7 +5,7 @@ import dataclasses
 from synthmed_tf.papers import pggan
 from synthmed_tf.settings import setting
 
-train, with_steps = pggan.train, pggan.with_steps
+train, set_steps = pggan.train, pggan.set_steps
 
 
 @dataclasses.dataclass(frozen=True)

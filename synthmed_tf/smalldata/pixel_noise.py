@@ -40,14 +40,14 @@ def add_noise(streams, real, seed):
     first = {name: list(itertools.islice(stream, MEASURED)) for name, stream in streams.items()}
     levels = {}
     for name in streams:
-        wanted, found = (noise_levels(sample.image for sample in samples[name]) for samples in (some, first))
+        wanted, found = (measure_levels(sample.image for sample in samples[name]) for samples in (some, first))
         levels[name] = np.sqrt(np.maximum(0, wanted**2 - found**2))
 
     def add(name, samples):
         key = [seed, -2000 - list(streams).index(name)]
         for index, sample in enumerate(samples):
             folded = tf.random.experimental.stateless_fold_in(key, index)
-            yield dataclasses.replace(sample, image=with_noise(sample.image, levels[name], folded))
+            yield dataclasses.replace(sample, image=add_white_noise(sample.image, levels[name], folded))
 
     def features(sets):
         samples = [sample for each in sets.values() for sample in each]
@@ -65,7 +65,7 @@ def add_noise(streams, real, seed):
     return {name: add(name, each) for name, each in everything.items()} if helps else everything
 
 
-def noise_levels(photographs):
+def measure_levels(photographs):
     """Standard deviation of the noise from pixel to pixel, white being 1, by brightness:
     glass has none where tissue has much.
 
@@ -101,11 +101,11 @@ def filter_and_halve(values, taps):
     return sum(tap * padded[3 - index : 3 - index + 2 * count : 2][:count] for index, tap in enumerate(taps))
 
 
-def with_noise(photograph, levels, key):
+def add_white_noise(photograph, levels, key):
     """A photograph [height, width, c] uint8 or uint16 and white noise, the same in all channels.
 
     Args:
-      levels: [BRIGHTNESSES] of the noise, as from `noise_levels`; that of a pixel is the one of the brightness around
+      levels: [BRIGHTNESSES] of the noise, as from `measure_levels`; that of a pixel is the one of the brightness around
         it.
       key: [2] int32; the noise is a function of it.
 

@@ -32,7 +32,7 @@ def calibrate(fields, real, fixed):
     """
     thickness = measure_thickness([sample.mask for sample in real])
     pieces = np.mean([len(label_pieces(sample.mask[..., 0])[1]) for sample in real])
-    view, statistics = common_view(real), [shapes.describe(sample.mask, sample.field_of_view) for sample in real]
+    view, statistics = find_common_view(real), [shapes.describe(sample.mask, sample.field_of_view) for sample in real]
 
     def masks_by(rule):
         return np.stack([make_mask(field, **rule) for field in fields])
@@ -47,18 +47,18 @@ def calibrate(fields, real, fixed):
         wanted = round(pieces * len(masks))
         for count in {wanted, max(wanted, np.searchsorted(np.cumsum(sizes), KEPT_AREA * sizes.sum()) + 1)}:
             rule = rule | {"smallest": int(sizes[count - 1]) if 0 < count < len(sizes) else 1}
-            distance = mean_distance(statistics, [shapes.describe(mask, view) for mask in masks_by(rule)])
+            distance = average_distances(statistics, [shapes.describe(mask, view) for mask in masks_by(rule)])
             candidates.append((distance, ridge, rule["smallest"], rule))
     return min(candidates, key=lambda candidate: candidate[:3])[3]
 
 
-def mean_distance(real, synthetic):
+def average_distances(real, synthetic):
     """Mean distance between the shape statistics of two sets of masks; 0 where there are none."""
     distances = [entry["distance"] for entry in shapes.compare(real, synthetic).values()]
     return float(np.mean([distance for distance in distances if distance is not None] or [0.0]))
 
 
-def common_view(samples):
+def find_common_view(samples):
     """The field of view that most of the samples have in common [height, width, 1] in {0, 1}; None: they have none."""
     views = [sample.field_of_view for sample in samples]
     return np.mean(views, 0).round().astype(np.uint8) if views[0] is not None else None

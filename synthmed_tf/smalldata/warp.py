@@ -9,7 +9,7 @@ with warnings.catch_warnings():
     import tensorflow_addons as tfa
 
 
-def random_warp(
+def warp_at_random(
     images,
     seed,
     *,

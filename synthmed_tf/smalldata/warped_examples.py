@@ -19,9 +19,9 @@ class WarpedImages(Examples):
 
     def __init__(self, real, *arguments, **options):
         super().__init__(real, *arguments, **options)
-        self.warp = {"zoom": 1.04, "elastic": 0.015, "flip": (False, True)} | warp_of(real[0])
+        self.warp = {"zoom": 1.04, "elastic": 0.015, "flip": (False, True)} | choose_warp(real[0])
 
-    def stack_of(self, samples):
+    def make_stack(self, samples):
         rows = []
         for sample in samples:
             image = sample.image / (np.iinfo(sample.image.dtype).max / 2) - 1
@@ -31,7 +31,7 @@ class WarpedImages(Examples):
 
     def show(self, rows, key):
         light = rows[..., -1:]
-        return light * (warp.random_warp(rows[..., :-1], key, **self.warp) + 1) - 1
+        return light * (warp.warp_at_random(rows[..., :-1], key, **self.warp) + 1) - 1
 
 
 class MaskFields(Examples):
@@ -50,12 +50,12 @@ class MaskFields(Examples):
     def __init__(self, real, *arguments, **options):
         super().__init__(real, *arguments, **options)
         self.rule = {}
-        self.warp = {"zoom": 1.04, "elastic": 0.015, "flip": (False, False)} | warp_of(real[0])
+        self.warp = {"zoom": 1.04, "elastic": 0.015, "flip": (False, False)} | choose_warp(real[0])
         self.discs = None
         if real[0].field_of_view is not None:
             self.discs = np.array([recombine.find_disc(row[..., :1] > 0) for row in self.stack])
 
-    def stack_of(self, samples):
+    def make_stack(self, samples):
         rows = []
         for sample in samples:
             mask, view = sample.mask, sample.field_of_view
@@ -74,7 +74,7 @@ class MaskFields(Examples):
 
     def show(self, rows, key):
         shown, view = super().show(rows, key), rows[..., -1:]
-        return view * (warp.random_warp(shown, key, **self.warp) + 1) - 1
+        return view * (warp.warp_at_random(shown, key, **self.warp) + 1) - 1
 
     def calibrate(self, generate, noise_shape):
         drawn = threshold.draw_fields(generate, noise_shape, self.seed)
@@ -84,7 +84,7 @@ class MaskFields(Examples):
         return np.stack([fields.make_mask(each, **self.rule) for each in np.asarray(output)])
 
 
-def warp_of(sample):
+def choose_warp(sample):
     """How samples like this one are warped, where that differs from eyes.
 
     Masks without a field of view, as those of cells, are mirrored at random: learned one way round they were copied

@@ -43,7 +43,7 @@ class WarpedPairs(Pairs):
         """The wall by which warped masks are on average as thick as real ones."""
         moved = bend(self._stack(places), tf.constant([self.seed, -1], tf.int32)).numpy()
         thickness = fields.measure_thickness(self.fields[places][..., :1] > 0)
-        return fields.find_wall(lambda wall: masks_of(moved[..., -2:], wall), thickness)
+        return fields.find_wall(lambda wall: make_masks(moved[..., -2:], wall), thickness)
 
     def _stack(self, places):
         return tf.constant(np.concatenate([self.filled[places], self.fields[places]], -1))
@@ -56,16 +56,16 @@ class WarpedPairs(Pairs):
         moved = bend(self._stack(chosen), tf.constant([self.seed, step], tf.int32)).numpy()
         light = self.light[chosen]
         photographs = light * (np.clip(moved[..., :-2], -1, 1) + 1) - 1
-        masks = np.where(light > 0, masks_of(moved[..., -2:], self.wall), 0) * 2.0 - 1
+        masks = np.where(light > 0, make_masks(moved[..., -2:], self.wall), 0) * 2.0 - 1
         return (np.concatenate([photographs, masks, light > 0], -1, dtype=np.float32),)
 
 
 @tf.function
 def bend(stack, seed):
     """Photographs and fields [n, height, width, c], bent alike at random; a function of seed [2] int32."""
-    return warp.random_warp(stack, seed, rotation=20.0, elastic=0.008, flip=(True, True), enlarged=2)
+    return warp.warp_at_random(stack, seed, rotation=20.0, elastic=0.008, flip=(True, True), enlarged=2)
 
 
-def masks_of(moved, wall):
+def make_masks(moved, wall):
     """Warped fields -> masks [n, height, width, 1] uint8 in {0, 1}."""
     return np.stack([fields.make_mask(field, wall, RIDGE, weight=0.0) for field in moved])

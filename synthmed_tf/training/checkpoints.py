@@ -175,7 +175,7 @@ def read_measured(folder):
     return {line["step"]: line for line in log.read_metrics(folder) if line["step"] in kept and "distance" in line}
 
 
-def checkpoint_sha256(prefix):
+def hash_checkpoint(prefix):
     """SHA-256 over what a checkpoint holds, in the order of the names. Its files also tell how often it was saved."""
     digest, reader = hashlib.sha256(), tf.train.load_checkpoint(str(prefix))
     for name in sorted(reader.get_variable_to_shape_map()):

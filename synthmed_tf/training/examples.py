@@ -6,7 +6,7 @@ import tensorflow as tf
 from synthmed_tf.images import pixels
 from synthmed_tf.sample import spaced
 from synthmed_tf.training import batches
-from synthmed_tf.training.sampler import one_hot
+from synthmed_tf.training.sampler import encode_one_hot
 
 WATCHED = 64  # training samples that synthetic ones are compared with while a generator trains
 
@@ -36,13 +36,13 @@ class Examples:
         self.target, self.batch_size, self.seed = target, batch_size, seed
         self.watched = held_out or spaced(real, WATCHED)
         self.dtype = "uint8" if target == "mask" else real[0].image.dtype.name
-        self.stack = self.stack_of(real)
+        self.stack = self.make_stack(real)
         self.labels, self.classes = None, len(class_names)
         if class_names:
             numbers, typical = (
                 [list(class_names).index(sample.label) for sample in samples] for samples in (real, held_out or real)
             )
-            self.labels, self._typical = one_hot(numbers, self.classes), one_hot(typical, self.classes)
+            self.labels, self._typical = encode_one_hot(numbers, self.classes), encode_one_hot(typical, self.classes)
 
     @property
     def close(self):
@@ -62,7 +62,7 @@ class Examples:
         """Channels of what is learned: 1 of masks, 1 or 3 of images."""
         return self.stack.shape[-1] - 1
 
-    def stack_of(self, samples):
+    def make_stack(self, samples):
         """Samples -> `stack` of them."""
         rows = []
         for sample in samples:
@@ -87,7 +87,7 @@ class Examples:
         del key
         return tf.where(rows[..., -1:] > 0, rows[..., :-1], -1.0)
 
-    def typical_labels(self, count):
+    def list_typical_labels(self, count):
         """One-hot classes [count, classes] as they are distributed among real samples; None without classes."""
         return None if self.labels is None else self._typical[np.arange(count) * len(self._typical) // count]
 

@@ -30,7 +30,7 @@ def set_up(precision="float32", strategy="default"):
     return tf.distribute.get_strategy(), precision
 
 
-def default_precision(preset):
+def choose_precision(preset):
     """What --precision is where the user does not say: the papers computed in float32."""
     return "auto" if preset == "small_data" else "float32"
 

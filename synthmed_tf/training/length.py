@@ -7,7 +7,7 @@ from synthmed_tf.sample import InputError
 P2_LEAST_STEPS = 2220
 
 
-def steps_of_epochs(epochs, count, batch_size, what="epochs"):
+def count_steps(epochs, count, batch_size, what="epochs"):
     """Steps of P2's epochs over `count` images, but no fewer than P2_LEAST_STEPS; prints where these are more."""
     steps = -(-epochs * count // batch_size)
     if steps < P2_LEAST_STEPS:

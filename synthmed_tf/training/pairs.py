@@ -53,7 +53,7 @@ class Pairs:
         chosen = self.chosen(step)
         return (np.concatenate([self.photographs[chosen], self.masks[chosen]], -1),)
 
-    def grid(self, paint):
+    def draw_grid(self, paint):
         """One uint8 picture of masks, of what `paint`, function (mask, index) -> photograph, makes of them, and of the
         real photographs.
         """

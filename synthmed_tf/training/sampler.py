@@ -42,7 +42,7 @@ class Sampler:
         first = indices[0] // CHUNK * CHUNK
         keys = [tf.random.experimental.stateless_fold_in(first_key, first + place) for place in range(CHUNK)]
         noise = tf.stack([tf.random.stateless_normal(self.noise_shape, key) for key in keys])
-        pictures = self.paint(noise, one_hot([label] * CHUNK, self.classes) if self.classes else None)
+        pictures = self.paint(noise, encode_one_hot([label] * CHUNK, self.classes) if self.classes else None)
         drawn = []
         for index in indices:
             picture, key = pictures[index - first], keys[index - first]
@@ -51,14 +51,14 @@ class Sampler:
             drawn.append(picture)
         return np.stack(drawn)
 
-    def grid(self, count=16):
+    def draw_grid(self, count=16):
         """One uint8 picture of `count` samples whose noise stays the same throughout a training, classes in turn."""
         noise = tf.random.stateless_normal([16, *self.noise_shape], [self.seed, -1])[:count]
-        labels = one_hot(np.arange(count) % self.classes, self.classes) if self.classes else None
+        labels = encode_one_hot(np.arange(count) % self.classes, self.classes) if self.classes else None
         pictures = self.paint(noise, labels)
         return log.draw_grid((pictures >> 8).astype(np.uint8) if pictures.dtype == np.uint16 else pictures)
 
 
-def one_hot(numbers, classes):
+def encode_one_hot(numbers, classes):
     """Numbers of classes [n] -> [n, classes] float32."""
     return np.eye(classes, dtype=np.float32)[np.asarray(numbers)]
