@@ -50,9 +50,5 @@ def measure(method, shown, settings, seed, steps=STEPS):
         if network in NETWORKS and ".OPTIMIZER_SLOT" not in name:
             parameters[network] += math.prod(shape)
     seconds = float(np.median(np.diff(times)[-(steps // 2) :]))
-<<<<<<< HEAD
-    parameters = {network: count for network, count in parameters.items() if count}
-=======
     parameters = {network: count for network, count in parameters.items() if count}  # a flow has no discriminator
->>>>>>> 9ae92b74a888df4c9687729ce25676426a3984ee
     return parameters, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
