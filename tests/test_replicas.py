@@ -36,13 +36,13 @@ def train_one_step(folder):
                     optimizers[name].build(model.trainable_variables)
             if method == "dcgan":
                 settings = dcgan.MaskSettings(latent=2, r1=0.7)
-                step = dcgan.make_step(*models.values(), optimizers, test_dcgan.PLAIN, settings, 4, count)
+                step = dcgan.make_step(*models.values(), optimizers, test_dcgan.PLAIN, settings, 4)
             else:
                 model = test_flow.build_flow(models["generator"], (6, 4))
-                step = flow.make_step(model, optimizers["generator"], show_plainly, 4, count)
+                step = flow.make_step(model, optimizers["generator"], show_plainly, 4)
             place = Path(folder) / f"{method}-{count}"
             place.mkdir()
-            loop.fit(place, step, lambda index: (rows,), models, 1, images_per_step=4, strategy=strategy)
+            loop.fit(place, step, lambda index: (rows,), models, 1, strategy=strategy)
             weights = {f"{n}-{i}": w for n, model in models.items() for i, w in enumerate(model.get_weights())}
             np.savez(place / "weights.npz", rows=rows, **weights)
 
