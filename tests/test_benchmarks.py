@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.phantoms import fundus
@@ -86,6 +87,44 @@ def test_kl_conventions(run, tmp_path):
 def test_unet_on_drive(run, tmp_path):
     printed = run("unet_on_drive", tmp_path, tmp_path, 1)
     assert json.loads(printed) == json.loads((tmp_path / "result.json").read_text())
+
+
+@pytest.mark.parametrize("what", ["table", "curves"])
+def test_p2_tables(tmp_path, monkeypatch, capsys, what):
+    """Bright and dark images, told apart by whoever learned from images of the class that they are said to be of."""
+    spec = importlib.util.spec_from_file_location("p2_tables", ROOT / "benchmarks" / "p2_tables.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(script, "SHARES", (0.5, 1.0))
+    random, levels = np.random.default_rng(0), {"bright": 3, "dark": 250}  # of grain
+    images = {
+        name: [random.integers(0, level, [64, 64], np.uint8) for _ in range(14)] for name, level in levels.items()
+    }
+    for name, pixels in images.items():
+        (tmp_path / "tiles" / name).mkdir(parents=True)
+        for index, picture in enumerate(pixels):
+            Image.fromarray(picture).save(tmp_path / "tiles" / name / f"{name}{index}.png")
+    samples = [
+        Sample(f"{name}{index}", picture[::-1, :, None], label=name)
+        for name, pixels in images.items()
+        for index, picture in enumerate(pixels)
+    ]
+    for out in (tmp_path / "dcgan", tmp_path / "pggan"):
+        write_records(out / "synthetic", "set", samples, source="test", class_names=["bright", "dark"])
+        (out / "stage1").mkdir()
+        flags = {"data": str(tmp_path / "tiles"), "data_dir": str(tmp_path), "image_size": [64, 64]}
+        write_json(out / "stage1" / "flags.json", flags)
+    sets = [f"{name}={tmp_path / name}" for name in ("dcgan", "pggan")]
+    script.main(str(tmp_path / "results"), what, *sets, "--models=knn", "--repeats=1")
+    printed = capsys.readouterr().out
+    assert (tmp_path / "results" / f"{what}.json").exists()
+    if what == "table":
+        assert [*rows(printed)] == ["class"] and "| class | knn | 1.000 [1.000, 1.000] | 0.0% [0.0%, 0.0%] |" in printed
+    else:
+        lines = [line for line in printed.splitlines() if line.startswith("| class | knn |")]
+        learned = [line.split(" | ")[2] for line in lines]
+        assert learned == ["real", "real and as many synthetic"] * 2 + ["synthetic"] * 3
+        assert (tmp_path / "results" / "curves.png").stat().st_size > 1000
 
 
 def test_same_bytes(tmp_path, monkeypatch):

@@ -138,7 +138,7 @@ def test_without_two_real_masks_to_measure_by_nothing_is_rejected():
     assert len(pass_on([COPY], [COPY], 3, tally)) == 3 and tally["rejected"] == 0
 
 
-def test_text_says_how_many_were_rejected_and_by_which_thresholds():
+def test_the_tally_says_how_many_were_rejected_and_by_which_thresholds():
     tally = {}
     pass_on([COPY, FRESH[0]], REAL, 1, tally)
     said = copy_filter.describe(tally)

@@ -359,7 +359,7 @@ def test_many_fields_are_decoded_a_few_at_once():
         return tf.constant(fields[..., :1])
 
     fields = RNG.normal(size=[19, 4, 4, 2]).astype(np.float32)
-    probabilities = flow.decode(decode, fields)
+    probabilities = flow.decode_fields(decode, fields)
     assert sizes == [8, 8, 3] and (probabilities[..., 1] == fields[..., 1]).all()
     np.testing.assert_allclose(probabilities[..., 0], 1 / (1 + np.exp(-fields[..., 0])), atol=1e-6)
 

@@ -86,7 +86,7 @@ def test_without_a_second_real_image_nothing_is_rejected():
 
 
 @pytest.mark.parametrize("rate", [0.4, 0.0])
-def test_text_says_what_was_rejected_by_class(rate):
+def test_the_tally_says_what_was_rejected_by_class(rate):
     counts = {"candidates": 5, "rejected": 2, "too_far": 0, "rate": rate}
     said = hash_filter.describe(counts | {"classes": {"sick": counts, "well": counts}})
     assert "2 of 5 images rejected by their average hash" in said

@@ -137,3 +137,18 @@ def test_a_method_is_read_in_three_files(method, most_modules, most_lines):
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     modules = ast.literal_eval(done.stdout.strip().splitlines()[-1])
     assert len(modules) <= most_modules, modules
+
+
+def test_each_module_can_be_imported_before_all_others():
+    program = (
+        "import importlib, pkgutil, sys\n"
+        "import synthmed_tf, tensorflow\n"
+        "for module in [*pkgutil.walk_packages(synthmed_tf.__path__, 'synthmed_tf.')]:\n"
+        "    for name in [name for name in sys.modules if name.startswith('synthmed_tf')]:\n"
+        "        del sys.modules[name]\n"
+        "    importlib.import_module(module.name)\n"
+        "    print(module.name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "synthmed_tf.papers.dcgan" in done.stdout.split()

@@ -183,11 +183,11 @@ def test_photographs_are_lit_by_drawn_illuminations_that_are_turned_as_the_mask_
     mean[:3], mean[18:] = (0.1, -0.1, -0.3), (0.2, 0.1, 0.1)
     lighting = mean, 0.05 * np.eye(21)
     paint = paint_with(generator, True, lighting=lighting)
-    everywhere = np.ones([16, 16, 1], np.uint8)
+    disc_left = wedge(16, 16)[:, ::-1]
     for index in (0, 1, 2, 0):
-        paint(everywhere, index)
+        paint(disc_left, index)
         lit = illumination.draw(*lighting, 7, index)
-        expected = illumination.make_planes(everywhere[None].astype(np.float32), lit, True)
+        expected = illumination.make_planes(2 * disc_left[None].astype(np.float32) - 1, lit, True)
         np.testing.assert_allclose(generator.conditions[-1][..., :7], expected, atol=1e-6)
     assert (generator.conditions[3] == generator.conditions[0]).all()
 
@@ -298,7 +298,7 @@ def test_photographs_are_painted_with_the_averaged_weights_that_checkpoint_names
     monkeypatch.setattr(checkpoints, "MEASURE_EVERY", 1)
     monkeypatch.setattr(average, "AVERAGE_EVERY", 1)
     monkeypatch.setattr(painter, "build", lambda *_: (build_generator(), build_discriminator(), averaged))
-    monkeypatch.setattr(grain, "missing", lambda *_: (np.zeros([3, 3, 16, 16], np.complex64), float(len(weights))))
+    monkeypatch.setattr(grain, "find_missing", lambda *_: (np.zeros([3, 3, 16, 16], np.complex64), float(len(weights))))
     settings = painter.Settings(batch_size=1, steps=3, learning_rate=0.1, discriminator_rate=0.1, average=0.5)
 
     def watch(paint):

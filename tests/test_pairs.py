@@ -54,7 +54,7 @@ def test_the_picture_of_samples_has_masks_what_is_painted_and_real_photographs(d
         painted.append((mask, index))
         return np.full([16, 32, 3], 10 * index * (257 if dtype == np.uint16 else 1), dtype)
 
-    picture = Pairs(samples, 1, SEED).grid(paint)
+    picture = Pairs(samples, 1, SEED).draw_grid(paint)
 
     assert picture.shape == (3 * 18 - 2, SHOWN * 34 - 2, 3) and picture.dtype == np.uint8
     assert [index for _, index in painted] == list(range(SHOWN))

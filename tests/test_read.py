@@ -76,3 +76,9 @@ def test_truncated_shard(folder, left):
 
 def test_no_such_split(folder):
     open_fails(folder, "no split 'validation'", "train", split="validation")
+
+
+def test_features_that_are_missing_are_named(folder):
+    read.require_features(Records(folder), "image", "mask")
+    with pytest.raises(InputError, match="set: the samples have no field_of_view.*give another set"):
+        read.require_features(Records(folder), "mask", "field_of_view")

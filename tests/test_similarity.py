@@ -43,7 +43,7 @@ def test_held_out_images_tell_light_that_is_only_of_the_training_images():
 def test_inception_sees_photographs_inside_their_field_of_view(monkeypatch, tmp_path):
     training, synthetic, test = make_pairs("r", 5), make_pairs("s", 6), make_pairs("t", 4)
     monkeypatch.setattr(
-        inception, "inception", lambda shape, weights: lambda images, training: tf.reduce_mean(images[..., 0], 1)
+        inception, "build_inception", lambda shape, weights: lambda images, training: tf.reduce_mean(images[..., 0], 1)
     )
     monkeypatch.setattr(fidelity, "MOST", 5)
     (tmp_path / "notop.h5").write_bytes(b"weights")

@@ -24,7 +24,7 @@ NAMES = ["sick", "well"]
 @pytest.fixture(autouse=True)
 def digests(monkeypatch):
     """The digest of a checkpoint is its path."""
-    monkeypatch.setattr(checkpoints, "checkpoint_sha256", lambda prefix: f"sha256 of {prefix}")
+    monkeypatch.setattr(checkpoints, "hash_checkpoint", lambda prefix: f"sha256 of {prefix}")
 
 
 def flags_of(tmp_path, count, **others):

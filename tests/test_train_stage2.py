@@ -201,7 +201,7 @@ def test_a_larger_number_of_steps_goes_on(trained, monkeypatch):
 
     monkeypatch.setattr(painter, "make_step", make_step)
     succeeded(SCRIPT, *trained.stage2, "--steps=4", "--checkpoint=last")
-    assert numbers == [2, 3] and read_manifest(trained.out / "synthetic")["sampled_step"] == 4
+    assert numbers == [2, 3] and (trained.out / "stage2" / "samplers" / "ckpt-4.index").exists()
 
 
 def test_dry_run_shows_the_plan_and_writes_nothing(trained, untrained, tmp_path):

@@ -6,7 +6,7 @@ from stage1_helpers import draw_eyes, make_rows, reduce_by_hand, sigmoid, wedge
 from synthmed_tf.sample import Sample
 from synthmed_tf.smalldata import recombine, warp
 from synthmed_tf.smalldata.fields import make_fields
-from synthmed_tf.smalldata.flow import decode
+from synthmed_tf.smalldata.flow import decode_fields
 from synthmed_tf.smalldata.warped_examples import MaskFields, WarpedImages, choose_warp
 from synthmed_tf.training.batches import draw_batch_indices
 
@@ -57,7 +57,7 @@ def test_networks_are_shown_real_ones_warped_and_dark_outside(kind, monkeypatch)
         warps.append((tuple(fields.shape), key, options["flip"]))
         return fields[:, ::-1]
 
-    monkeypatch.setattr(warp, "random_warp", turn)
+    monkeypatch.setattr(warp, "warp_at_random", turn)
     view = np.ones([64, 64, 1], np.uint8)
     target = "mask" if kind is MaskFields else "image"
     examples = kind([Sample("a", 9 * wedge(), wedge(), view)], [], target, 2, 0)
@@ -139,7 +139,7 @@ def test_masks_are_made_of_a_decoders_probability_and_joined_along_centrelines()
     fields = np.full([1, 16, 24, 2], -1.0, np.float32)
     fields[0, 8, 2:9, 0] = fields[0, 8, 12:20, 0] = 2.0  # a vessel with a gap
     fields[0, 8, 2:20, 1] = 1.0
-    probabilities = decode(lambda some, training: tf.constant(some[..., :1]), fields)
+    probabilities = decode_fields(lambda some, training: tf.constant(some[..., :1]), fields)
     np.testing.assert_allclose(probabilities[..., 0], sigmoid(fields[..., 0]), atol=1e-6)
     assert (probabilities[..., 1] == fields[..., 1]).all()
     whole = np.zeros([16, 24, 1], np.uint8)

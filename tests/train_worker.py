@@ -76,7 +76,7 @@ def train_pggan(folder, real, steps):
 
 
 def train_pairs(folder, real, method, settings, pairs_class, name):
-    watch = checkpoint_choice.make_painting_measurement(real, real[:2], SEED)
+    watch = checkpoint_choice.make_painting_measurement(real, real[:2])
     pairs = pairs_class(real, settings.batch_size, SEED)
     paint, result = method.train(folder / name, pairs, settings, SEED, watch=watch)
     write_records(folder / f"{name}_made", "pairs", synthetic_set.paint(paint, real[:2], True), source="test")

@@ -197,14 +197,14 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         steps = min(settings.steps, decoder.STEPS)
         place = folder / f"decoder-{sampled[0]}-{steps}"  # its rate is a function of the steps
         network, refined = decoder.train(place, model.redraw, examples.make_stack(examples.watched), seed, steps)
-        decode = functools.partial(decode, network)
+        decode = functools.partial(decode_fields, network)
         examples.has_probability = True
     examples.calibrate(generate, sampler.noise_shape)
     result |= {"sampled_step": sampled[0], "sampler": sampled[1], "refined": refined["checkpoint"]}
     return sampler, result
 
 
-def decode(decoder, fields):
+def decode_fields(decoder, fields):
     """Fields [n, height, width, 2], of which the first becomes the probability of mask."""
     fields = np.asarray(fields)
     parts = np.array_split(fields, range(DECODED_AT_ONCE, len(fields), DECODED_AT_ONCE))

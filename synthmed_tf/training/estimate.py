@@ -44,10 +44,11 @@ def measure(method, shown, settings, seed, steps=STEPS):
             few = dataclasses.replace(settings, steps=steps + 10, level_images=settings.batch_size)
         _, result = method.train(Path(folder), shown, few, seed, watch=watch, name="estimate")
         variables = tf.train.list_variables(result["checkpoint"])
-    parameters = {}
+    parameters = dict.fromkeys(NETWORKS, 0)
     for name, shape in variables:
         network = name.split("/")[0]
         if network in NETWORKS and ".OPTIMIZER_SLOT" not in name:
-            parameters[network] = parameters.get(network, 0) + math.prod(shape)
+            parameters[network] += math.prod(shape)
     seconds = float(np.median(np.diff(times)[-(steps // 2) :]))
+    parameters = {network: count for network, count in parameters.items() if count}  # a flow has no discriminator
     return parameters, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
