@@ -33,7 +33,7 @@ FLAGS = {
             True),
         Flag("report_dir", str, None, "where the report goes; default OUT_DIR/report"),
         Flag("holdout", int, None,
-            "hold out N groups of training images as test images (for DRIVE, whose test labels may be missing)",
+            "hold out N patients (or files) to learn from as test images (for DRIVE, whose test labels may be missing)",
             least=0),
         Flag("labels", str, None, settings.LABELS),
         Flag("chest_xrays", bool, None, settings.CHEST_XRAYS),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Stage 1: noise -> masks. Trains DCGAN on the masks of a real set and makes synthetic masks.
 
-DCGAN is the network of P1 (Guibas et al. 2017), with what makes 20 masks suffice; --preset=paper is without.
+DCGAN is the network of P1 (Guibas et al. 2017), with what makes 20 masks suffice; --preset=paper leaves that out.
 With --target=image, noise -> images at once, written to OUT_DIR/synthetic: for labelled images, by DCGAN or PGGAN (P2,
 Kovalev & Kazlouski 2019), and as P1's single-GAN baseline. --model=flow is a rectified flow, no GAN.
 
@@ -14,7 +14,8 @@ Kovalev & Kazlouski 2019), and as P1's single-GAN baseline. --model=flow is a re
                                                      a labelled set of the same size and classes; --noconditional: one
                                                      model a class
 
-Run again, it goes on where it stopped; done, it says so. Next: train_stage2.py (with --target=image: evaluate.py).
+Run it again to continue; a finished run says that it is finished.
+Next: train_stage2.py (with --target=image: evaluate.py).
 """
 
 import re
@@ -34,7 +35,7 @@ FLAGS = {
         Flag("image_size", str, None,
             "pixels, as N or HEIGHTxWIDTH, multiples of 16 from 64 to 4096; default 128", True),
         Flag("holdout", int, 0,
-            "hold out N groups of training images as test images (for DRIVE, whose test labels may be missing)",
+            "hold out N patients (or files) to learn from as test images (for DRIVE, whose test labels may be missing)",
             least=0),
         Flag("labels", str, None, settings.LABELS),
         Flag("chest_xrays", bool, None, settings.CHEST_XRAYS),
@@ -45,8 +46,9 @@ FLAGS = {
             "mask: masks, on which stage 2 paints photographs; image: one network makes images at once, without stage "
             "2", True),
         Flag("model", ("dcgan", "pggan", "flow"), None,
-            "dcgan: Radford et al. 2016 (default but for labelled images in colour); pggan: Karras et al. 2018, which "
-            "grows from 4 x 4 pixels (their default); flow: a rectified flow, no GAN, slower and somewhat better",
+            "dcgan (default): Radford et al. 2016; pggan: Karras et al. 2018, which grows from 4 x 4 pixels, the "
+            "default for labelled images in colour but with --preset=paper; flow: a rectified flow, no GAN, slower, somewhat "
+            "better",
             True),
         Flag("preset", ("small_data", "paper"), "small_data",
             "small_data: with what makes few images suffice (docs/SMALL_DATA.md); paper: as P1 and P2 have it", True),
@@ -56,17 +58,17 @@ FLAGS = {
     ),
     "Settings": (  # of the network, where the method's own are not wanted; --dry_run shows them
         Flag("steps", int, None,
-            "training steps in all; a larger number goes on. Masks that begin to copy end it sooner", True, 1),
+            "training steps in all; give more to continue. Masks that begin to copy end it sooner", True, 1),
         Flag("batch_size", int, None, "images a step", least=1),
         Flag("level_images", int, None,
             "pggan: real images shown at each size that it grows through; further steps train the last one", least=1),
         Flag("latent", int, None, "length of the noise vector", least=1),
         Flag("width", float, None, "times the paper's channels", least=0),
-        Flag("learning_rate", float, None, "of Adam", least=0),
-        Flag("rate_decay", int, None, "steps in which the learning rate is halved; 0: it is constant", least=0),
-        Flag("beta1", float, None, "of Adam", least=0),
-        Flag("beta2", float, None, "of Adam", least=0),
-        Flag("r1", float, None, "weight of the gradient penalty R1; 0: none", least=0),
+        Flag("learning_rate", float, None, "Adam's step size", least=0),
+        Flag("rate_decay", int, None, "small_data: N: the rate is divided by 1 + step / N; 0: constant", least=0),
+        Flag("beta1", float, None, "Adam's decay of the first moment", least=0),
+        Flag("beta2", float, None, "pggan, flow: Adam's decay of the second moment", least=0),
+        Flag("r1", float, None, "dcgan, small_data: gamma of the gradient penalty R1; 0: none", least=0),
         Flag("average", float, None, "what a step keeps of the averaged weights", least=0),
     ),
     "Samples": (
@@ -74,13 +76,13 @@ FLAGS = {
             "how many masks or images to make; default 200, of labelled images as many as the real set has to train "
             "on", True, 1),
         Flag("checkpoint", str, "best",
-            "whose weights make them: best (the latest within 3 %, of images 10 %, of the least distance to the "
-            "training set, where masks do not copy it), last, or a number of steps"),
+            "whose weights make them: best, the newest with nearly the least distance to real samples (within 3 %, of "
+            "images 10 %) whose masks do not copy; last; or a number of steps"),
         Flag("label_distribution", ("real", "balanced"), "real",
             "classes of labelled images: as in the real set, or as many of each"),
         Flag("hash_filter", bool, True,
-            "regenerate labelled images that are less like real ones of their class than real ones are (average hash; "
-            "P2 § 3.2)"),
+            "redraw labelled images that lie farther from the real ones of their class than 95 % of these do (average "
+            "hash; P2 § 3.2)"),
     ),
     "Run": settings.RUN,
 }  # fmt: skip
@@ -112,7 +114,7 @@ def main(flags):
     flags.model = flags.model or methods.choose_model(flags, is_labelled, channels)
     flags.num_samples = flags.num_samples or (len(real) if is_labelled else NUM_SAMPLES)
     class_names = real.class_names if flags.conditional else ()
-    parts = {"": real}  # what a model each learns from
+    parts = {"": real}  # training samples by model
     if flags.conditional is False:
         parts = {name: [sample for sample in real if sample.label == name] for name in real.class_names}
         parts = {name: samples for name, samples in parts.items() if samples}
@@ -153,7 +155,7 @@ def main(flags):
 
 
 def decide_conditional(flags, real):
-    """Whether labelled images are learned; decides flags.conditional, None where they are not.
+    """Sets flags.conditional: True, False, or None without labelled images. Returns whether images are labelled.
 
     Raises:
       InputError: --conditional and nothing that it could mean.

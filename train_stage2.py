@@ -2,14 +2,14 @@
 """Stage 2: masks -> photographs. Trains pix2pix on real pairs and paints a photograph on each mask of stage 1.
 
 pix2pix is the network of P1 (Guibas et al. 2017, after Isola et al. 2017), with what makes 20 pairs suffice.
---preset=pix2pix is without, and so is --preset=vess2ret, the version of Costa et al. 2017.
+--preset=pix2pix leaves that out, and so does --preset=vess2ret, the version of Costa et al. 2017.
 
     train_stage2.py                                  after train_stage1.py with the same --out_dir, on the same data
     train_stage2.py --data=idrid                     after train_stage1.py --data=drive: photographs without masks
                                                      get theirs from a U-Net that learns from the first set, as in P1
     train_stage2.py --preset=pix2pix                 made for 256 pixels, which is stage 1's to say; vess2ret for 512
 
-Run again, it goes on where it stopped; done, it says so. OUT_DIR/synthetic is the only folder meant to be shared.
+Run it again to continue; a finished run says that it is finished. OUT_DIR/synthetic alone is meant to be shared.
 Next: evaluate.py --synthetic_dir=OUT_DIR.
 """
 
@@ -38,9 +38,9 @@ FLAGS = {
             "training steps in all; a larger number goes on. vess2ret's are updates of one network, 20 of D, then 20 "
             "of G", True, 1),
         Flag("batch_size", int, None, "pairs a step", least=1),
-        Flag("learning_rate", float, None, "of Adam", least=0),
-        Flag("discriminator_rate", float, None, "of the discriminator's Adam", least=0),
-        Flag("beta1", float, None, "of Adam", least=0),
+        Flag("learning_rate", float, None, "Adam's step size", least=0),
+        Flag("discriminator_rate", float, None, "small_data: that of the discriminator's Adam", least=0),
+        Flag("beta1", float, None, "Adam's decay of the first moment", least=0),
         Flag("l1", float, None, "weight of L1", least=0),
         Flag("feature_matching", float, None, "weight of feature matching; 0: none", least=0),
         Flag("most_accurate", float, None,

@@ -57,12 +57,12 @@ CHEST_XRAYS = (
     "the images of your folder are frontal chest X-rays: brightness is normalised by the lungs (P2 § 2.1), as that of "
     "nih and shenzhen always is"
 )
-SEED = Flag("seed", int, 0, "the whole run is a function of it", True, 0)
+SEED = Flag("seed", int, 0, "same seed, same result", True, 0)
 OVERWRITE = Flag("overwrite", bool, False, "throw away what is in this script's output folders and start again")
 PRECISIONS = "auto", "float32", "mixed_bfloat16"
 RUN = (
     SEED,
-    Flag("precision", PRECISIONS, None, "auto (default): bfloat16 where hardware has it; the papers' presets: float32"),
+    Flag("precision", PRECISIONS, None, "default: auto, bfloat16 where hardware has it; papers' presets float32"),
     Flag("strategy", ("default", "mirrored"), "default", "mirrored: split each batch over all GPUs"),
     OVERWRITE,
     Flag("dry_run", bool, False, "write nothing: print data, network, training, time and memory, and stop", True),

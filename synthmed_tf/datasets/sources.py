@@ -34,7 +34,7 @@ WITH_LABELS = ("nih", "shenzhen", "phantom_xray")  # whose list_entries() takes 
 
 
 def list_entries(data, data_dir, labels=None):
-    """Lists a set without decoding it. Arguments are those of `load_samples`.
+    """Lists a set without decoding it. Arguments are those of `load.load_samples`.
 
     Returns:
       list of files.Entry, in the order of the set's own loader; those of built-in sets have no files.
@@ -133,7 +133,7 @@ def get_set_name(data):
 
 
 def has_masks(data, data_dir, labels=None):
-    """Whether any image of a data set has a mask; decodes nothing. Arguments are those of `load_samples`."""
+    """Whether any image of a data set has a mask; decodes nothing. Arguments are those of `load.load_samples`."""
     return data == "phantom" or any(entry.mask is not None for entry in list_entries(data, data_dir, labels))
 
 

@@ -1,7 +1,8 @@
 """DCGAN: Radford et al. 2016, as P1 (Guibas et al. 2017, section "Stage-I GAN") uses it.
 
-At 64 x 64 pixels the generator is Radford's figure 1: 4 x 4 x 1024, then 512, 256, 128 and the image. Other sizes get
-more or fewer stride-2 layers and a base that need not be 4 x 4; no layer has more than 1024 channels.
+At 64 x 64 pixels the generator is Radford's figure 1: 4 x 4 x 1024, then 512, 256, 128 and the image. Larger ones
+get up to one stride-2 layer more for each doubling, and a base of 4 to 7 pixels or more; no layer has more than 1024
+channels.
 """
 
 import tensorflow as tf
@@ -21,7 +22,7 @@ MAX_CHANNELS = 1024  # Radford et al. 2016, figure 1
 
 
 def compute_depth(image_size):
-    """The number of stride-2 layers: the largest k for which 2^k divides both sides and leaves 4 pixels of each.
+    """The number of stride-2 layers: the largest k for which 2^k divides both sides and leaves 4 pixels or more.
 
     Raises:
       ValueError: a side is below 64 or no multiple of 16.
@@ -33,7 +34,6 @@ def compute_depth(image_size):
 
 def compute_channels(image_size, width):
     """The generator's channels from the base up, without the image: `width` times 1024, 512, 256, 128 at 64 pixels."""
-    # Radford et al. 2016, fig. 1: 4x4x(64 2^k)
     return [round(width * min(64 * 2**k, MAX_CHANNELS)) for k in range(compute_depth(image_size), 0, -1)]
 
 

@@ -1,8 +1,8 @@
 """DCGAN: P1's Stage-I GAN (noise -> masks), and P2's first GAN (noise -> X-rays or tiles).
 
 Guibas et al. 2017, section "Stage-I GAN"; Kovalev & Kazlouski 2019, section 3.1; both after Radford, Metz & Chintala
-2016. A class-conditional model is given the class as a one-hot vector, G beside z and D beside the image (P2 § 3.1).
-Generated images get the classes of the real ones in their batch.
+2016. A class-conditional model gives G a learned vector of the class beside z, and D a projection
+(networks/layers.py); P2 § 3.1 does not say how. Generated images get the classes of the real ones in their batch.
 """
 
 import dataclasses
@@ -83,7 +83,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
       examples: training.examples.Examples.
       settings: Settings.
       seed: initial weights and every step are a function of it.
-      watch: function (examples, sampler) -> `measure` of loop.fit, which says what a checkpoint is worth.
+      watch: function (examples, sampler) -> `measure` of checkpoints.Sampling: what a checkpoint is worth.
       checkpoint: whose weights make the samples: "best", "last" or a step.
       strategy: tf.distribute strategy. name: shown in the progress line.
 
@@ -91,7 +91,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
       (Sampler, dict of loop.fit with "sampled_step" and "sampler", the step and the checkpoint of its weights).
 
     Raises:
-      InputError: what loop.fit raises.
+      InputError: what loop.fit and checkpoints.restore_sampler raise.
     """
     strategy = strategy or tf.distribute.get_strategy()
     tf.keras.utils.set_random_seed(seed)

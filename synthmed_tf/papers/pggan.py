@@ -2,7 +2,7 @@
 
 All levels are trained for the same number of steps (P2 § 3.1: "Same batch size and epochs number were used for all
 layer depths"). A new one is faded in during the first half of them, as in Karras et al.; steps beyond train the last
-level. A class-conditional model is given the class as a one-hot vector, as in papers/dcgan.py.
+level. Classes enter as in papers/dcgan.py.
 """
 
 import dataclasses

@@ -113,7 +113,7 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
       pairs: training.pairs.Pairs.
       settings: Settings, from `set_steps`.
       seed: initial weights and every step are a function of it.
-      watch: function (paint) -> `measure` of loop.fit, which says what a checkpoint is worth.
+      watch: function (paint) -> `measure` of checkpoints.Sampling: what a checkpoint is worth.
       checkpoint: whose weights paint: "best", "last" or a step.
       strategy: tf.distribute strategy. name: shown in the progress line.
 

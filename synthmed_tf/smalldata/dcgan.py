@@ -1,12 +1,14 @@
 """DCGAN for a few dozen masks or some hundred images: the default of stage 1.
 
 Added to P1's DCGAN (papers/dcgan.py), each with its effect in docs/SMALL_DATA.md:
-* masks as fields of two recombined and warped eyes (warped_examples.py), a generator of resize convolutions and a
-  discriminator
-  without batch norm, which sees how much a batch varies (networks/resize_dcgan.py);
-* R1, a light penalty on the discriminator's gradient at real samples, in one step of R1_EVERY;
-* a learning rate that falls; weights averaged over some hundred steps, with batch norm's statistics measured anew.
-Images keep the paper's networks and have no penalty: they are warped, and the weights are averaged.
+
+* masks as fields of two recombined and warped eyes (warped_examples.py), whose threshold is calibrated;
+* a generator of resize convolutions, and a discriminator without batch norm which sees how much a batch varies
+  (networks/resize_dcgan.py), at a quarter of the width;
+* R1, a light penalty on the discriminator's gradient at real samples, every R1_EVERY steps;
+* a learning rate that falls, and weights averaged over some hundred steps, with batch norm's statistics measured anew.
+
+Images keep the paper's layers, at a quarter of the width and without penalty: they are warped, weights are averaged.
 """
 
 import dataclasses
@@ -22,8 +24,8 @@ from synthmed_tf.training import checkpoints, loop
 from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.sampler import Sampler
 
-R1_EVERY = 8  # steps between two penalties, each weighted as much more (Karras et al. 2020, StyleGAN2, section 3.1)
-SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # the first batch's share of the moving averages ends as 0.9^24 = 8 %
+R1_EVERY = 8  # steps between two penalties, each multiplied by as much (Karras et al. 2020, StyleGAN2, section 3.1)
+SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # what the averages held before keeps 0.9^24 = 8 %
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,13 +33,13 @@ class MaskSettings:
     """What 20 masks need; chosen by training masks of DRIVE at 128 pixels."""
 
     latent: int = setting(100, "length of z (Radford et al. 2016, section 4)")
-    width: float = setting(0.25, "times Radford's numbers of channels; an eleventh of the time")
-    batch_size: int = setting(16, "masks a step")
+    width: float = setting(0.25, "times Radford's numbers of channels")
+    batch_size: int = setting(16, "samples a step")
     steps: int = setting(2500, "training steps; masks that begin to copy end it sooner")
     learning_rate: float = setting(4e-4, "of Adam, at first")
-    rate_decay: int = setting(2000, "steps in which the learning rate is halved; 0: constant")
+    rate_decay: int = setting(2000, "N: the rate is divided by 1 + step / N; 0: constant")
     beta1: float = setting(0.5, "of Adam (Radford et al. 2016, section 4)")
-    r1: float = setting(0.3, "weight of R1 (Mescheder et al. 2018, equation 9)")
+    r1: float = setting(0.3, "gamma of R1; half of it multiplies the penalty (Mescheder et al. 2018, equation 9)")
     average: float = setting(0.998, "of the averaged weights, what a step keeps")
 
 
@@ -47,8 +49,8 @@ class ImageSettings(MaskSettings):
 
     steps: int = setting(8000, "training steps")
     learning_rate: float = setting(2e-4, "of Adam (Radford et al. 2016, section 4)")
-    rate_decay: int = setting(0, "steps in which the learning rate is halved; 0: constant")
-    r1: float = setting(0.0, "weight of R1; by 3.0 X-rays blur (docs/SMALL_DATA.md)")
+    rate_decay: int = setting(0, "N: the rate is divided by 1 + step / N; 0: constant")
+    r1: float = setting(0.0, "gamma of R1; by 3.0 X-rays blur (docs/SMALL_DATA.md)")
     average: float = setting(0.995, "of the averaged weights, what a step keeps")
 
 
@@ -105,9 +107,9 @@ def make_optimizer(settings, model):
 
 
 def settle(averaged, settings, examples, seed):
-    """Gives the batch norms of the averaged generator the statistics that its own weights have.
+    """Measures the batch norm statistics of the averaged generator, over SETTLING_BATCHES batches.
 
-    Those of the trained generator, or their average, are others, and masks come out foggy (Izmailov et al. 2018,
+    Those of the trained generator do not fit the averaged weights, and masks come out foggy (Izmailov et al. 2018,
     "Averaging Weights Leads to Wider Optima", section 3.2).
     """
     labels = examples.list_typical_labels(SETTLING_BATCHES * SETTLING_BATCH)

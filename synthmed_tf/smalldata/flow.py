@@ -37,7 +37,7 @@ class Settings:
     batch_size: int = setting(16, "masks or images a step")
     steps: int = setting(5000, "training steps; masks that begin to copy end it sooner")
     learning_rate: float = setting(1e-3, "of Adam, at first")
-    rate_decay: int = setting(2000, "steps in which the learning rate is halved")
+    rate_decay: int = setting(2000, "N: the rate is divided by 1 + step / N; 0: constant")
     beta1: float = setting(0.9, "of Adam (Kingma & Ba 2015)")
     beta2: float = setting(0.99, "of Adam")
     average: float = setting(0.998, "of the averaged weights, what a step keeps")

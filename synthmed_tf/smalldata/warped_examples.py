@@ -1,4 +1,4 @@
-"""What makes few real masks, or images, many: each batch shows them warped anew, masks as fields of recombined eyes."""
+"""What a generator is shown by default: real images, or masks as two fields, warped anew in each batch."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from synthmed_tf.smalldata import fields, recombine, threshold, warp
 from synthmed_tf.training import batches
 from synthmed_tf.training.examples import Examples
 
-FIELD_SCALE = 3.0  # pixels of 128, the distance at which a field is tanh(1); the centreline is half as wide
+FIELD_SCALE = 3.0  # pixels up to 128, in proportion above: where a field is tanh(1); the centreline is half as wide
 PROBABILITY_RULE = {"weight": 0.0, "joining": True}  # of masks whose first field is a probability
 
 

@@ -17,7 +17,8 @@ class Examples:
     Attributes:
       target: "mask" or "image".
       watched: list of Samples that synthetic ones are compared with: held-out ones, or some of those learned from.
-      stack: [count, height, width, channels + 1] float32: pixels in [-1, 1], and the field of view in {0, 1}.
+      stack: [count, height, width, channels + 1] float32: values in [-1, 1], and last what `show` multiplies them by:
+        the field of view in {0, 1}.
       labels: one-hot classes [count, classes] float32 of a class-conditional model; None of others.
       mirrors: see `sampler.Sampler`.
     """
@@ -59,7 +60,7 @@ class Examples:
 
     @property
     def channels(self):
-        """Channels of what is learned: 1 of masks, 1 or 3 of images."""
+        """Channels of what is learned: 1 of masks, 2 of their fields, 1 or 3 of images."""
         return self.stack.shape[-1] - 1
 
     def make_stack(self, samples):
