@@ -47,8 +47,8 @@ FLAGS = {
             "2", True),
         Flag("model", ("dcgan", "pggan", "flow"), None,
             "dcgan (default): Radford et al. 2016; pggan: Karras et al. 2018, which grows from 4 x 4 pixels, the "
-            "default for labelled images in colour but with --preset=paper; flow: a rectified flow, no GAN, slower, somewhat "
-            "better",
+            "default for labelled images in colour but with --preset=paper; flow: a rectified flow, no GAN, slower, "
+            "somewhat better",
             True),
         Flag("preset", ("small_data", "paper"), "small_data",
             "small_data: with what makes few images suffice (docs/SMALL_DATA.md); paper: as P1 and P2 have it", True),
