@@ -12,7 +12,6 @@ from synthmed_tf.smalldata.warped_examples import MaskFields, WarpedImages
 from synthmed_tf.smalldata.warped_pairs import WarpedPairs
 from synthmed_tf.training import estimate
 from synthmed_tf.training.examples import Examples
-from synthmed_tf.training.length import fit_batch
 from synthmed_tf.training.pairs import Pairs
 
 NETWORKS = {
@@ -66,7 +65,7 @@ def choose_for_stage1(flags, names, count, *, channels, is_labelled):
     else:
         shown, method = Examples, paper_pggan if is_pggan else paper_dcgan
         batch_size = flags.batch_size or method.Settings().batch_size
-        batch_size = fit_batch(batch_size, count, flags.batch_size is not None, flags.data)
+        batch_size = settings.fit_batch(batch_size, count, flags.batch_size is not None, flags.data)
         own = method.Settings(batch_size=batch_size)
         if is_labelled or is_pggan:
             own = method.make_p2_settings(count, is_labelled and channels == 3, flags.conditional, batch_size)
@@ -89,7 +88,7 @@ def choose_for_stage2(flags, names, count, image_size):
         return painter, settings.override(painter.choose_settings(image_size), flags, names), WarpedPairs
     method = {"pix2pix": pix2pix, "vess2ret": vess2ret}[flags.preset]
     own = settings.override(method.Settings(), flags, names)
-    batch_size = fit_batch(own.batch_size, count, flags.batch_size is not None, flags.data)
+    batch_size = settings.fit_batch(own.batch_size, count, flags.batch_size is not None, flags.data)
     return method, method.set_steps(dataclasses.replace(own, batch_size=batch_size), count), Pairs
 
 

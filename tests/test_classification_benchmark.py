@@ -250,7 +250,7 @@ def test_evaluate_of_a_set_with_classes(labelled, tmp_path):
         "copies",
     }
     assert report["classification"]["tasks"]["class"].keys() == {"knn", "svm"}
-    assert "classification accuracy 1.000 (real 1.000" in printed and "copies" not in printed
+    assert "classification accuracy 1.000 (real 1.000" in printed and "  copies" not in printed
     page = (labelled / "report" / "report.html").read_text(encoding="utf-8")
     assert "By class: rough or smooth" in page and "vessel" not in page and "masks" not in page
 

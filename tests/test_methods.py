@@ -10,11 +10,11 @@ from synthmed_tf.papers import dcgan as paper_dcgan
 from synthmed_tf.papers import pggan as paper_pggan
 from synthmed_tf.papers import pix2pix, vess2ret
 from synthmed_tf.sample import InputError
+from synthmed_tf.settings import P2_LEAST_STEPS
 from synthmed_tf.smalldata import dcgan, flow, painter, pggan
 from synthmed_tf.smalldata.warped_examples import MaskFields, WarpedImages
 from synthmed_tf.smalldata.warped_pairs import WarpedPairs
 from synthmed_tf.training.examples import Examples
-from synthmed_tf.training.length import P2_LEAST_STEPS
 from synthmed_tf.training.pairs import Pairs
 
 STAGE1, STAGE2 = script_runs.load("train_stage1"), script_runs.load("train_stage2")

@@ -11,11 +11,9 @@ import tensorflow as tf
 
 from synthmed_tf import losses
 from synthmed_tf.networks import dcgan
-from synthmed_tf.settings import setting
+from synthmed_tf.settings import count_steps, setting
 from synthmed_tf.training import checkpoints, loop
-from synthmed_tf.training.length import count_steps
 from synthmed_tf.training.sampler import Sampler
-from synthmed_tf.training.update import update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +61,8 @@ def make_step(generator, discriminator, optimizers, examples, settings, seed):
             g_loss = losses.generator_non_saturating(fake_logits)
         d_gradients = tape.gradient(d_loss, discriminator.trainable_variables)
         g_gradients = tape.gradient(g_loss, generator.trainable_variables)
-        update(optimizers["discriminator"], d_gradients, discriminator)
-        update(optimizers["generator"], g_gradients, generator)
+        loop.update(optimizers["discriminator"], d_gradients, discriminator)
+        loop.update(optimizers["generator"], g_gradients, generator)
         return {"discriminator": d_loss, "generator": g_loss}
 
     return step

@@ -15,12 +15,10 @@ from synthmed_tf import losses
 from synthmed_tf.images.resize import count_halvings
 from synthmed_tf.networks import pggan
 from synthmed_tf.sample import InputError
-from synthmed_tf.settings import setting
+from synthmed_tf.settings import count_steps, setting
 from synthmed_tf.training import checkpoints, log, loop
 from synthmed_tf.training.average import RunningAverage
-from synthmed_tf.training.length import count_steps
 from synthmed_tf.training.sampler import Sampler
-from synthmed_tf.training.update import update
 
 GRADIENT_PENALTY = 10.0  # lambda (Gulrajani et al. 2017, section 4; Karras et al. 2018, appendix A.1)
 DRIFT = 0.001  # Karras et al. 2018, appendix A.1
@@ -159,8 +157,8 @@ def make_step(generator, discriminator, optimizers, examples, settings, seed, le
             penalty = losses.gradient_penalty(criticise, real, fake, shares) * GRADIENT_PENALTY
         more = outer.gradient(penalty, discriminator.trainable_variables)
         d_gradients = [a if b is None else a + b for a, b in zip(d_gradients, more, strict=True)]
-        update(optimizers["discriminator"], d_gradients, discriminator)
-        update(optimizers["generator"], g_gradients, generator)
+        loop.update(optimizers["discriminator"], d_gradients, discriminator)
+        loop.update(optimizers["generator"], g_gradients, generator)
         return {"discriminator": d_loss, "generator": g_loss}
 
     return step

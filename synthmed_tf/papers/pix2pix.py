@@ -13,7 +13,6 @@ from synthmed_tf.images import pixels
 from synthmed_tf.networks import pix2pix
 from synthmed_tf.settings import setting
 from synthmed_tf.training import checkpoints, loop
-from synthmed_tf.training.update import update
 
 CHECKPOINT = "last"  # whose weights paint, unless the user says so: the paper trains and tests
 PAPER_STEPS = 80_000  # 200 epochs of the 400 pairs of facades (appendix 6.2)
@@ -66,8 +65,8 @@ def make_step(generator, discriminator, optimizers, settings, seed):
             g_loss = adversarial + settings.l1 * l1
         d_gradients = tape.gradient(d_loss, discriminator.trainable_variables)
         g_gradients = tape.gradient(g_loss, generator.trainable_variables)
-        update(optimizers["discriminator"], d_gradients, discriminator)
-        update(optimizers["generator"], g_gradients, generator)
+        loop.update(optimizers["discriminator"], d_gradients, discriminator)
+        loop.update(optimizers["generator"], g_gradients, generator)
         return {"discriminator": d_loss, "adversarial": adversarial, "l1": l1}
 
     return step

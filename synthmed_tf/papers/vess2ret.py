@@ -15,7 +15,6 @@ from synthmed_tf.images import pixels
 from synthmed_tf.networks import vess2ret
 from synthmed_tf.settings import setting
 from synthmed_tf.training import checkpoints, loop
-from synthmed_tf.training.update import update
 
 CHECKPOINT = "last"  # whose weights paint, unless the user says so: the paper trains and tests
 IN_TURN = 20  # updates of D, then as many of G: train.py, samples_per_batch
@@ -76,7 +75,7 @@ def make_steps(generator, discriminator, optimizers, settings, seed):
             fake_logits = discriminator(tf.concat([mask, fake], -1), training=True)
             loss = losses.discriminator_cross_entropy(real_logits, fake_logits) / 2
         gradients = tape.gradient(loss, discriminator.trainable_variables)
-        update(optimizers["discriminator"], gradients, discriminator)
+        loop.update(optimizers["discriminator"], gradients, discriminator)
         return {"discriminator": loss}
 
     @tf.function
@@ -88,7 +87,7 @@ def make_steps(generator, discriminator, optimizers, settings, seed):
             adversarial = losses.generator_non_saturating(discriminator(tf.concat([mask, fake], -1), training=True))
             l1 = losses.l1(photograph, fake)
             loss = adversarial + settings.l1 * l1
-        update(optimizers["generator"], tape.gradient(loss, generator.trainable_variables), generator)
+        loop.update(optimizers["generator"], tape.gradient(loss, generator.trainable_variables), generator)
         return {"adversarial": adversarial, "l1": l1}
 
     return discriminator_step, generator_step

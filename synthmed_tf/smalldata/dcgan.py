@@ -21,7 +21,6 @@ from synthmed_tf.smalldata.rate import FallingRate
 from synthmed_tf.training import checkpoints, loop
 from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.sampler import Sampler
-from synthmed_tf.training.update import update
 
 R1_EVERY = 8  # steps between two penalties, each weighted as much more (Karras et al. 2020, StyleGAN2, section 3.1)
 SETTLING_BATCHES, SETTLING_BATCH = 24, 16  # the first batch's share of the moving averages ends as 0.9^24 = 8 %
@@ -90,8 +89,8 @@ def make_step(generator, discriminator, optimizers, examples, settings, seed):
 
         if settings.r1:
             d_gradients = tf.cond(number % R1_EVERY == 0, add_penalty, lambda: d_gradients)
-        update(optimizers["discriminator"], d_gradients, discriminator)
-        update(optimizers["generator"], g_gradients, generator)
+        loop.update(optimizers["discriminator"], d_gradients, discriminator)
+        loop.update(optimizers["generator"], g_gradients, generator)
         return {"discriminator": d_loss, "generator": g_loss}
 
     return step

@@ -19,7 +19,6 @@ from synthmed_tf.smalldata.rate import FallingRate
 from synthmed_tf.training import checkpoints, loop
 from synthmed_tf.training.average import RunningAverage
 from synthmed_tf.training.sampler import Sampler
-from synthmed_tf.training.update import update
 
 STEPS = 24  # from noise to image
 # Share of the noise that is drawn anew at each of these steps: without, vessels wind, and masks are less like real ones
@@ -136,7 +135,7 @@ def make_step(model, optimizer, show, seed):
             images = network([(1 - mixed) * real + mixed * noise, times, *labels], training=True)
             weight = 1 / tf.maximum(mixed, EARLIEST)
             loss = losses.squared_error(weight * images, weight * real)
-        update(optimizer, tape.gradient(loss, network.trainable_variables), network)
+        loop.update(optimizer, tape.gradient(loss, network.trainable_variables), network)
         return {"velocity": loss}
 
     return step

@@ -19,7 +19,6 @@ from synthmed_tf.settings import setting
 from synthmed_tf.smalldata import grain, illumination, recombine
 from synthmed_tf.training import checkpoints, loop
 from synthmed_tf.training.average import RunningAverage
-from synthmed_tf.training.update import update
 
 CHECKPOINT = "best"  # whose weights paint, unless the user says so
 NOISE_SCALES = 1, 4, 16  # pixels
@@ -106,8 +105,8 @@ def make_step(generator, discriminator, optimizers, has_view, settings, seed):
             waiting = learning * d_loss
         d_gradients = tape.gradient(waiting, discriminator.trainable_variables)
         g_gradients = tape.gradient(g_loss, generator.trainable_variables)
-        update(optimizers["discriminator"], d_gradients, discriminator)
-        update(optimizers["generator"], g_gradients, generator)
+        loop.update(optimizers["discriminator"], d_gradients, discriminator)
+        loop.update(optimizers["generator"], g_gradients, generator)
         return {"discriminator": d_loss, "adversarial": adversarial, "l1": l1}
 
     return step

@@ -1,9 +1,9 @@
-"""training/length.py: P2's epochs as steps, and batches of small sets."""
+"""settings.py: P2's epochs as steps, and batches of small sets."""
 
 import pytest
 
 from synthmed_tf.sample import InputError
-from synthmed_tf.training.length import P2_LEAST_STEPS, count_steps, fit_batch
+from synthmed_tf.settings import P2_LEAST_STEPS, count_steps, fit_batch
 
 
 @pytest.mark.parametrize(("epochs", "count", "batch_size", "steps"), [
