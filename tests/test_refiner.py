@@ -56,7 +56,7 @@ def test_the_refiner_makes_clean_photographs_of_noisy_ones(tmp_path, monkeypatch
     assert np.abs(refined - clean).mean() < 0.4 * np.abs(noisy - clean).mean()
 
 
-def test_a_refiner_trained_in_two_parts_has_the_bits_of_one_trained_at_once(tmp_path):
+def test_a_refiner_trained_in_two_parts_has_the_bits_of_one_trained_at_once(tmp_path, eagerly):
     at_once, *_ = train(tmp_path / "a", 6, classes=0)
     train(tmp_path / "b", 2, classes=0)
     in_parts, result, _ = train(tmp_path / "b", 6, classes=0)
@@ -65,7 +65,7 @@ def test_a_refiner_trained_in_two_parts_has_the_bits_of_one_trained_at_once(tmp_
     assert result["step"] == 6 and len(in_parts.inputs) == 2
 
 
-def test_a_refiner_starts_as_the_flow(tmp_path):
+def test_a_refiner_starts_as_the_flow(tmp_path, eagerly):
     model, examples = build_flow(0)
     network, _ = refiner.train(tmp_path, model, 0.5, examples, 0, 0)
     for weights, expected in zip(network.get_weights(), model.averaged.get_weights(), strict=True):
