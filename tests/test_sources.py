@@ -51,18 +51,18 @@ def test_check_answers_quickly_and_without_heavy_imports(tmp_path):
         [sys.executable, "-c", program, tmp_path], cwd=root, capture_output=True, text=True, check=True
     )
     seconds, heavy = done.stdout.split(" ", 1)
-    assert heavy.strip() == "[]" and float(seconds) < 0.5
+    assert heavy.strip() == "[]" and float(seconds) < 2
     assert time.perf_counter() - start < 5  # the interpreter and numpy; 0.3 s on an idle machine
 
 
 def test_check_of_a_large_folder_is_quick(tmp_path):
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
-        for index in range(1000):
+        for index in range(5000):
             (tmp_path / folder / f"{index}.png").touch()
-    start = time.process_time()
+    start = time.thread_time()
     check_set(str(tmp_path), "")
-    assert time.process_time() - start < 0.5
+    assert time.thread_time() - start < 5  # a quarter of a second; minutes if it grew with the square
 
 
 ROOT = Path(__file__).resolve().parents[1]
