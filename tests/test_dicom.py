@@ -135,8 +135,10 @@ def test_compressed_files(tmp_path, monkeypatch):
     "tags, says",
     [
         ({"NumberOfFrames": 2, "PixelData": STORED.tobytes() * 2}, "2 frames"),
-        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "RGB"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE"),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "3 channels, 16 bits, 'RGB'"),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "BitsAllocated": 8}, "cannot be read as DICOM"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "No suitable Palette"),
+        ({"PhotometricInterpretation": "TRANSPARENCY"}, "'TRANSPARENCY'"),
         ({"Rows": 60_000, "Columns": 60_000}, "declares 3600000000 pixels"),
         ({"Rows": 60, "Columns": 80}, "cannot be read as DICOM"),
         ({"BitsAllocated": 32}, "32 bits"),
