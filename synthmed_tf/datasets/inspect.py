@@ -16,7 +16,7 @@ from synthmed_tf.datasets.files import show_path
 from synthmed_tf.datasets.load import check_kind, hash_pixels, map_entries
 from synthmed_tf.datasets.sources import DATASETS
 from synthmed_tf.datasets.split import list_some
-from synthmed_tf.images.pixel_range import PixelRange, choose_range
+from synthmed_tf.images.pixel_range import choose_range
 from synthmed_tf.progress import show_progress
 from synthmed_tf.sample import InputError, UnreadableImage, spaced
 

@@ -20,8 +20,10 @@ _TAGS = (  # all that is ever parsed: no name, number or date of a patient
 for _colour in ("Red", "Green", "Blue"):
     _TAGS += [f"{_colour}PaletteColorLookupTable{part}" for part in ("Descriptor", "Data")]
     _TAGS += [f"Segmented{_colour}PaletteColorLookupTableData"]
+_OVERLAY = 0x60000102  # OverlayBitPosition of the first overlay, 0 where it lies elsewhere
+_TAGS.append(_OVERLAY)
 _GREY, _COLOUR = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-CLIPPED = 0.95  # a window that leaves no more than the rest of the pixels between black and white is a mistake
+CLIPPED = 0.95  # a window that makes black or white of this share of the pixels is a mistake
 
 
 def read_dicom(path, stream=None):
@@ -148,8 +150,8 @@ def _show(dataset):
     """The Picture of a grey pydicom data set: [height, width] uint16."""
     from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
 
-    stored, note = dataset.pixel_array, None
-    bits, is_inverted = int(dataset.BitsStored), dataset.PhotometricInterpretation == "MONOCHROME1"
+    (stored, bits), is_inverted = _decode(dataset), dataset.PhotometricInterpretation == "MONOCHROME1"
+    note = None if bits == dataset.BitsStored else UNFIT_BITS
     values = apply_modality_lut(stored, dataset)
     if not np.isfinite(values).all():
         raise ValueError("RescaleSlope or RescaleIntercept is no number")
@@ -159,20 +161,34 @@ def _show(dataset):
         return Picture(_stretch(shown, ends, is_inverted))
     for window in _list_windows(dataset):
         shown = _stretch(apply_windowing(values, window), (0, 65535), is_inverted)
-        if np.isin(shown, (0, 65535)).mean() < CLIPPED or not np.ptp(stored):
+        is_clipped = np.abs(shown / 65535 - 0.5) > 0.499  # by a thousandth, as a sigmoid has no ends
+        if is_clipped.mean() < CLIPPED or not np.ptp(stored):
             return Picture(shown)
         note = UNUSED_WINDOW
     if dataset.get("ModalityLUTSequence"):
         ends = 0, 2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
     else:
         first = -(2 ** (bits - 1)) if dataset.PixelRepresentation else 0
-        if stored.min() < first or stored.max() >= first + 2**bits:
-            bits, note = int(dataset.BitsAllocated), note or UNFIT_BITS
-            first = -(2 ** (bits - 1)) if dataset.PixelRepresentation else 0
         ends = sorted(apply_modality_lut(np.array([first, first + 2**bits - 1]), dataset))
     if not ends[1] > ends[0]:
         raise ValueError("RescaleSlope is 0")
     return Picture(_stretch(values, ends), is_inverted, note)
+
+
+def _decode(dataset):
+    """(stored values as [height, width] of integers, how many bits they have): BitsStored, or all that are allocated.
+
+    An overlay may lie in the other bits (DICOM PS3.5 8.1.1), or what a device that does not fill them in left there.
+    """
+    dataset.pixel_array_options(correct_unused_bits=False)
+    values, bits = dataset.pixel_array, int(dataset.BitsStored)
+    unused = 8 * values.itemsize - bits
+    corrected = values << unused >> unused
+    has_overlay = _OVERLAY in dataset and dataset[_OVERLAY].value
+    is_unsigned_within = (values.view(f"u{values.itemsize}") < 2**bits).all()
+    if has_overlay or is_unsigned_within or np.array_equal(corrected, values):
+        return corrected, bits
+    return values, int(dataset.BitsAllocated)
 
 
 def _stretch(values, ends, is_inverted=False):
