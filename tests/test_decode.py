@@ -114,7 +114,7 @@ def test_what_is_white_in_a_16_bit_tiff_is_white(tmp_path):
 )
 def test_tiffs_that_pillow_would_cut_to_8_bits_are_refused(tmp_path, pixels, options, says):
     tifffile.imwrite(tmp_path / "a.tif", np.array(pixels), **options)
-    with pytest.raises(InputError, match=f"a.tif: .*{says}.*allowed are 8.*convert it"):
+    with pytest.raises(InputError, match=f"a.tif: .*{says}.*allowed are grey and 8-bit.*convert it"):
         read_image(tmp_path / "a.tif")
 
 
@@ -223,7 +223,7 @@ def test_unsupported_kinds_say_so(tmp_path):
         with pytest.raises(InputError, match="nan.tif: some pixels are infinite or no numbers.*put one in their place"):
             read_image(tmp_path / "nan.tif")
     tifffile.imwrite(tmp_path / "colour.tif", np.zeros((4, 4, 3), np.float32), photometric="rgb")
-    with pytest.raises(UnreadableImage, match="float32.*allowed is 8-bit colour, or grey"):
+    with pytest.raises(InputError, match="colour of fractions; allowed are grey and 8-bit colour; convert it"):
         read_image(tmp_path / "colour.tif")
     pages = [Image.new("L", (4, 4), level) for level in (0, 255)]
     pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])

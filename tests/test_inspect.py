@@ -117,8 +117,9 @@ def test_dark_images_and_few_bright_pixels_are_told_of(tmp_path):
     "write_image, write_mask, says",
     [
         (lambda p, i: Image.new("L", (64, 64), i).save(f"{p}.png"), None, "all 8 images have one value throughout"),
-        (None, lambda p, i: Image.new("L", (64, 64)).save(f"{p}.png"), "all 8 masks have no foreground"),
-        (None, lambda p, i: Image.new("L", (64, 64), 255).save(f"{p}.png"), "all 8 masks are all foreground"),
+        (None, lambda p, i: Image.new("L", (64, 64)).save(f"{p}.png"), "all 8 masks are empty or full"),
+        (None, lambda p, i: Image.new("L", (64, 64), 255).save(f"{p}.png"), "all 8 masks are empty or full"),
+        (None, lambda p, i: Image.new("L", (64, 64), i % 2).save(f"{p}.png"), "all 8 masks are empty or full"),
         (None, lambda p, i: Image.fromarray(draw_mask(i) != (i % 2)).save(f"{p}.png"), "masks/1.png, .*masks/[04]"),
         (None, lambda p, i: Image.fromarray(np.uint8(draw_mask(i)) + (i > 5)).save(f"{p}.png"), "the level 1, which"),
         (
@@ -149,6 +150,13 @@ def test_what_cannot_be_right_is_an_error_before_anything_is_written(tmp_path, w
             None,
             lambda p, i: Image.fromarray(draw_mask(i) & (i > 1)).save(f"{p}.png"),
             r"2 of 8 masks have no foreground \(masks/0.png, masks/1.png\)",
+        ),
+        (
+            lambda p, i: Image.fromarray(np.where((i == 3) & (X + Y > 0), 7, draw(i)).astype(np.uint8)).save(
+                f"{p}.png"
+            ),
+            None,
+            r"1 of 8 images have one value but for a thousandth of their pixels \(images/3.png\)",
         ),
         (None, lambda p, i: Image.fromarray(draw_mask(i) | (i == 7)).save(f"{p}.png"), "1 of 8 masks are all fore"),
         (None, lambda p, i: Image.fromarray(~draw_mask(i)).save(f"{p}.png"), "8 of 8 masks .*=dark takes the other"),

@@ -162,11 +162,6 @@ def _recall(entry, hashed):
     return tuple(facts)
 
 
-def _shorten(file):
-    """A file's name with its folder's."""
-    return "/".join(file.name.split("/")[-2:])
-
-
 def _find_kind(seen):
     return 8 if seen.image.bits == 8 else 16, seen.image.channels
 
@@ -174,28 +169,39 @@ def _find_kind(seen):
 def _check_content(data, seen):
     """Raises InputError where no image or no mask shows anything; warns where some do not."""
     masks = [one for one in seen if one.mask]
-    kinds = (
-        ([one for one in seen if one.image.least == one.image.most], len(seen), "images have one value throughout"),
-        ([one for one in masks if one.share == 0], len(masks), "masks have no foreground"),
-        ([one for one in masks if one.share == 1], len(masks), "masks are all foreground"),
-    )
-    for bare, count, what in kinds:
-        names = [_shorten(one.entry.image if "images" in what else one.entry.mask) for one in bare]
-        if names and len(names) == count:
+    constant = [one for one in seen if one.image.least == one.image.most]
+    nearly = [one for one in seen if one.image.low == one.image.high and one.image.least < one.image.most]
+    empty, full = ([one for one in masks if one.share == share] for share in (0, 1))
+    for bare, whole, name, what in (
+        (constant, seen, "image", "images have one value throughout"),
+        (empty + full, masks, "mask", "masks are empty or full"),
+    ):
+        if bare and len(bare) == len(whole):
             raise InputError(
-                f"{data}: all {count} {what} ({list_some(names)}), so there is nothing to learn; allowed are files "
-                "that show something; look at them, and export them again"
+                f"{data}: all {len(bare)} {what} ({_list(bare, name)}), so there is nothing to learn; allowed are "
+                "files that show something; look at them, and export them again"
             )
-        if names:
-            warnings.warn(f"{data}: {len(names)} of {count} {what} ({list_some(names)}); look at them", stacklevel=4)
-    notes = collections.defaultdict(list)
-    for one in seen:
-        for file, facts in ((one.entry.image, one.image), (one.entry.mask, one.mask)):
-            if facts and facts.note:
-                notes[facts.note].append(_shorten(file))
-    for note, names in notes.items():
-        remedy = "--mask_foreground=dark takes the other level" if " mask" in f" {note}" else "look at the samples"
-        warnings.warn(f"{data}: {len(names)} {note} ({list_some(names)}); {remedy}", stacklevel=4)
+    for bare, whole, name, what in (
+        (constant, seen, "image", "images have one value throughout"),
+        (nearly, seen, "image", "images have one value but for a thousandth of their pixels"),
+        (empty, masks, "mask", "masks have no foreground"),
+        (full, masks, "mask", "masks are all foreground"),
+    ):
+        if bare:
+            counted = f"{len(bare)} of {len(whole)} {what}"
+            warnings.warn(f"{data}: {counted} ({_list(bare, name)}); look at them", stacklevel=4)
+    for name, remedy in (("image", "look at the samples"), ("mask", "--mask_foreground=dark takes the other level")):
+        notes = collections.defaultdict(list)
+        for one in seen:
+            if (facts := getattr(one, name)) and facts.note:
+                notes[facts.note].append(one)
+        for note, noted in notes.items():
+            warnings.warn(f"{data}: {len(noted)} {note} ({_list(noted, name)}); {remedy}", stacklevel=4)
+
+
+def _list(seen, name):
+    """The first files of Seens as text: of their images, or of their masks."""
+    return list_some(["/".join(getattr(one.entry, name).name.split("/")[-2:]) for one in seen])
 
 
 def _find_range(data, seen):
@@ -212,15 +218,12 @@ def _find_range(data, seen):
             stacklevel=4,
         )
         return pixel_range
-    dark = [
-        _shorten(one.entry.image)
-        for one in seen
-        if one.image.least < one.image.most and one.image.high - pixel_range.low < width * DARK
-    ]
+    varied = [one for one in seen if one.image.low < one.image.high]
+    dark = [one for one in varied if one.image.high - pixel_range.low < width * DARK]
     if dark:
         warnings.warn(
             f"{data}: {len(dark)} of {len(seen)} images keep to the darkest sixteenth of the set's range "
-            f"({list_some(dark)}); if they have other units or fewer bits than the others, convert them",
+            f"({_list(dark, 'image')}); if they have other units or fewer bits than the others, convert them",
             stacklevel=4,
         )
     return pixel_range
@@ -245,16 +248,13 @@ def _check_levels(seen):
 
 def _check_polarity(data, masks, mask_foreground):
     """Raises InputError where some masks seem to be inside out; warns where any, or all, may be. masks: Seen."""
-    large = [one for one in masks if one.share > 1 / 2]
+    large, others = ([one for one in masks if (one.share > 1 / 2) == is_large] for is_large in (True, False))
     if not large:
         return
-    names, others = (
-        [_shorten(one.entry.mask) for one in masks if (one.share > 1 / 2) == is_large] for is_large in (1, 0)
-    )
-    counted = f"{len(large)} of {len(masks)} masks have most of the picture as foreground ({list_some(names)})"
+    counted = f"{len(large)} of {len(masks)} masks have most of the picture as foreground ({_list(large, 'mask')})"
     if others and mask_foreground is None and not any(MIDDLE[0] < one.share < MIDDLE[1] for one in masks):
         raise InputError(
-            f"{data}: {counted} and the others less than a third ({list_some(others)}), so some seem to be inside "
+            f"{data}: {counted} and the others less than a third ({_list(others, 'mask')}), so some seem to be inside "
             "out; allowed is one polarity: invert those, or give --mask_foreground=bright if all are right"
         )
     mean, other = np.mean([one.share for one in masks]), "bright" if masks[0].entry.is_dark_foreground else "dark"
@@ -265,4 +265,4 @@ def _check_polarity(data, masks, mask_foreground):
             stacklevel=4,
         )
     elif others:
-        warnings.warn(f"{data}: {counted}, the others do not ({list_some(others)}); look at them", stacklevel=4)
+        warnings.warn(f"{data}: {counted}, the others do not ({_list(others, 'mask')}); look at them", stacklevel=4)

@@ -62,7 +62,8 @@ def read_picture(path, stream=None, is_mask=False):
         raise InputError(f"{path}: holds {decoded.pages} pages, allowed is one; save each as a file of its own")
     if decoded.is_deep_colour:
         raise InputError(
-            f"{path}: 16-bit colour or transparency, allowed are 8-bit colour and 8- or 16-bit grey; convert it"
+            f"{path}: 16-bit colour or transparency, or colour of fractions; allowed are grey and 8-bit colour; "
+            "convert it"
         )
     values = decoded.values
     if values.dtype != np.uint8:
@@ -144,9 +145,12 @@ def _decode_numbers(file):
         page = tiff.pages[0]
         if page.size > Image.MAX_IMAGE_PIXELS:
             raise Image.DecompressionBombError
-        if len(page.shape) != 2 or page.dtype is None or page.dtype.kind not in "iuf":
-            raise ValueError(f"pixels are {page.dtype} {list(page.shape)}; allowed is 8-bit colour, or grey")
-        return _Decoded(page.asarray(), len(tiff.pages), False, page.photometric == 0, None)
+        if page.dtype is None or page.dtype.kind not in "iuf":
+            raise ValueError("cannot identify image file")
+        is_colour = len(page.shape) != 2
+        return _Decoded(
+            np.zeros((1, 1)) if is_colour else page.asarray(), len(tiff.pages), is_colour, page.photometric == 0, None
+        )
 
 
 def _find_drawing(image, tags):
