@@ -37,6 +37,7 @@ FLAGS = {
             least=0),
         Flag("labels", str, None, settings.LABELS),
         Flag("chest_xrays", bool, None, settings.CHEST_XRAYS),
+        Flag("mask_foreground", ("bright", "dark"), None, settings.MASK_FOREGROUND),
         Flag("skip_bad_files", bool, False, "leave out unreadable files, with a counted warning, instead of stopping"),
     ),
     "Evaluation": (

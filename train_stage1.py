@@ -39,6 +39,7 @@ FLAGS = {
             least=0),
         Flag("labels", str, None, settings.LABELS),
         Flag("chest_xrays", bool, None, settings.CHEST_XRAYS),
+        Flag("mask_foreground", ("bright", "dark"), None, settings.MASK_FOREGROUND),
         Flag("skip_bad_files", bool, False, "leave out unreadable files, with a counted warning, instead of stopping"),
     ),
     "Network": (
@@ -105,8 +106,8 @@ def main(flags):
 
     real = prepare.prepare_training_split(
         flags.data, flags.data_dir, flags.image_size, out_dir=flags.out_dir, labels=flags.labels,
-        chest_xrays=flags.chest_xrays, holdout=flags.holdout, skip_bad_files=flags.skip_bad_files, seed=flags.seed,
-        dry_run=flags.dry_run,
+        chest_xrays=flags.chest_xrays, mask_foreground=flags.mask_foreground, holdout=flags.holdout,
+        skip_bad_files=flags.skip_bad_files, seed=flags.seed, dry_run=flags.dry_run,
     )  # fmt: skip
     require_features(real, flags.target)
     is_labelled = decide_conditional(flags, real)

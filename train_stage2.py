@@ -154,7 +154,8 @@ def open_real(flags, first):
     options = {name: first[name] for name in ("skip_bad_files", "chest_xrays", "seed")}
     options |= {"out_dir": flags.out_dir, "dry_run": flags.dry_run}
     place = flags.data_dir, tuple(first["image_size"])
-    teachers = prepare.prepare_training_split(first["data"], *place, holdout=first["holdout"], **options)
+    own = {name: first.get(name) for name in ("holdout", "mask_foreground")}
+    teachers = prepare.prepare_training_split(first["data"], *place, **own, **options)
     if teachers.folder.name != first["prepared"] and not isinstance(teachers, Plan):
         raise InputError(
             f"{teachers.folder}: the real set, or how this program prepares it, has changed since stage 1 "

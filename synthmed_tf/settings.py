@@ -59,6 +59,10 @@ CHEST_XRAYS = (
     "the images of your folder are frontal chest X-rays: brightness is normalised by the lungs (P2 § 2.1), as that of "
     "nih and shenzhen always is"
 )
+MASK_FOREGROUND = (
+    "which of the two levels of your folder's masks is the foreground; default bright. If given, masks of which some "
+    "seem to be inside out are taken as they are"
+)
 SEED = Flag("seed", int, 0, "same seed, same result", True, 0, 2**31 - 1)
 OVERWRITE = Flag("overwrite", bool, False, "throw away what is in this script's output folders and start again")
 PRECISIONS = "auto", "float32", "mixed_bfloat16"

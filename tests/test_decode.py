@@ -1,14 +1,17 @@
 """Image files of all kinds, and hostile ones."""
 
+import functools
 import struct
 import zlib
 
 import numpy as np
 import pytest
+import skimage.io
 import tifffile
 from PIL import Image, ImageOps
 
-from synthmed_tf.images.decode import read_image
+from synthmed_tf.images.decode import read_image, read_picture
+from synthmed_tf.images.pixel_range import FLAT_PALETTE, INVERTING_PALETTE, NUMBERS, ZERO_IS_WHITE, bring_to_range
 from synthmed_tf.sample import InputError, UnreadableImage
 
 
@@ -107,13 +110,86 @@ def test_what_is_white_in_a_16_bit_tiff_is_white(tmp_path):
     [
         ([RAMP] * 3, {"photometric": "rgb", "planarconfig": "separate"}, "16-bit colour"),
         (np.stack([RAMP] * 4, -1), {"photometric": "separated"}, "16-bit colour"),
-        ((RAMP >> 8).astype(np.uint8).view(np.int8), {}, "int8"),
     ],
 )
 def test_tiffs_that_pillow_would_cut_to_8_bits_are_refused(tmp_path, pixels, options, says):
     tifffile.imwrite(tmp_path / "a.tif", np.array(pixels), **options)
-    with pytest.raises(InputError, match=f"a.tif: .*{says}.*allowed are 8.*convert it"):
+    with pytest.raises(InputError, match=f"a.tif: .*{says}.*allowed are grey and 8-bit.*convert it"):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("byteorder", "<>")
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "int64", "uint32", "float16", "float32", "float64"])
+def test_numbers_of_all_kinds(tmp_path, kind, byteorder):
+    least = 0 if kind[0] == "u" else -100
+    numbers = (np.arange(48).reshape(6, 8) * 4 + least).astype(kind)
+    if numbers.itemsize > 2:
+        numbers = numbers * (2**24 if kind == "uint32" else 1000)  # more than 16 bits
+    tifffile.imwrite(tmp_path / "a.tif", numbers, byteorder=byteorder)
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.pixels.dtype == np.float64 and picture.bits == NUMBERS and not picture.is_inverted
+    assert (picture.pixels[..., 0] == numbers).all()
+
+
+def write_with_palette(palette):
+    def write(path, bits):
+        image = Image.fromarray(bits.astype(np.uint8) * (len(palette) // 3 - 1)).convert("L").convert("P")
+        image.putdata(list(bits.astype(int).ravel() * (len(palette) // 3 - 1)))
+        image.putpalette(palette)
+        image.save(path)
+
+    return write
+
+
+def write_opacity(drawn, around):
+    def write(path, bits):
+        Image.fromarray(np.where(bits[..., None], np.uint8(drawn), np.uint8(around))).save(path)
+
+    return write
+
+
+INVERTING = np.repeat(255 - np.arange(256), 3).tolist()  # what ImageJ calls an inverting look-up table
+
+
+@pytest.mark.parametrize(
+    "name, write, note",
+    [
+        ("a.tif", tifffile.imwrite, ZERO_IS_WHITE),
+        ("a.tif", functools.partial(tifffile.imwrite, compression="zlib"), ZERO_IS_WHITE),
+        ("a.tif", functools.partial(tifffile.imwrite, software=False, metadata=None), ZERO_IS_WHITE),
+        ("a.tif", lambda p, m: tifffile.imwrite(p, np.uint8(m * 255), photometric="miniswhite"), ZERO_IS_WHITE),
+        ("a.tif", lambda p, m: tifffile.imwrite(p, np.uint16(m * 65535), photometric="miniswhite"), ZERO_IS_WHITE),
+        (
+            "a.tif",
+            lambda p, m: tifffile.imwrite(
+                p, np.uint8(m * 255), photometric="miniswhite", software="", description="ImageJ=1.54", metadata=None
+            ),
+            ZERO_IS_WHITE,
+        ),
+        ("a.tif", lambda p, m: skimage.io.imsave(p, np.uint8(m), check_contrast=False), None),
+        ("a.tif", lambda p, m: tifffile.imwrite(p, np.float32(m)), None),
+        ("a.tif", lambda p, m: tifffile.imwrite(p, np.int16(m)), None),
+        ("a.tif", lambda p, m: Image.fromarray(m).save(p), None),
+        ("a.tif", lambda p, m: Image.fromarray(m).save(p, compression="group4"), None),
+        ("a.tif", lambda p, m: Image.fromarray(m).save(p, tiffinfo={262: 0}), None),
+        ("a.tif", lambda p, m: Image.fromarray(np.uint8(m * 255)).save(p, tiffinfo={262: 0}), None),
+        ("a.png", write_with_palette([0] * 768), FLAT_PALETTE),
+        ("a.gif", write_with_palette([255] * 6), FLAT_PALETTE),
+        ("a.png", write_with_palette(INVERTING), INVERTING_PALETTE),
+        ("a.png", write_with_palette([0, 0, 0, 200, 0, 0]), None),
+        ("a.png", write_opacity((0, 0, 0, 255), (0, 0, 0, 0)), None),
+        ("a.png", write_opacity((0, 0, 0, 255), (255, 255, 255, 0)), None),
+        ("a.png", write_opacity((255, 255, 255, 255), (0, 0, 0, 0)), None),
+        ("a.png", write_opacity((255, 0, 0, 255), (0, 0, 0, 255)), None),
+    ],
+)
+def test_a_mask_is_what_was_drawn(tmp_path, name, write, note):
+    bits = np.zeros((20, 24), bool)
+    bits[3:6, 2:9] = True
+    write(tmp_path / name, bits)
+    picture = read_picture(tmp_path / name, is_mask=True)
+    brightness = bring_to_range(picture).max(axis=-1) if picture.bits != NUMBERS else picture.pixels[..., 0]
+    assert ((brightness > brightness.min()) == bits).all() and picture.note == note
 
 
 def test_premultiplied_grey_and_turned_tiffs(tmp_path):
@@ -142,9 +218,13 @@ def test_unsupported_kinds_say_so(tmp_path):
     (tmp_path / "deep.png").write_bytes(png(4, 4, depth=16, colour=2, data=(b"\0" + bytes(24)) * 4))
     with pytest.raises(InputError, match="16-bit colour"):
         read_image(tmp_path / "deep.png")
-    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(InputError, match="float32"):
-        read_image(tmp_path / "float.tif")
+    for bad in (np.nan, np.inf):
+        tifffile.imwrite(tmp_path / "nan.tif", np.array([[0.5, bad]], np.float32))
+        with pytest.raises(InputError, match="nan.tif: some pixels are infinite or no numbers.*put one in their place"):
+            read_image(tmp_path / "nan.tif")
+    tifffile.imwrite(tmp_path / "colour.tif", np.zeros((4, 4, 3), np.float32), photometric="rgb")
+    with pytest.raises(InputError, match="colour of fractions; allowed are grey and 8-bit colour; convert it"):
+        read_image(tmp_path / "colour.tif")
     pages = [Image.new("L", (4, 4), level) for level in (0, 255)]
     pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
     with pytest.raises(InputError, match="2 pages"):

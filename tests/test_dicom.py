@@ -13,7 +13,8 @@ from PIL import Image
 from synthmed_tf import settings
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.prepare import prepare
-from synthmed_tf.images.decode import read_image
+from synthmed_tf.images.decode import read_image, read_picture
+from synthmed_tf.images.pixel_range import UNFIT_BITS, UNUSED_WINDOW, bring_to_range
 from synthmed_tf.records.read import Records
 from synthmed_tf.sample import InputError, UnreadableImage
 
@@ -24,7 +25,7 @@ TRACES = NAME.encode(), b"PID-4711", b"19700101"  # long enough not to be among 
 STORED = np.arange(48, dtype=np.uint16).reshape(6, 8) * 85  # 0 to 3995, 12 bits
 
 
-def make(path, stored=STORED, bits=12, photometric="MONOCHROME2", **tags):
+def make(path, stored=STORED, bits=12, photometric="MONOCHROME2", tags=None, **more):
     """A file of 16 bits allocated, uncompressed unless tags say otherwise."""
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
@@ -37,8 +38,8 @@ def make(path, stored=STORED, bits=12, photometric="MONOCHROME2", **tags):
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8 * stored.itemsize, bits, bits - 1
     dataset.PixelRepresentation = int(stored.dtype.kind == "i")
     dataset.add_new("PixelData", "OW", stored.tobytes())
-    for tag, value in tags.items():
-        setattr(dataset, tag, value)
+    for tag, value in ((tags or {}) | more).items():
+        dataset.add_new(tag, "US", value) if isinstance(tag, int) else setattr(dataset, tag, value)
     dataset.save_as(path, enforce_file_format=True)
     return path
 
@@ -101,6 +102,105 @@ def test_a_window_that_makes_no_sense_is_none(tmp_path, tags):
     same(read(make(tmp_path / "a.dcm", **tags)), STORED * 65535.0 / 4095)
 
 
+FILM = STORED // 2 + 600
+DEEP = STORED * np.uint16(2)  # 0 to 7990, 13 bits
+
+
+@pytest.mark.parametrize(
+    "stored, bits, tags, expected, note",
+    [
+        (FILM, 12, {"WindowCenter": 127, "WindowWidth": 255}, FILM * 65535.0 / 4095, UNUSED_WINDOW),
+        (FILM, 12, {"WindowCenter": 9000, "WindowWidth": 255}, FILM * 65535.0 / 4095, UNUSED_WINDOW),
+        (
+            FILM,
+            12,
+            {"WindowCenter": 127, "WindowWidth": 255, "VOILUTFunction": "SIGMOID"},
+            FILM * 65535.0 / 4095,
+            UNUSED_WINDOW,
+        ),
+        (
+            FILM,
+            12,
+            {"WindowCenter": [127, 2000], "WindowWidth": [255, 4000]},
+            window(FILM, 2000, 4000),
+            None,
+        ),
+        (STORED, 12, {"WindowCenter": 2000, "WindowWidth": 500}, window(STORED, 2000, 500), None),  # clips 7 of 8
+        (DEEP, 12, {}, DEEP, UNFIT_BITS),
+        (DEEP, 8, {}, DEEP, UNFIT_BITS),
+        (DEEP, 12, {0x60000102: 13}, DEEP % 4096 * 65535.0 / 4095, None),  # an overlay in the other bits
+        (np.array([[0, 4095, 2048]], np.int16), 12, {}, np.array([[2048, 2047, 0]]) * 65535.0 / 4095, None),  # 0, -1
+        (DEEP.astype(np.int16) - 4000, 12, {}, DEEP + 28768.0, UNFIT_BITS),
+    ],
+)
+def test_windows_and_bits_that_do_not_fit_the_pixels(tmp_path, stored, bits, tags, expected, note):
+    make(tmp_path / "a.dcm", stored, bits, tags=tags)
+    same(read(tmp_path / "a.dcm"), expected)
+    assert read_picture(tmp_path / "a.dcm").note == note
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"RescaleSlope": None, "RescaleIntercept": None},
+        {"RescaleSlope": 1, "RescaleIntercept": None},
+        {"WindowCenter": None, "WindowWidth": None},
+        {"WindowCenter": 127, "WindowWidth": None},
+        {"WindowCenter": None, "WindowWidth": 255},
+        {"PhotometricInterpretation": None},
+        {"SamplesPerPixel": None, "NumberOfFrames": None, "PlanarConfiguration": None},
+        {"PixelRepresentation": None, "HighBit": None},
+        {"BitsAllocated": None},
+        {"VOILUTFunction": None, "VOILUTSequence": None, "ModalityLUTSequence": None},
+    ],
+)
+def test_an_empty_tag_is_as_if_it_were_not_there(tmp_path, tags):
+    same(read(make(tmp_path / "a.dcm", **tags)), STORED * 65535.0 / 4095)
+
+
+def test_a_slope_or_an_intercept_alone(tmp_path):
+    tags = {"WindowCenter": 1000, "WindowWidth": 4000}
+    same(
+        read(make(tmp_path / "a.dcm", RescaleSlope=2, RescaleIntercept=None, **tags)), window(STORED * 2.0, 1000, 4000)
+    )
+    same(read(make(tmp_path / "b.dcm", RescaleIntercept=-500, **tags)), window(STORED - 500.0, 1000, 4000))
+
+
+def test_bits_stored_that_are_empty_are_those_allocated(tmp_path):
+    same(read(make(tmp_path / "a.dcm", BitsStored=None, HighBit=None)), STORED)
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL", None])
+def test_colour(tmp_path, photometric, planar):
+    colours = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    coded = np.asarray(Image.fromarray(colours).convert("YCbCr")) if photometric == "YBR_FULL" else colours
+    data = np.moveaxis(coded, -1, 0) if planar else coded
+    tags = {"SamplesPerPixel": 3, "PlanarConfiguration": planar, "PixelData": data.tobytes()}
+    make(tmp_path / "a.dcm", colours[..., 0], 8, photometric, **tags)
+    image = read_image(tmp_path / "a.dcm")
+    assert image.shape == (6, 8, 3) and image.dtype == np.uint8
+    np.testing.assert_allclose(image.astype(int), colours, atol=3 if photometric == "YBR_FULL" else 0)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_palette(tmp_path, bits):
+    index = (np.arange(48) % 4).astype(np.uint8).reshape(6, 8)
+    palette = np.array([[0, 0, 0], [255, 0, 0], [10, 200, 30], [255, 255, 255]], f"<u{bits // 8}")
+    tags = {}
+    for channel, name in enumerate(("Red", "Green", "Blue")):
+        tags[f"{name}PaletteColorLookupTableDescriptor"] = [4, 0, bits]
+        tags[f"{name}PaletteColorLookupTableData"] = (palette[:, channel] * (257 if bits == 16 else 1)).tobytes()
+    make(tmp_path / "a.dcm", index, 8, "PALETTE COLOR", **tags)
+    assert (read_image(tmp_path / "a.dcm") == palette.astype(np.uint8)[index]).all()
+
+
+def test_without_a_window_monochrome1_is_inverted_within_the_range_of_the_set(tmp_path):
+    picture = read_picture(make(tmp_path / "a.dcm", STORED, 16, "MONOCHROME1"))
+    assert picture.is_inverted
+    same(bring_to_range(picture, (0, 4095))[..., 0], 65535 - STORED * 65535.0 / 4095)
+
+
 def test_table_of_interest(tmp_path):
     table = pydicom.Dataset()
     table.add_new("LUTDescriptor", "US", [4096, 0, 16])
@@ -135,8 +235,10 @@ def test_compressed_files(tmp_path, monkeypatch):
     "tags, says",
     [
         ({"NumberOfFrames": 2, "PixelData": STORED.tobytes() * 2}, "2 frames"),
-        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "RGB"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE"),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "3 channels, 16 bits, 'RGB'"),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "BitsAllocated": 8}, "cannot be read as DICOM"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "No suitable Palette"),
+        ({"PhotometricInterpretation": "TRANSPARENCY"}, "'TRANSPARENCY'"),
         ({"Rows": 60_000, "Columns": 60_000}, "declares 3600000000 pixels"),
         ({"Rows": 60, "Columns": 80}, "cannot be read as DICOM"),
         ({"BitsAllocated": 32}, "32 bits"),

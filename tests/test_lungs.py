@@ -160,7 +160,8 @@ def test_a_folder_of_chest_xrays(tmp_path, capsys):
     for i in range(4):
         chest = made_chest(dtype=np.uint16, seed=i)[0] if i else np.full((200, 180, 1), 9, np.uint16)
         Image.fromarray(chest[..., 0]).save(chests / "images" / f"{i}.png")
-        Image.fromarray(np.full((200, 180), 255 * (i % 2), np.uint8)).save(chests / "masks" / f"{i}.png")
+        mask = np.where(np.arange(200)[:, None] < 40 + 20 * i, np.uint8(255), np.uint8(0)).repeat(180, 1)
+        Image.fromarray(mask).save(chests / "masks" / f"{i}.png")
     with pytest.warns(UserWarning, match="1 of 4 images: lungs not found, normalised by the whole frame"):
         loaded = {sample.id: sample.image for sample in load_samples(chests, tmp_path, chest_xrays=True)}
     raw = read_image(chests / "images" / "1.png")

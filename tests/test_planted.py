@@ -43,3 +43,25 @@ def test_planted_masks_by_hand():
     top = np.argwhere(tilted[..., 0])  # the corner that comes first lies beside the one it was
     assert abs(abs(top[0][1] - 50) - abs(10 - 10 * np.tan(np.deg2rad(planted.TILTED)))) <= 2
     assert planted.disguise_masks([dot[:, :60]])["all of these"][0].shape == (100, 60, 1)
+
+
+@pytest.mark.parametrize("dtype, top", [(np.uint8, 40), (np.uint16, 4095), (np.uint16, 700)])
+def test_noise_and_colours_of_a_dark_set_are_shares_of_its_own_range(dtype, top):
+    bright = draw_blobs(6, (64, 64), 1, dtype=dtype)
+    white = np.iinfo(dtype).max
+    dark = [np.rint(image / white * top).astype(dtype) for image in bright]
+    own, width = planted.measure_range(dark)
+    assert 0.9 * top < own <= top and planted.measure_range(bright) == (white, white)
+    dark[0].flat[:3] = white  # dead pixels
+    assert planted.measure_range(dark) == (own, width)
+    copies = planted.disguise_images(dark, [None] * 6)
+    noise = np.concatenate([(a.astype(float) - b)[b > 0.3 * top] for a, b in zip(copies["noisy"][0][1:], dark[1:])])
+    assert noise.std() == pytest.approx(planted.NOISE * width, rel=0.1, abs=0.5)
+    recoloured = copies["recoloured"][0][1]
+    np.testing.assert_allclose(recoloured, (dark[1] / own) ** planted.GAMMA * planted.CONTRAST * own, atol=1)
+
+
+def test_the_noise_of_a_set_far_from_0_is_a_share_of_what_its_pixels_span():
+    images = [image // 16 + np.uint16(30_000) for image in draw_blobs(4, (64, 64), 1, dtype=np.uint16)]
+    white, width = planted.measure_range(images)
+    assert white == 65535 and 3600 < width < 4096

@@ -93,7 +93,8 @@ def test_a_list_of_files_that_is_not_ours_does_not_count(own, places, found):
     image = Path(own, "images", "a.png").absolute()
     assert kept[str(image)][2] == hash_file(image)
     files.write_text(found.replace("images/a.png", str(image)))
-    assert run(own, places) == folder and json.loads(files.read_text()) == kept
+    assert run(own, places) == folder
+    assert {name: facts[:3] for name, facts in kept.items()} == json.loads(files.read_text())
 
 
 def test_two_folders_of_one_name_are_not_taken_for_one_another(own, places, tmp_path):

@@ -113,3 +113,12 @@ def test_what_was_left_out_is_told(monkeypatch):
     assert [found[name] for name in ("training", "synthetic", "held_out")] == [6, 6, 6]
     assert found["of"] == dict.fromkeys(("training", "synthetic", "held_out"), 9)
     assert found["relabelled"] == dict.fromkeys(("training", "synthetic", "held_out"), 4)
+
+
+def test_the_audit_of_a_dark_set_finds_noisy_copies():
+    training, test = (
+        make_samples(name, [image // 16 for image in draw_blobs(16, channels=1, seed=seed, dtype=np.uint16)])
+        for seed, name in enumerate(("r", "t"), 5)
+    )
+    audit = privacy_audit.audit_images(training, training, test)
+    assert audit["structure"]["caught"]["noisy"] == 1 == audit["shading"]["caught"]["noisy"]

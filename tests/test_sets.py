@@ -281,3 +281,21 @@ def test_labelled_images_have_no_masks_to_be_tested_with(tmp_path):
     words = f"--synthetic_dir={tmp_path / 'set'}", f"--data={grades}", f"--data_dir={tmp_path}", f"--out_dir={tmp_path}"
     flags, opened_sets = opened(*words)
     assert opened_sets.real.class_names == ["sick", "well"] and opened_sets.native_test(flags) == []
+
+
+def test_native_test_images_have_the_range_and_the_foreground_of_the_prepared_ones(tmp_path):
+    for index in range(5):  # every fifth is a test image
+        photograph, mask, _ = eye(index)
+        save(tmp_path / "deep" / "images" / f"{index}.png", photograph[..., 0].astype(np.uint16) * 16)
+        save(tmp_path / "deep" / "masks" / f"{index}.png", np.where(mask > 0, 0, 255).astype(np.uint8))
+    options = {"out_dir": tmp_path, "mask_foreground": "dark"}
+    prepared = prepare(str(tmp_path / "deep"), tmp_path, (64, 64), **options)
+    real = {"real": describe_real(read_manifest(prepared))}
+    write_records(tmp_path / "set", "set", Records(prepared)[:2], source="test", extra=real)
+    words = f"--synthetic_dir={tmp_path / 'set'}", f"--data={tmp_path / 'deep'}", f"--data_dir={tmp_path}"
+    flags, opened_sets = opened(*words, f"--out_dir={tmp_path}")
+    assert opened_sets.real.folder == prepared and read_manifest(prepared)["pixel_range"] == [0, 4095]
+    (native,) = opened_sets.native_test(flags)
+    photograph, mask, _ = eye(4)
+    assert (native.image[..., 0] == np.rint(photograph[..., 0].astype(float) * 16 / 4095 * 65535)).all()
+    assert (native.mask[..., 0] == (mask > 0)).all()

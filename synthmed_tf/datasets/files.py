@@ -50,6 +50,7 @@ class Entry(NamedTuple):
     is_xray: bool = False  # brightness is normalised by what lies in the lungs
     is_dark_foreground: bool = False  # the lower of a mask's two levels is the foreground
     is_from_table: bool = False  # group and split are not told by the files' names alone
+    group_column: str | None = None  # of the table, which tells the group; None: the file's name or the set does
 
 
 def is_system_file(name):

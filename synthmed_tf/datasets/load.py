@@ -24,9 +24,11 @@ def load_samples(
     *,
     labels=None,
     chest_xrays=False,
+    mask_foreground=None,
     holdout=0,
     skip_bad_files=False,
     seed=0,
+    pixel_range=None,
     then=None,
     processes=1,
     entries=None,
@@ -50,10 +52,12 @@ def load_samples(
       labels: what the classes are: for nih and shenzhen age bins (see `study_groups.parse_bins`), for a folder with a
         table its label column; None: the default bins, or the only such column. Other sets take none.
       chest_xrays: whether the images of a folder are X-rays of the chest; those of nih and shenzhen always are.
+      mask_foreground: "dark" where the darker level of a folder's masks is the foreground.
       holdout: if not 0, this many groups of the training images are the test split in place of the official one, for
         DRIVE without test labels. In a labelled set they are drawn evenly from all classes.
       skip_bad_files: leave out unreadable files, counted in a warning at the end.
       seed: draws the groups of a holdout, and nothing else. All commands of one experiment must give the same.
+      pixel_range: PixelRange of the set, as `inspect.look_at` finds it; None: all that the files can hold.
       then: function of a Sample, whose results come instead of the Samples; it can be pickled.
       processes: how many read. With 1, and for files in a zip, it is this one. What comes does not depend on it.
       entries: what `split_entries` returned, if that is known.
@@ -72,28 +76,31 @@ def load_samples(
         entries = split_entries(data, data_dir, holdout, seed, labels)
     if chest_xrays:
         entries = [entry._replace(is_xray=True) for entry in entries]
+    if mask_foreground == "dark":
+        entries = [entry._replace(is_dark_foreground=True) for entry in entries]
     if data in BUILT_IN:
         entries = sorted(entries, key=lambda entry: entry.split == "test")
         samples = (BUILT_IN[data].read_entry(entry, entry.split) for entry in entries)
         return (then(sample) if then else sample for sample in samples)
-    return _read_all(entries, data, skip_bad_files, then, processes)
+    read_one = functools.partial(_read, skip_bad_files=skip_bad_files, pixel_range=pixel_range, then=then)
+    return _read_all(entries, data, read_one, processes)
 
 
 class _Reading(NamedTuple):
     """What one entry's files hold."""
 
     result: Any  # the Sample, or what `then` makes of it
-    kind: tuple  # (dtype, channels) of the image
+    kind: tuple  # (bits, channels) of the image
     contents: tuple  # digests of image and mask; None: no mask
     tested: tuple  # those of them that no training sample may have
     has_lungs: bool
     is_inscribed: bool  # a DICOM file says that there is writing in it
 
 
-def _read(entry, skip_bad_files, then):
+def _read(entry, skip_bad_files, pixel_range, then):
     """The _Reading of an entry; with skip_bad_files an UnreadableImage instead of raising it."""
     try:
-        sample = read_entry(entry, entry.split)
+        sample = read_entry(entry, entry.split, pixel_range)
     except UnreadableImage as error:
         if skip_bad_files:
             return error
@@ -103,9 +110,9 @@ def _read(entry, skip_bad_files, then):
         image, has_lungs = normalise_by_lungs(sample.image)
         sample = dataclasses.replace(sample, image=image)
     arrays = sample.image, sample.mask
-    contents = tuple(map(_digest, arrays))
+    contents = tuple(map(hash_pixels, arrays))
     tested = [digest for digest, array in zip(contents, arrays, strict=True) if array is not None and np.ptp(array)]
-    kind = sample.image.dtype, sample.image.shape[2]
+    kind = 8 * sample.image.itemsize, sample.image.shape[2]
     is_inscribed = False
     if entry.image.name.lower().endswith(DICOM_SUFFIXES):
         with entry.image.open() as stream:
@@ -138,11 +145,7 @@ class _Tally:
         name = entry.image.name
         self.lungless += [] if reading.has_lungs else [name]
         self.first = self.first or (reading.kind, name)
-        if reading.kind != self.first[0]:
-            raise InputError(
-                f"{name}: {_name_kind(*reading.kind)}, but {self.first[1]} is {_name_kind(*self.first[0])}; allowed is "
-                "one kind in a set; convert the images to one"
-            )
+        check_kind(reading.kind, name, *self.first)
         is_tested = entry.split == "train" and not self.tested.isdisjoint(reading.contents)
         if reading.contents in self.contents or is_tested:
             self.copies.append(name)
@@ -178,24 +181,37 @@ class _Tally:
             )
 
 
-def _read_all(entries, data, skip_bad_files, then, processes):
-    tally = _Tally()
-    read_one = functools.partial(_read, skip_bad_files=skip_bad_files, then=then)
+def map_entries(function, entries, processes):
+    """Iterator of what a function, which can be pickled, makes of each Entry, in as many processes. Zips take one."""
     if processes == 1 or any(entry.image.path.suffix.lower() == ".zip" for entry in entries):
-        readings = map(read_one, entries)
-    else:
-        readings = Parallel(processes, return_as="generator")(delayed(read_one)(entry) for entry in entries)
-    for entry, reading in zip(entries, readings, strict=True):
+        return map(function, entries)
+    return Parallel(processes, return_as="generator")(delayed(function)(entry) for entry in entries)
+
+
+def _read_all(entries, data, read_one, processes):
+    tally = _Tally()
+    for entry, reading in zip(entries, map_entries(read_one, entries, processes), strict=True):
         if tally.takes(entry, reading):
             yield reading.result
     tally.warn(data, len(entries))
 
 
-def _digest(array):
+def hash_pixels(array):
+    """SHA-256 of an array, its shape and its type; None of None."""
     if array is None:
         return None
     return hashlib.sha256(repr((array.shape, array.dtype)).encode() + array.tobytes()).digest()
 
 
-def _name_kind(dtype, channels):
-    return f"{'16' if dtype == np.uint16 else '8'}-bit {'grey' if channels == 1 else 'colour'}"
+def check_kind(kind, name, first_kind, first_name):
+    """Raises InputError where an image is of another kind than the first. Kinds: (bits, channels). Names: of files."""
+    if kind != first_kind:
+        raise InputError(
+            f"{name}: {name_kind(*kind)}, but {first_name} is {name_kind(*first_kind)}; allowed is one kind in a set; "
+            "convert the images to one"
+        )
+
+
+def name_kind(bits, channels):
+    """8 or 16 bits and 1 or 3 channels in words."""
+    return f"{bits}-bit {'grey' if channels == 1 else 'colour'}"

@@ -4,6 +4,7 @@ Beyond what every manifest has, theirs has
   data, data_dir, fingerprint: the raw files. labels, chest_xrays: where they were given.
   holdout: the number of groups held out. holdout_seed: what drew them, unless that number is 0.
   test_split: how it was made, or why it was left out. fields_of_view: "as shipped", "estimated" or "none".
+  pixel_range: PixelRange of the set. look: the lines that were printed of its files. mask_foreground: where given.
   radiographs: where brightness was normalised by the lungs.
 """
 
@@ -21,21 +22,24 @@ import numpy as np
 from PIL import Image
 
 from synthmed_tf.datasets.fingerprint import fingerprint_set
+from synthmed_tf.datasets.inspect import look_at
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.plan import Plan, describe
-from synthmed_tf.datasets.sources import BUILT_IN, get_set_name, list_entries
+from synthmed_tf.datasets.sources import BUILT_IN, DATASETS, get_set_name, list_entries
 from synthmed_tf.datasets.split import split_entries
+from synthmed_tf.datasets.summary import summarise
 from synthmed_tf.images.lungs import draw_hull_sheet
 from synthmed_tf.images.resize import crop_resize, crop_resize_mask, fit_box
 from synthmed_tf.progress import show_progress
 from synthmed_tf.records.atomic import write_json
+from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.records.read import Records
 from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError
 
 SHEET_IMAGES = 12  # X-rays whose lungs are drawn for a person to check
 FEW = 200  # images that one process prepares before others have started
-VERSION = 2  # part of the folder's hash: raise it whenever the same raw files are prepared differently
+VERSION = 3  # part of the folder's hash: raise it whenever the same raw files are prepared differently
 
 
 def prepare(
@@ -46,6 +50,7 @@ def prepare(
     out_dir,
     labels=None,
     chest_xrays=False,
+    mask_foreground=None,
     holdout=0,
     skip_bad_files=False,
     overwrite=False,
@@ -59,10 +64,10 @@ def prepare(
     again while it stays as it is.
 
     Args:
-      data, data_dir, labels, chest_xrays, holdout, skip_bad_files, seed: as for `load_samples`.
+      data, data_dir, labels, chest_xrays, mask_foreground, holdout, skip_bad_files, seed: as for `load_samples`.
       size: (height, width) in pixels. overwrite: prepare again what is there.
       out_dir: the folder goes to out_dir/prepared if data_dir cannot be written.
-      dry_run: write nothing, and read no file that has not been read before but the first training image.
+      dry_run: write nothing, and read no more files that have not been read before than `inspect.look_at` does.
 
     Returns:
       Path of the records: data_dir/prepared/NAME-HxW-HASH with the splits train and test. Beside it lies
@@ -71,8 +76,13 @@ def prepare(
       sets, and where several are of one group. Class names are in sorted order, numbers in them by size.
 
     Raises:
-      InputError: what `load_samples` raises, no training image, or neither folder can be written.
+      InputError: what `look_at` and `load_samples` raise, no training image, or neither folder can be written.
     """
+    if mask_foreground and data in DATASETS:
+        raise InputError(
+            f"--mask_foreground={mask_foreground}: {data} is read as what it is; allowed is the flag with a folder of "
+            "your own; leave it out"
+        )
     name = get_set_name(data)
     bases = [Path(base, "prepared") for base in (data_dir, out_dir)]
     memory = f".{name}-files.json"
@@ -80,24 +90,43 @@ def prepare(
     listed = list_entries(data, data_dir, labels)
     if hashed or data in BUILT_IN or not dry_run:  # else nothing of it has been prepared
         fingerprint = fingerprint_set(data, data_dir, labels, hashed, listed)
-        folder = _name_folder(name, size, fingerprint, holdout, skip_bad_files, seed, chest_xrays)
+        choices = [*["chest_xrays"] * bool(chest_xrays), *[mask_foreground] * (mask_foreground == "dark")]
+        folder = _name_folder(name, size, fingerprint, holdout, skip_bad_files, seed, choices)
         place = None if overwrite else next((base / folder for base in bases if _is_prepared(base / folder)), None)
         if place:
-            if not dry_run:
+            if dry_run:
+                print("\n".join(read_manifest(place).get("look", [])))
+            else:
                 _remember(place.with_name(memory), hashed)
             return place
     entries = split_entries(data, data_dir, holdout, seed, labels, listed)
     described = describe(data, listed, entries, holdout)
-    options = {"chest_xrays": chest_xrays, "skip_bad_files": skip_bad_files, "then": partial(crop_sample, size=size)}
+    options = {"chest_xrays": chest_xrays, "skip_bad_files": skip_bad_files, "mask_foreground": mask_foreground}
+    extra = _look(data, name, entries, described, hashed, options, dry_run) if data not in BUILT_IN else {}
+    options |= {"pixel_range": extra.get("pixel_range"), "then": partial(crop_sample, size=size)}
     if dry_run:
         return _plan(name, data, data_dir, described, entries, options)
     place = _choose_base(bases, data_dir) / folder
-    extra = {"data": str(data), "data_dir": str(data_dir), "fingerprint": fingerprint, "holdout": holdout}
+    extra |= {"data": str(data), "data_dir": str(data_dir), "fingerprint": fingerprint, "holdout": holdout}
     extra |= {"holdout_seed": seed} if holdout else {}
     extra |= {} if labels is None else {"labels": labels}
+    extra |= {"mask_foreground": mask_foreground} if mask_foreground else {}
     _write(place, name, described, extra, entries, options)
     _remember(place.with_name(memory), hashed)
     return place
+
+
+def _look(data, name, entries, described, hashed, options, dry_run):
+    """Looks at the files and prints what was seen. Returns manifest entries. Arguments are those of `look_at`."""
+    changes = {"is_xray": True} if options["chest_xrays"] else {}
+    changes |= {"is_dark_foreground": True} if options["mask_foreground"] == "dark" else {}
+    entries = [entry._replace(**changes) for entry in entries]
+    flags = {key: options[key] for key in ("mask_foreground", "skip_bad_files")}
+    processes = 1 if len(entries) < FEW else joblib.cpu_count()
+    seen, pixel_range = look_at(data, entries, hashed, **flags, dry_run=dry_run, processes=processes)
+    lines = summarise(data, name, entries, described, seen, pixel_range)
+    print("\n".join(lines), flush=True)
+    return {"pixel_range": list(pixel_range), "look": lines}
 
 
 def _plan(name, data, data_dir, described, entries, options):
@@ -106,9 +135,8 @@ def _plan(name, data, data_dir, described, entries, options):
     return Plan(name, entries, first, described)
 
 
-def _name_folder(name, size, fingerprint, holdout, skip_bad_files, seed, chest_xrays):
-    facts = [VERSION, *size, fingerprint, holdout, skip_bad_files, seed if holdout else 0]
-    facts += ["chest_xrays"] if chest_xrays else []
+def _name_folder(name, size, fingerprint, holdout, skip_bad_files, seed, choices):
+    facts = [VERSION, *size, fingerprint, holdout, skip_bad_files, seed if holdout else 0, *choices]
     return f"{name}-{size[0]}x{size[1]}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}"
 
 
@@ -157,10 +185,10 @@ def _write(place, name, described, extra, entries, options):
 
 
 def _read_hashes(path):
-    """What `_remember` wrote: {absolute path: [size, time, SHA-256]}; {} if it is not there or says something else."""
+    """What `_remember` wrote: {absolute path: [size, time, SHA-256, perhaps what `look_at` saw]}; else {}."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: list(facts) for name, facts in content.items() if len(facts) == 3}
+        return {name: list(facts) for name, facts in content.items() if 3 <= len(facts) <= 4}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 

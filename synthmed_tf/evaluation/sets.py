@@ -56,7 +56,7 @@ def find(flags):
     is_same = flags.data is None or sources.get_set_name(flags.data) == learned.get("name")
     described = {"data": learned.get("name")} | learned | stage1
     # Another set has labels of its own
-    for name in ("data", "holdout", "skip_bad_files", *("labels", "chest_xrays") * is_same):
+    for name in ("data", "holdout", "skip_bad_files", *("labels", "chest_xrays", "mask_foreground") * is_same):
         if name not in flags.given:
             setattr(flags, name, described.get(name, getattr(flags, name)))
     flags.holdout = flags.holdout or 0
@@ -123,7 +123,7 @@ class Sets:
         if "test" in self.real.manifest["counts"]:
             self.held_out = Records(self.real.folder, "test")
         if self.real.manifest.get("test_split", "").startswith(LEFT_OUT):  # photographs need no masks to be compared
-            samples = load_samples(flags.data, flags.data_dir, **self.split)  # the test split comes first
+            samples = self.load(flags)  # the test split comes first
             test = itertools.takewhile(lambda sample: sample.split == "test", samples)
             self.photographs = self.real, [crop_sample(sample, self.size) for sample in test]
         if found.other:
@@ -136,10 +136,14 @@ class Sets:
             test = Records(folder, "test") if "test" in self.other_manifest["counts"] else []
             self.photographs = Records(folder, "train"), test
 
+    def load(self, flags):
+        """The real Samples at native size, their pixels brought to the range that the prepared ones have."""
+        pixel_range = self.real.manifest.get("pixel_range")
+        return load_samples(flags.data, flags.data_dir, pixel_range=pixel_range, **self.split)
+
     def native_test(self, flags):
         """The real test Samples with masks, at native size."""
-        samples = load_samples(flags.data, flags.data_dir, **self.split)
-        return [sample for sample in samples if sample.split == "test" and sample.mask is not None]
+        return [sample for sample in self.load(flags) if sample.split == "test" and sample.mask is not None]
 
 
 def open_sets(flags, found):
@@ -151,8 +155,8 @@ def open_sets(flags, found):
     synthetic = Records(found.folder)
     require_features(synthetic, "image")
     baseline = open_baseline(find_synthetic(Path(flags.baseline_dir)), synthetic) if flags.baseline_dir else None
-    split = {name: getattr(flags, name) for name in ("labels", "chest_xrays", "holdout", "skip_bad_files")}
-    split["seed"] = found.seed
+    names = "labels", "chest_xrays", "mask_foreground", "holdout", "skip_bad_files"
+    split = {name: getattr(flags, name) for name in names} | {"seed": found.seed}
     size, place = synthetic[0].image.shape[:2], {"out_dir": flags.out_dir, "dry_run": flags.dry_run}
     real = prepare_training_split(flags.data, flags.data_dir, size, **place, **split)
     require_features(real, "image", *["mask"] * ("mask" in synthetic.features))

@@ -1,4 +1,4 @@
-"""DICOM X-rays -> 16-bit grey images. Needs pydicom (the extra `dicom`). Nothing but pixels leaves this file."""
+"""DICOM files -> pixels, 16-bit grey or 8-bit colour, and nothing else. Needs pydicom (the extra `dicom`)."""
 
 import io
 import warnings
@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 from PIL import Image
 
+from synthmed_tf.images.pixel_range import UNFIT_BITS, UNUSED_WINDOW, Picture
 from synthmed_tf.sample import InputError, UnreadableImage
 
 MAX_BYTES = 2**29  # a file has at most: twice what the pixels allowed take in 16 bits, and room for the rest
@@ -16,25 +17,34 @@ _TAGS = (  # all that is ever parsed: no name, number or date of a patient
     "BitsStored HighBit PixelRepresentation RescaleSlope RescaleIntercept ModalityLUTSequence WindowCenter WindowWidth "
     "VOILUTFunction VOILUTSequence LUTDescriptor LUTData PixelData"
 ).split()
+for _colour in ("Red", "Green", "Blue"):
+    _TAGS += [f"{_colour}PaletteColorLookupTable{part}" for part in ("Descriptor", "Data")]
+    _TAGS += [f"Segmented{_colour}PaletteColorLookupTableData"]
+_OVERLAY = 0x60000102  # OverlayBitPosition of the first overlay, 0 where it lies elsewhere
+_TAGS.append(_OVERLAY)
+_GREY, _COLOUR = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+CLIPPED = 0.95  # a window that makes black or white of this share of the pixels is a mistake
 
 
 def read_dicom(path, stream=None):
-    """Reads a DICOM file of one grey frame as it is meant to be seen.
+    """Reads a DICOM file of one frame as it is meant to be seen. A tag that is there and empty is as if it were not.
 
-    Stored values go through the modality's table or slope and intercept, then through the first window or table of
-    interest (DICOM PS3.3 C.11.1 and C.11.2) to the 16-bit range; without a window that makes sense the range of what
-    BitsStored can hold is stretched to it. MONOCHROME1 is inverted, so that air is dark.
+    Grey: stored values go through the modality's table or slope and intercept, then through the first window or table
+    of interest (DICOM PS3.3 C.11.1 and C.11.2) that makes sense to the 16-bit range. Without any the range of what
+    BitsStored can hold is stretched to it, or that of all allocated bits where pixels need more than BitsStored. A
+    window that makes black or white of CLIPPED of the pixels makes no sense. MONOCHROME1 is inverted, so that air is
+    dark. Colour of 8 bits is RGB, in whatever way it is coded, also by a palette.
 
     Args:
       path: file name; appears in messages.
       stream: binary file object that holds the bytes, where they do not lie in a file of their own.
 
     Returns:
-      [height, width, 1] uint16.
+      Picture of [height, width, 1] uint16, or [height, width, 3] uint8.
 
     Raises:
       UnreadableImage: missing, truncated, not DICOM, deflated, or larger than images may be.
-      InputError: pydicom is not installed; several frames, colour, other numbers, or a compression without a decoder.
+      InputError: pydicom is not installed; several frames, other numbers, or a compression without a decoder.
     """
     try:
         import pydicom
@@ -48,14 +58,18 @@ def read_dicom(path, stream=None):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=_MODULES)
             warnings.simplefilter("error", Image.DecompressionBombWarning)  # a JPEG larger than Rows x Columns
-            pixels = _show(dataset)
-            return pixels.reshape(dataset.Rows, dataset.Columns, 1)  # fails where there are more frames than one
+            if dataset.PhotometricInterpretation in _GREY:
+                picture, channels = _show(dataset), 1
+            else:
+                picture, channels = Picture(_show_colours(dataset)), 3
+            # fails where there are more frames than one
+            return picture._replace(pixels=picture.pixels.reshape(dataset.Rows, dataset.Columns, channels))
     except Exception as error:
         raise _make_error(path, error) from error
 
 
 def _parse(path, stream):
-    """The pydicom data set of a file that holds one grey frame; its pixels are not decoded yet."""
+    """The pydicom data set of a file that holds one frame; its pixels are not decoded yet."""
     import pydicom
     from pydicom.pixels import get_decoder
 
@@ -69,9 +83,10 @@ def _parse(path, stream):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=_MODULES)
             dataset = pydicom.dcmread(io.BytesIO(content), specific_tags=_TAGS)
-            frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.get("SamplesPerPixel") or 1)
-            photometric, bits = str(dataset.PhotometricInterpretation), int(dataset.BitsAllocated)
             count = int(dataset.Rows) * int(dataset.Columns)
+            _fill_in(dataset, count)
+            frames, samples = int(dataset.get("NumberOfFrames", 1)), int(dataset.SamplesPerPixel)
+            photometric, bits = str(dataset.PhotometricInterpretation), int(dataset.BitsAllocated)
             compression = dataset.file_meta.TransferSyntaxUID
             has_decoder = not compression.is_compressed or get_decoder(compression).is_available
     except Exception as error:  # a parser of hostile bytes may raise anything
@@ -81,15 +96,41 @@ def _parse(path, stream):
             f"{path}: declares {count} pixels, allowed are {Image.MAX_IMAGE_PIXELS}: a damaged or hostile file; "
             "resize or remove it, or leave such files out by --skip_bad_files"
         )
-    if frames != 1 or samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2") or bits not in (8, 16):
+    is_grey = samples == 1 and photometric in (*_GREY, "PALETTE COLOR") and bits in (8, 16)
+    if frames != 1 or not (is_grey or (samples == 3 and photometric in _COLOUR and bits == 8)):
         content = f"{frames} frames of {samples} channels, {bits} bits, {photometric[:16]!r}"
-        raise InputError(f"{path}: {content}; allowed is one grey frame of 8 or 16 bits; convert it to 16-bit PNG")
+        raise InputError(
+            f"{path}: {content}; allowed is one frame, grey of 8 or 16 bits or colour of 8; convert it to PNG files"
+        )
     if not has_decoder:
         raise InputError(
             f"{path}: compressed as {compression.name[:60]!r}, for which no decoder is installed; decompress it with "
             "dcmtk's dcmdjpeg or dcmdjpls, or pip install pylibjpeg[all]"
         )
     return dataset
+
+
+def _fill_in(dataset, count):
+    """Removes empty tags, and adds what they, and absent ones, are without being said. count: of pixels."""
+    for element in list(dataset):
+        if element.is_empty:
+            del dataset[element.tag]
+    usual = {"SamplesPerPixel": 1}
+    samples = int(dataset.get("SamplesPerPixel", 1))
+    usual |= {"PhotometricInterpretation": "MONOCHROME2" if samples == 1 else "RGB", "PixelRepresentation": 0}
+    usual |= {"PlanarConfiguration": 0} if samples > 1 else {}
+    if "BitsAllocated" not in dataset:
+        usual |= {"BitsAllocated": 8 * min(2, len(dataset.PixelData) // max(count * samples, 1))}
+    for tag, value in usual.items():
+        if tag not in dataset:
+            setattr(dataset, tag, value)
+    if ("RescaleSlope" in dataset) != ("RescaleIntercept" in dataset):
+        tag, value = ("RescaleIntercept", 0) if "RescaleSlope" in dataset else ("RescaleSlope", 1)
+        setattr(dataset, tag, value)
+    if not 0 < int(dataset.get("BitsStored", 0)) <= int(dataset.BitsAllocated):
+        dataset.BitsStored = dataset.BitsAllocated
+    if "HighBit" not in dataset:
+        dataset.HighBit = dataset.BitsStored - 1
 
 
 def says_burned_in(stream):
@@ -106,53 +147,86 @@ def says_burned_in(stream):
 
 
 def _show(dataset):
-    """The pixels of a pydicom data set as they are meant to be seen: [height, width] uint16, air dark."""
+    """The Picture of a grey pydicom data set: [height, width] uint16."""
     from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
 
-    stored = dataset.pixel_array
+    (stored, bits), is_inverted = _decode(dataset), dataset.PhotometricInterpretation == "MONOCHROME1"
+    note = None if bits == dataset.BitsStored else UNFIT_BITS
     values = apply_modality_lut(stored, dataset)
     if not np.isfinite(values).all():
         raise ValueError("RescaleSlope or RescaleIntercept is no number")
     if dataset.get("VOILUTSequence"):
-        values = apply_voi(np.rint(values).astype(np.int64), dataset)
-        low, high = 0, 2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
-    elif window := _find_window(dataset):
-        values = apply_windowing(values, window)
-        low, high = 0, 65535
-    elif dataset.get("ModalityLUTSequence"):
-        low, high = 0, 2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
+        shown = apply_voi(np.rint(values).astype(np.int64), dataset)
+        ends = 0, 2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
+        return Picture(_stretch(shown, ends, is_inverted))
+    for window in _list_windows(dataset):
+        shown = _stretch(apply_windowing(values, window), (0, 65535), is_inverted)
+        is_clipped = np.abs(shown / 65535 - 0.5) > 0.499  # by a thousandth, as a sigmoid has no ends
+        if is_clipped.mean() < CLIPPED or not np.ptp(stored):
+            return Picture(shown)
+        note = UNUSED_WINDOW
+    if dataset.get("ModalityLUTSequence"):
+        ends = 0, 2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
     else:
-        first = -(2 ** (int(dataset.BitsStored) - 1)) if dataset.PixelRepresentation else 0
-        ends = np.array([first, first + 2 ** int(dataset.BitsStored) - 1])
-        low, high = sorted(apply_modality_lut(ends, dataset))
-    if not high > low:
+        first = -(2 ** (bits - 1)) if dataset.PixelRepresentation else 0
+        ends = sorted(apply_modality_lut(np.array([first, first + 2**bits - 1]), dataset))
+    if not ends[1] > ends[0]:
         raise ValueError("RescaleSlope is 0")
-    share = np.clip((values - np.float64(low)) / (high - low), 0, 1)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        share = 1 - share
-    return np.rint(share * 65535).astype(np.uint16)
+    return Picture(_stretch(values, ends), is_inverted, note)
 
 
-def _find_window(dataset):
-    """The first window as a data set of its own, or None where there is none that means anything.
+def _decode(dataset):
+    """(stored values as [height, width] of integers, how many bits they have): BitsStored, or all that are allocated.
+
+    An overlay may lie in the other bits (DICOM PS3.5 8.1.1), or what a device that does not fill them in left there.
+    """
+    dataset.pixel_array_options(correct_unused_bits=False)
+    values, bits = dataset.pixel_array, int(dataset.BitsStored)
+    unused = 8 * values.itemsize - bits
+    corrected = values << unused >> unused
+    has_overlay = _OVERLAY in dataset and dataset[_OVERLAY].value
+    is_unsigned_within = (values.view(f"u{values.itemsize}") < 2**bits).all()
+    if has_overlay or is_unsigned_within or np.array_equal(corrected, values):
+        return corrected, bits
+    return values, int(dataset.BitsAllocated)
+
+
+def _stretch(values, ends, is_inverted=False):
+    """Values between two ends -> [height, width] uint16, 0 to 65535."""
+    share = np.clip((values - np.float64(ends[0])) / (ends[1] - ends[0]), 0, 1)
+    return np.rint((1 - share if is_inverted else share) * 65535).astype(np.uint16)
+
+
+def _show_colours(dataset):
+    """The pixels of a pydicom data set in colour: [height, width, 3] uint8."""
+    from pydicom.pixels import apply_color_lut, pixel_array
+
+    if dataset.PhotometricInterpretation != "PALETTE COLOR":
+        return pixel_array(dataset)  # RGB, whatever it was
+    colours = apply_color_lut(dataset.pixel_array, dataset)[..., :3]
+    is_deep = colours.dtype == np.uint16 and colours.max(initial=0) > 255  # else 8 bits in words of 16
+    return (colours >> 8 if is_deep else colours).astype(np.uint8)
+
+
+def _list_windows(dataset):
+    """The windows that may mean something, each as a data set of its own.
 
     Alone it maps to the 16-bit range, whatever the slope and the bits stored.
     """
     import pydicom
 
-    tags = "WindowCenter", "WindowWidth"
-    numbers = np.concatenate([np.ravel(dataset.get(tag))[:1].astype(float) for tag in tags])  # of None: not a number
-    function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
-    if len(numbers) < 2 or not np.isfinite(numbers).all() or function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-        return None
-    if numbers[1] <= 0 or (function == "LINEAR" and numbers[1] < 1):
-        return None
-    window = pydicom.Dataset()
-    window.PhotometricInterpretation, window.BitsStored, window.PixelRepresentation = "MONOCHROME2", 16, 0
-    window.VOILUTFunction = function
-    for tag in tags:
-        window[tag] = dataset[tag]
-    return window
+    function = str(dataset.get("VOILUTFunction", "LINEAR")).upper()
+    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        return
+    pairs = zip(*(np.ravel(dataset.get(tag, [])) for tag in ("WindowCenter", "WindowWidth")), strict=False)
+    for center, width in pairs:
+        numbers = [float(value) if str(value).strip() else np.nan for value in (center, width)]
+        if not np.isfinite(numbers).all() or numbers[1] <= 0 or (function == "LINEAR" and numbers[1] < 1):
+            continue
+        window = pydicom.Dataset()
+        window.PhotometricInterpretation, window.BitsStored, window.PixelRepresentation = "MONOCHROME2", 16, 0
+        window.VOILUTFunction, window.WindowCenter, window.WindowWidth = function, center, width
+        yield window
 
 
 def _make_error(path, error):
