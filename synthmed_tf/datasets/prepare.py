@@ -1,7 +1,7 @@
 """Samples -> prepared records: cropped to the field of view, resized, split, as TFRecords.
 
 Beyond what every manifest has, theirs has
-  data, data_dir, fingerprint: the raw files. labels, chest_xrays: where they were given.
+  data, data_dir, fingerprint: the raw files. labels, group_column, chest_xrays: where they were given.
   holdout: the number of groups held out. holdout_seed: what drew them, unless that number is 0.
   test_split: how it was made, or why it was left out. fields_of_view: "as shipped", "estimated" or "none".
   radiographs: where brightness was normalised by the lungs.
@@ -45,6 +45,7 @@ def prepare(
     *,
     out_dir,
     labels=None,
+    group_column=None,
     chest_xrays=False,
     holdout=0,
     skip_bad_files=False,
@@ -59,7 +60,7 @@ def prepare(
     again while it stays as it is.
 
     Args:
-      data, data_dir, labels, chest_xrays, holdout, skip_bad_files, seed: as for `load_samples`.
+      data, data_dir, labels, group_column, chest_xrays, holdout, skip_bad_files, seed: as for `load_samples`.
       size: (height, width) in pixels. overwrite: prepare again what is there.
       out_dir: the folder goes to out_dir/prepared if data_dir cannot be written.
       dry_run: write nothing, and read no file that has not been read before but the first training image.
@@ -77,7 +78,7 @@ def prepare(
     bases = [Path(base, "prepared") for base in (data_dir, out_dir)]
     memory = f".{name}-files.json"
     hashed = _read_hashes(bases[1] / memory) | _read_hashes(bases[0] / memory)
-    listed = list_entries(data, data_dir, labels)
+    listed = list_entries(data, data_dir, labels, group_column)
     if hashed or data in BUILT_IN or not dry_run:  # else nothing of it has been prepared
         fingerprint = fingerprint_set(data, data_dir, labels, hashed, listed)
         folder = _name_folder(name, size, fingerprint, holdout, skip_bad_files, seed, chest_xrays)
@@ -94,7 +95,8 @@ def prepare(
     place = _choose_base(bases, data_dir) / folder
     extra = {"data": str(data), "data_dir": str(data_dir), "fingerprint": fingerprint, "holdout": holdout}
     extra |= {"holdout_seed": seed} if holdout else {}
-    extra |= {} if labels is None else {"labels": labels}
+    chosen = {"labels": labels, "group_column": group_column}
+    extra |= {name: column for name, column in chosen.items() if column is not None}
     _write(place, name, described, extra, entries, options)
     _remember(place.with_name(memory), hashed)
     return place

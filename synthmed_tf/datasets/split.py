@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 
+from synthmed_tf.datasets.files import list_some
 from synthmed_tf.datasets.sources import is_labelled, list_entries
 from synthmed_tf.sample import InputError
 
@@ -14,7 +15,7 @@ LEFT_OUT = "left out"  # how a manifest's test_split begins if test images lack 
 DRAWN = "every fifth", "a fifth", *map(str, range(1, 10))
 
 
-def split_entries(data, data_dir, holdout=0, seed=0, labels=None, entries=None):
+def split_entries(data, data_dir, holdout=0, seed=0, labels=None, entries=None, group_column=None):
     """Lists a set with "train" or "test" in every split and, where there are classes, a class; test comes first.
 
     How the split is made tells `load_samples`, whose arguments these are.
@@ -25,7 +26,7 @@ def split_entries(data, data_dir, holdout=0, seed=0, labels=None, entries=None):
     Returns:
       list of files.Entry.
     """
-    entries = list_entries(data, data_dir, labels) if entries is None else entries
+    entries = list_entries(data, data_dir, labels, group_column) if entries is None else entries
     has_classes = is_labelled(entries)
     if has_classes:
         entries = _leave_out_unlabelled(data, entries, labels)
@@ -102,11 +103,6 @@ def _hold_out_of_each_class(data, entries, holdout=0, seed=0):
     return held_out
 
 
-def list_some(names, most=3):
-    """The first of the names as text, and whether there are more."""
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
-
-
 def check_split(learned, manifest, names=None):
     """Refuses held-out images that a generator may have learned from.
 
@@ -124,15 +120,15 @@ def check_split(learned, manifest, names=None):
     if not any(real.get("test_split", "").startswith(DRAWN) for real in (learned, manifest)):
         return
     changed = [
-        f"{key} was {learned[key]!r} and is now {manifest.get(key)!r}"
-        for key in ("holdout", "holdout_seed", "test_split", "counts")
-        if key in learned and learned[key] != manifest.get(key)
+        f"{key} was {learned.get(key)!r} and is now {manifest.get(key)!r}"
+        for key in ("holdout", "holdout_seed", "test_split", "counts", "group_column")
+        if (key in learned or key == "group_column") and learned.get(key) != manifest.get(key)
     ]
     if names and names[0] != names[1]:
         changed.append(f"its files are others ({names[0]}, now {names[1]})")
     if changed:
         raise InputError(
             f"{manifest['name']}: not the real set that was learned from: {'; '.join(changed)}. So what is held out "
-            "now may have been learned from. Give the set, --holdout and --labels as they were, or run all three "
+            "now may have been learned from. Give the set, --holdout, --labels and --group_column as they were, or run all three "
             "scripts again"
         )
