@@ -71,6 +71,8 @@ def list_entries(folder, labels=None, group_column=None):
         raise InputError(f"{show_path(folder)}: no such folder; {_LAYOUT}; name it by --data")
     tables = find_tables(folder)
     places, parts = pairing.find_places(folder), _find_parts(folder)
+    if parts and places and places.images != folder and not pairing.is_called_images(places.images.name):
+        places = None  # not meant as a set
     if labels is not None or (tables and places and not _has_masks(places) and not parts):
         return list_table_entries(folder, tables, labels, group_column)
     if places and parts:

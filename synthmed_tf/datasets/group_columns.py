@@ -30,6 +30,7 @@ _NUMBER = (
 _ENDING = "(?:[a-zа-я]{1,2})?"  # of a plural or a case
 _PLAIN = re.compile(rf"(?:(?:{_PERSONS}){_ENDING}|group|case|study|slide|wsi)(?:{_NUMBER})?")  # whatever its values are
 _WORDS = [re.compile(rf"(?P<before>{_NUMBER})?(?:{stems}){_ENDING}(?P<after>{_NUMBER})?") for stems in _STEMS]
+_PERSON = re.compile(rf"(?:{_NUMBER})?(?:{_PERSONS}){_ENDING}(?:{_NUMBER})?")
 _NUMBERS = re.compile(_NUMBER)
 _FILLERS = re.compile(r"s|of|the|de|du|des|del|della|di|da|do|der|la|le|el|il|dicom|isic|anon\w*|pseudo\w*|hash\w*")
 # Words of what is measured or told of an image: such a column says nothing of what belongs together
@@ -64,7 +65,7 @@ def find_candidates(contents):
         column
         for column, cells in contents.items()
         if not _is_told(words := _split_words(column))
-        and (_repeats(cells) or (any(map(_WORDS[1].fullmatch, words)) and len(set(cells)) < len(cells)))
+        and (_repeats(cells) or (any(map(_PERSON.fullmatch, words)) and len(set(cells)) < len(cells)))
     ]
 
 

@@ -24,7 +24,7 @@ from synthmed_tf.datasets.fingerprint import fingerprint_set
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.plan import Plan, describe
 from synthmed_tf.datasets.sources import BUILT_IN, get_set_name, list_entries
-from synthmed_tf.datasets.split import split_entries
+from synthmed_tf.datasets.split import split_entries, warn_of_few
 from synthmed_tf.images.lungs import draw_hull_sheet
 from synthmed_tf.images.resize import crop_resize, crop_resize_mask, fit_box
 from synthmed_tf.progress import show_progress
@@ -89,6 +89,7 @@ def prepare(
             return place
     entries = split_entries(data, data_dir, holdout, seed, labels, listed)
     described = describe(data, listed, entries, holdout)
+    warn_of_few(data, entries)
     options = {"chest_xrays": chest_xrays, "skip_bad_files": skip_bad_files, "then": partial(crop_sample, size=size)}
     if dry_run:
         return _plan(name, data, data_dir, described, entries, options)

@@ -51,14 +51,14 @@ def list_entries(data, data_dir, labels=None, group_column=None):
     Raises:
       InputError: what `check_set` raises.
     """
-    is_folder = data not in DATASETS and Path(data).is_dir()
-    has_slides = is_folder and slides.is_folder_of_slides(data)
-    if group_column is not None and (data in DATASETS or has_slides):
-        raise InputError(
-            f"--group_column={group_column}: {data} says itself which images belong together; allowed is the flag with "
-            "a folder of images; leave it out"
-        )
     try:
+        is_folder = data not in DATASETS and Path(data).is_dir()
+        has_slides = is_folder and slides.is_folder_of_slides(data)
+        if group_column is not None and (data in DATASETS or has_slides):
+            raise InputError(
+                f"--group_column={group_column}: {data} says itself which images belong together; allowed is the flag "
+                "with a folder of images; leave it out"
+            )
         if data in WITH_LABELS:
             entries = DATASETS[data].list_entries(data_dir, labels)
         elif data in DATASETS:

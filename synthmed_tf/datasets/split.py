@@ -44,7 +44,59 @@ def split_entries(data, data_dir, holdout=0, seed=0, labels=None, entries=None, 
         entry._replace(split="test" if entry.split == "test" or entry.group in held_out else "train")
         for entry in entries
     ]
+    if has_classes:
+        tested = {entry.label for entry in entries if entry.split == "test"}
+        if untested := sorted({entry.label for entry in entries} - tested):
+            warnings.warn(
+                f"{data}: {len(untested)} classes have no test images ({list_some(untested)}), so evaluate.py cannot "
+                "test whether they are told apart",
+                stacklevel=2,
+            )
     return sorted(entries, key=lambda entry: entry.split != "test")
+
+
+def describe_groups(entries):
+    """One line: how many groups entries are of, and what says so."""
+    count, columns = len({entry.group for entry in entries}), {entry.group_column for entry in entries} - {None}
+    if columns:
+        return f"{count} patients or other groups of {len(entries)} images, by the column {min(columns)!r}"
+    if count == len(entries):
+        return f"no column names patients, so each of the {count} images counts as a patient of its own"
+    return f"{count} patients or other groups of {len(entries)} images, as the set itself tells"
+
+
+def warn_of_few(data, entries):
+    """Warns of what evaluate.py cannot measure for want of images. entries: from `split_entries`."""
+    from synthmed_tf.metrics.prdc import NEIGHBOURS
+
+    least = {"test": NEIGHBOURS + 1, "train": NEIGHBOURS + 1}
+    parts = {split: [entry for entry in entries if entry.split == split] for split in ("train", "test")}
+    least["train"] *= 1 if parts["test"] else 2  # halves of them are compared
+    lacks_masks = any(e.mask for e in parts["train"]) and any(e.mask is None for e in parts["test"])
+    trained = collections.defaultdict(set)
+    for entry in parts["train"]:
+        trained[entry.label].add(entry.group)
+    few = sorted(label for label, groups in trained.items() if label is not None and len(groups) < 2)
+    remedy = "; --holdout=N holds out N patients or files" if len({e.group for e in parts["train"]}) > 1 else ""
+    for is_so, text in (
+        (not parts["test"], f"no test images: no segmenter or classifier and no attack can be tested{remedy}"),
+        (parts["test"] and lacks_masks, f"test images without masks: no segmenter can be tested{remedy}"),
+        (0 < len({e.group for e in parts["test"]}) < 2, f"test images of one patient give no intervals{remedy}"),
+        *(
+            (
+                0 < len(parts[split]) < least[split],
+                f"{len(parts[split])} {name} images: precision, recall, density, coverage and KID need {least[split]}, "
+                f"and are left out{remedy if split == 'test' else ''}",
+            )
+            for split, name in (("test", "test"), ("train", "training"))
+        ),
+        (
+            few and is_labelled(entries),
+            f"classifiers need training images of two patients, and lack them in {list_some(few)}",
+        ),
+    ):
+        if is_so:
+            warnings.warn(f"{data}: {text}", stacklevel=2)
 
 
 def _leave_out_unlabelled(data, entries, labels):
@@ -98,8 +150,6 @@ def _hold_out_of_each_class(data, entries, holdout=0, seed=0):
             f"--holdout={holdout}: allowed are 1 to {len(held_out)}, as there are {len(groups)} groups of training "
             "images and each class keeps half of its images to train on"
         )
-    if entries and (untested := [label for label in sorted(images) if not tested[label]]):
-        warnings.warn(f"{data}: {len(untested)} classes have no test images ({list_some(untested)})", stacklevel=3)
     return held_out
 
 

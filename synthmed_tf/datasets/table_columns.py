@@ -83,7 +83,14 @@ class Table:
             raise InputError(
                 f"{self.name}: which column holds the classes? Say --labels=COLUMN; there are {', '.join(left)}"
             )
-        if labels is None and left == self.candidates:
+        if labels is None and not left:
+            others = ", ".join(self.columns)
+            warnings.warn(
+                f"{self.name}: no column holds classes, so the images have none; if one of {others} does, give "
+                "--labels=COLUMN",
+                stacklevel=3,
+            )
+        if labels is None and left and left == self.candidates:
             self.warn_of_candidates("is taken for the classes and ", f"if its values are classes, --labels={left[0]}")
         return labels if labels is not None else next(iter(left), None)
 
