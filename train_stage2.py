@@ -121,8 +121,8 @@ def read_stage1(flags, folder):
     if flags.data == first["data"]:
         if "group_column" in flags.given and flags.group_column != first.get("group_column"):
             raise InputError(
-                f"--group_column={flags.group_column}: stage 1 was run with {first.get('group_column') or 'none given'}; "
-                "leave it out"
+                f"--group_column={flags.group_column}: stage 1 was run with --group_column="
+                f"{first.get('group_column') or ''}; leave it out"
             )
         flags.group_column = first.get("group_column")
     flags.given.add("data")  # in the manifest's commands each says its own

@@ -54,8 +54,8 @@ LABELS = (
     "column, if it has several"
 )
 GROUP_COLUMN = (
-    "a folder with a table: the column that says which images are of one patient; none: each image stands alone; default: "
-    "the column whose heading says so"
+    "a folder with a table: the column that says which images are of one patient; none: each image stands alone; "
+    "default: the column whose heading says so"
 )
 CHEST_XRAYS = (
     "the images of your folder are frontal chest X-rays: brightness is normalised by the lungs (P2 § 2.1), as that of "

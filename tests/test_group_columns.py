@@ -8,16 +8,18 @@ PAIRS = [f"p{index // 2}" for index in range(10)]
 ALONE = [f"p{index}" for index in range(10)]
 KINDS = ["left", "right"] * 5
 NAMED = (
-    "pid|PID|patient_id|PatientID|Patient ID|PATIENTID|patient.id|Patient's ID|patients|subject|sub|SUBJECT_NO|subj_id|mrn|"
-    "case|case_id|id_patient|ID paciente|Nº paciente|paciente|numero_patient|numéro du patient|paziente|ID del paziente|"
-    "patientennummer|Patienten-ID|Patienten_Nr|Probandennummer|Fallnummer|Fall-Nr.|pacjent|potilas_id|ID пациента|"
+    "pid|PID|patient_id|PatientID|Patient ID|PATIENTID|patient.id|Patient's ID|patients|subject|sub|SUBJECT_NO|subj_id|"
+    "mrn|case|case_id|id_patient|ID paciente|Nº paciente|paciente|numero_patient|numéro du patient|paziente|"
+    "ID del paziente|patientennummer|Patienten-ID|Patienten_Nr|Probandennummer|Fallnummer|Fall-Nr.|"
+    "pacjent|potilas_id|ID пациента|"
     "患者ID|患者番号|病人编号|환자번호|症例番号|participant_id|person|donor|animal_id|mouse|hasta_no|pt|PatID|hashed_patient|"
     "lesion_id|isic lesion|lesion|Läsion|eye|eye_id|eyeID|slide|slide_id|wsi|Präparat-Nr.|specimen id|biopsy|tumor_id|"
     "study_uid|StudyInstanceUID|SeriesInstanceUID|AccessionNumber|exam_id|visit|sample_id|block"
 ).split("|")
 TOLD = (
-    "Patient Age|PatientAge|Patient Gender|PatientSex|Patientenalter|Patientengeschlecht|âge du patient|患者年齢|patient weight|"
-    "Patient Position|study date|StudyDate|study description|lesion_type|lesion size|age|edad|sex|label|class|diagnosis|"
+    "Patient Age|PatientAge|Patient Gender|PatientSex|Patientenalter|Patientengeschlecht|âge du patient|患者年齢|"
+    "patient weight|Patient Position|study date|StudyDate|study description|lesion_type|lesion size|age|edad|sex|"
+    "label|class|diagnosis|"
     "age_group|sub_type|subtype|image_id|SOPInstanceUID|eye side|hospital|personal|subjective|caption|pixels|tier list"
 ).split("|")
 

@@ -30,9 +30,11 @@ def rows_of(folder):
 @pytest.mark.parametrize(
     ("images", "masks"),
     [
-        ("image", "mask"), ("images", "labels"), ("images", "label"), ("img", "gt"), ("imgs", "GT"), ("Images", "Masks"),
-        ("IMAGES", "1st_manual"), ("images", "manual1"), ("Image", "Ground Truth"), ("photos", "segmentations"), ("raw", "seg"),
-        ("images", "annotation"), ("original", "masken"), ("RawImages", "GoldStandard"), ("whatever", "masks"),
+        ("image", "mask"), ("images", "labels"), ("images", "label"), ("img", "gt"), ("imgs", "GT"),
+        ("Images", "Masks"), ("IMAGES", "1st_manual"), ("images", "manual1"), ("Image", "Ground Truth"),
+        ("photos", "segmentations"),
+        ("raw", "seg"), ("images", "annotation"), ("original", "masken"), ("RawImages", "GoldStandard"),
+        ("whatever", "masks"),
         ("input", "vessel_masks"),
     ],
 )  # fmt: skip

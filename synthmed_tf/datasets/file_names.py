@@ -1,4 +1,4 @@
-"""Which image a cell of a table names: by its path or name, with or without its ending, whatever the case of letters."""
+"""Which image a cell of a table names: by its path or name, with or without ending, whatever the case of letters."""
 
 from synthmed_tf.datasets.files import SPLITS, fold_name, has_image_suffix
 from synthmed_tf.datasets.pairing import is_called_images

@@ -50,8 +50,8 @@ def load_samples(
       data_dir: the folder that holds the named sets.
       labels: what the classes are: for nih and shenzhen age bins (see `study_groups.parse_bins`), for a folder with a
         table its label column; None: the default bins, or the only such column. Other sets take none.
-      group_column: for a folder with a table the column that says what belongs together; "none": nothing does; None: the
-        one whose heading says so. Named sets take none.
+      group_column: for a folder with a table the column that says what belongs together; "none": nothing does; None:
+        the one whose heading says so. Named sets take none.
       chest_xrays: whether the images of a folder are X-rays of the chest; those of nih and shenzhen always are.
       holdout: if not 0, this many groups of the training images are the test split in place of the official one, for
         DRIVE without test labels. In a labelled set they are drawn evenly from all classes.

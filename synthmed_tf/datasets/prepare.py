@@ -89,7 +89,7 @@ def prepare(
             return place
     entries = split_entries(data, data_dir, holdout, seed, labels, listed)
     described = describe(data, listed, entries, holdout)
-    warn_of_few(data, entries)
+    warn_of_few(data, entries, is_drawn=bool(holdout) or listed[0].split is None)
     options = {"chest_xrays": chest_xrays, "skip_bad_files": skip_bad_files, "then": partial(crop_sample, size=size)}
     if dry_run:
         return _plan(name, data, data_dir, described, entries, options)

@@ -44,14 +44,6 @@ def split_entries(data, data_dir, holdout=0, seed=0, labels=None, entries=None, 
         entry._replace(split="test" if entry.split == "test" or entry.group in held_out else "train")
         for entry in entries
     ]
-    if has_classes:
-        tested = {entry.label for entry in entries if entry.split == "test"}
-        if untested := sorted({entry.label for entry in entries} - tested):
-            warnings.warn(
-                f"{data}: {len(untested)} classes have no test images ({list_some(untested)}), so evaluate.py cannot "
-                "test whether they are told apart",
-                stacklevel=2,
-            )
     return sorted(entries, key=lambda entry: entry.split != "test")
 
 
@@ -65,8 +57,12 @@ def describe_groups(entries):
     return f"{count} patients or other groups of {len(entries)} images, as the set itself tells"
 
 
-def warn_of_few(data, entries):
-    """Warns of what evaluate.py cannot measure for want of images. entries: from `split_entries`."""
+def warn_of_few(data, entries, is_drawn):
+    """Warns of what evaluate.py cannot measure for want of images.
+
+    Args:
+      entries: from `split_entries`. is_drawn: whether that drew the split; it has told of classes without test images.
+    """
     from synthmed_tf.metrics.prdc import NEIGHBOURS
 
     least = {"test": NEIGHBOURS + 1, "train": NEIGHBOURS + 1}
@@ -77,6 +73,7 @@ def warn_of_few(data, entries):
     for entry in parts["train"]:
         trained[entry.label].add(entry.group)
     few = sorted(label for label, groups in trained.items() if label is not None and len(groups) < 2)
+    untested = sorted(trained.keys() - {entry.label for entry in parts["test"]} - {None})
     remedy = "; --holdout=N holds out N patients or files" if len({e.group for e in parts["train"]}) > 1 else ""
     for is_so, text in (
         (not parts["test"], f"no test images: no segmenter or classifier and no attack can be tested{remedy}"),
@@ -89,6 +86,11 @@ def warn_of_few(data, entries):
                 f"and are left out{remedy if split == 'test' else ''}",
             )
             for split, name in (("test", "test"), ("train", "training"))
+        ),
+        (
+            untested and parts["test"] and is_labelled(entries) and not is_drawn,
+            f"{len(untested)} classes have no test images ({list_some(untested)}), and are left out of the "
+            f"classification{remedy}",
         ),
         (
             few and is_labelled(entries),
@@ -150,6 +152,8 @@ def _hold_out_of_each_class(data, entries, holdout=0, seed=0):
             f"--holdout={holdout}: allowed are 1 to {len(held_out)}, as there are {len(groups)} groups of training "
             "images and each class keeps half of its images to train on"
         )
+    if entries and (untested := [label for label in sorted(images) if not tested[label]]):
+        warnings.warn(f"{data}: {len(untested)} classes have no test images ({list_some(untested)})", stacklevel=3)
     return held_out
 
 
@@ -179,6 +183,6 @@ def check_split(learned, manifest, names=None):
     if changed:
         raise InputError(
             f"{manifest['name']}: not the real set that was learned from: {'; '.join(changed)}. So what is held out "
-            "now may have been learned from. Give the set, --holdout, --labels and --group_column as they were, or run all three "
-            "scripts again"
+            "now may have been learned from. Give the set, --holdout, --labels and --group_column as they were, or "
+            "run all three scripts again"
         )

@@ -26,7 +26,7 @@ def read_table(table, errors="strict"):
 
     Returns:
       [column], [(line number, {column: cell})], stripped of spaces and in Unicode's normal form C; without rows that
-      are empty and columns without a heading. What stands beyond the last heading is a list under None.
+      are empty and columns without a heading. What stands beyond the last heading is a list under "".
 
     Raises:
       InputError: it cannot be read.
@@ -56,7 +56,7 @@ def read_table(table, errors="strict"):
         if any(cells):
             row = {heading: cell for heading, cell in zip(headings, cells) if heading}
             beyond = [cell for cell in cells[len(headings) :] if cell]
-            contents.append((line, row | ({None: beyond} if beyond else {})))
+            contents.append((line, row | ({"": beyond} if beyond else {})))
     return [heading for heading in headings if heading], contents
 
 

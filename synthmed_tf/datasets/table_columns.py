@@ -22,7 +22,7 @@ class Table:
     """
 
     def __init__(self, file, images, labels, group_column, errors="strict"):
-        """file: File. images: {path: File}. labels, group_column: see `folder.list_entries`. errors: see `read_table`."""
+        """file: File. images: {path: File}. labels, group_column: of `folder.list_entries`. errors: of `read_table`."""
         self.file, self.name, self.images, self.names = file, file.name, images, FileNames(images)
         self.columns, self.rows = read_table(file, errors)
         cells = {column: [row.get(column, "") for _, row in self.rows] for column in self.columns}
@@ -63,9 +63,9 @@ class Table:
                 f"such as {next(iter(self.images))!r}; add a column of file names"
             )
         for line, row in self.rows:
-            if None in row:
+            if "" in row:
                 raise InputError(
-                    f"{self.name}: line {line}: {row[None][0]!r} stands beyond its {len(self.columns)} columns; put "
+                    f"{self.name}: line {line}: {row[''][0]!r} stands beyond its {len(self.columns)} columns; put "
                     "cells that hold the delimiter into quotes"
                 )
 

@@ -40,8 +40,8 @@ def find_tables(folder):
     paths = [path for path in sorted(folder.iterdir()) if path.is_file() and not is_system_file(path.name)]
     if unread := [show_path(path.name) for path in paths if path.name.lower().endswith(_UNREAD_TABLES)]:
         warnings.warn(
-            f"{show_path(folder)}: {len(unread)} spreadsheets are not read ({list_some(unread)}); save as CSV what tells "
-            "of patients or classes",
+            f"{show_path(folder)}: {len(unread)} spreadsheets are not read ({list_some(unread)}); save as CSV what "
+            "tells of patients or classes",
             stacklevel=3,
         )
     return [path for path in paths if path.name.lower().endswith(TABLE_SUFFIXES)]
@@ -163,8 +163,8 @@ def _read_rows(table, place, label_column=None):
         rows[path] = Row(where, group, split, label)
     if lacking := sorted(set(table.images) - set(rows)):
         raise InputError(
-            f"{table.images[lacking[0]].name}: has no row in {table.name} ({len(lacking)} of {len(table.images)} images "
-            "have none); add it, or move the image away"
+            f"{table.images[lacking[0]].name}: has no row in {table.name} ({len(lacking)} of {len(table.images)} "
+            "images have none); add it, or move the image away"
         )
     if label_column and all(row.label is None for row in rows.values()):
         raise InputError(

@@ -44,7 +44,8 @@ def read_sets(real, synthetic, test):
 def keep_measurable(tasks, sets):
     """The tasks without what cannot be tested, and a warning that counts the classes that are left out.
 
-    A class needs an image in each set, a target class real training images of two groups, a task two target classes.
+    A class needs an image in each set, a target class real and synthetic images of two groups to learn from, a task two
+    target classes.
 
     Args:
       tasks: {task: {class name: target class}}. sets: {"real", "synthetic", "test": Images}.
@@ -52,14 +53,16 @@ def keep_measurable(tasks, sets):
     kept = {}
     for task, classes in tasks.items():
         classes = {c: target for c, target in classes.items() if all((s.labels == c).any() for s in sets.values())}
-        groups = collections.defaultdict(set)  # of each target class
-        for place, (label, group) in enumerate(zip(sets["real"].labels, sets["real"].groups, strict=True)):
-            groups[classes.get(label)].add(place if group is None else group)
-        kept[task] = {c: target for c, target in classes.items() if len(groups[target]) > 1}
+        for images in (sets["real"], sets["synthetic"]):
+            groups = collections.defaultdict(set)  # of each target class
+            for place, (label, group) in enumerate(zip(images.labels, images.groups, strict=True)):
+                groups[classes.get(label)].add(place if group is None else group)
+            classes = {c: target for c, target in classes.items() if len(groups[target]) > 1}
+        kept[task] = classes
     if left_out := sorted({c for task in tasks for c in tasks[task].keys() - kept[task].keys()}):
         warnings.warn(
             f"{len(left_out)} classes are left out of the classification ({list_some(left_out)}): each needs real test "
-            "images, synthetic ones, and training images of two patients",
+            "images, two synthetic ones, and training images of two patients",
             stacklevel=2,
         )
     return {task: classes for task, classes in kept.items() if len(set(classes.values())) > 1}

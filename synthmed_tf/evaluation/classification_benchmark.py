@@ -29,8 +29,8 @@ NO_TASK = (
     "The classes {} allow no task of two classes; give other --labels, or for study groups other --young and --mature."
 )
 TOO_FEW = (
-    "The {} test images are of fewer than two classes that have synthetic images and training images of two patients. Add "
-    "images of each class, or hold out others: run train_stage1.py with --holdout=5 and another --out_dir."
+    "The {} test images are of fewer than two classes that have synthetic images and training images of two patients. "
+    "Add images of each class, or hold out others: run train_stage1.py with --holdout=5 and another --out_dir."
 )
 MOST_TRAINING, MOST_TEST = 8000, 2000  # images of a task, P2 table 2
 

@@ -24,7 +24,8 @@ class Found(NamedTuple):
       folder: of the synthetic set. manifest: of it, {} for another program's.
       stage1, stage2: what the training scripts were run with, {} where that is not known.
       is_same: whether the real set is the one that was learned from.
-      other: (data, data_dir, {"labels", "group_column"}) of the photographs, where stage 2 learned from another set; or None.
+      other: (data, data_dir, {"labels", "group_column"}) of the photographs, where stage 2 learned from another set, or
+        None.
       seed: that the real set is divided by.
     """
 
