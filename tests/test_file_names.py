@@ -13,7 +13,7 @@ SPLIT = FileNames(dict.fromkeys(["train/images/a.png", "test/images/a.png", "tes
     ("cell", "path"),
     [
         ("a.png", "a.png"), ("a", "a.png"), ("A.PNG", "a.png"), ("./a.png", "a.png"), ("images/a.png", "a.png"),
-        ("images\\a.png", "a.png"), ("/data/set/images/a.png", "a.png"), 
+        ("images\\a.png", "a.png"), ("/data/set/images/a.png", "a.png"),
         ("C:\\films\\a.png", "a.png"), ("a.dcm", "a.png"),
         ("b.png", "b.PNG"), ("c.d", "c.d.png"), ("cafe\u0301.png", "caf\u00e9.png"), ("12", "12.tif"), ("12.0", None),
         ("d.png", None), ("", None), ("a.txt", None),
