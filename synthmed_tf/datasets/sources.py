@@ -111,7 +111,8 @@ def _check_classes(data, entries):
             splits.setdefault(entry.label, set()).add(entry.split)
     if len(splits) == 1:
         raise InputError(
-            f"{data}: all images are of one class, {min(splits)!r}; classes are two or more: add another one"
+            f"{data}: all images are of one class, {min(splits)!r}; classes are two or more: add another one, or move the table "
+            "away if the images are to have none"
         )
     for label in sorted(splits):
         if splits[label] == {"test"}:
