@@ -46,7 +46,7 @@ class Flag(NamedTuple):
 SETS = (
     "phantom (built in), drive, chase_db1, bubil, idrid, messidor; with classes nih, shenzhen, pcam, phantom_xray and "
     "phantom_histology (built in); or the path of a folder with images/ and masks/, with one sub-folder a class, with "
-    "images/ and a CSV table of labels, or with whole slides"
+    "images/ and a CSV table of labels, with photographs alone, or with whole slides"
 )
 LABELS = (
     "what the classes are. nih, shenzhen, phantom_xray: age bins (with both genders), young_mature (default), "

@@ -2,6 +2,7 @@
 
 import collections
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -245,3 +246,20 @@ def test_a_class_in_either_normal_form_of_unicode(tmp_path):
     for place, name in (("train", "caf\u00e9"), ("test", "cafe\u0301"), ("train", "b"), ("test", "b")):
         make_classes(tmp_path / place, {name: 2})
     assert collections.Counter(sample.label for sample in load(tmp_path).values()) == {"caf\u00e9": 4, "b": 4}
+
+
+@pytest.mark.parametrize(
+    ("names", "are_patients"),
+    [
+        (["patient_01", "patient_02"], True), (["Pat. A", "Patient B"], False), ([f"{i:04}" for i in range(10)], True),
+        (["0", "1", "2", "3", "4"], False), (["benign", "malignant"], False), ([f"S{i}" for i in range(12)], True),
+    ],
+)  # fmt: skip
+def test_a_folder_a_patient_is_not_taken_for_a_class_in_silence(names, are_patients, tmp_path):
+    make_classes(tmp_path, dict.fromkeys(names, 2))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        list_entries(str(tmp_path), "")
+    assert [f"{len(names)} sub-folders are taken for classes" in str(w.message) for w in caught] == [
+        True
+    ] * are_patients

@@ -33,6 +33,7 @@ from synthmed_tf.datasets.files import (
     make_id,
     show_path,
 )
+from synthmed_tf.datasets.group_columns import are_persons
 from synthmed_tf.datasets.table_of_labels import TABLE_SUFFIXES, add_groups, find_tables, list_table_entries
 from synthmed_tf.images.decode import IMAGE_SUFFIXES
 from synthmed_tf.progress import show_progress
@@ -175,6 +176,12 @@ def _list_class_entries(folder, classes):
             id = make_id("_".join([*parts, stem]))
             entries.append(Entry(id, id, split, images[stem], label=label if has_classes else None))
     loose = [show_path(path) for path in sorted(folder.iterdir()) if path.is_file() and has_image_suffix(path.name)]
+    if has_classes and are_persons(persons := sorted(set(names.values()))):
+        warnings.warn(
+            f"{show_path(folder)}: its {len(persons)} sub-folders are taken for classes and called as patients are "
+            f"({list_some(persons)}); if they are, put the images into images/ and name their patients in a table",
+            stacklevel=3,
+        )
     for left_out, text in (
         (masks, "files among the images of classes are named as masks of images beside them, and left out"),
         (loose, "images lie beside the folders of classes, and are left out"),

@@ -69,6 +69,13 @@ def find_candidates(contents):
     ]
 
 
+def are_persons(names):
+    """Whether names are those of persons, such as patient_01, or of ten or more that differ in their numbers alone."""
+    are_numbered = len({re.sub(r"\d+", "", name) for name in names}) == 1
+    words = [_split_words(name) for name in names]
+    return (len(names) >= 10 and are_numbered) or all(any(map(_PERSON.fullmatch, own)) for own in words)
+
+
 def names_nothing(cell):
     """Whether the cell of a group stands for "not known"."""
     return cell.casefold() in _NOTHING

@@ -142,7 +142,8 @@ def _open_slide(path, stamp):
         return openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:
         raise InputError(
-            f"{show_path(path)}: not a readable slide ({_give_reason(error)}); {_LAYOUT}; move it away, and get another copy"
+            f"{show_path(path)}: not a readable slide ({_give_reason(error)}); {_LAYOUT}; move it away, and get "
+            "another copy"
         ) from error
 
 

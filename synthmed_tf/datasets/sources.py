@@ -74,7 +74,7 @@ def list_entries(data, data_dir, labels=None, group_column=None):
             raise InputError(
                 f"--data={data}: no such data set or folder; allowed are {', '.join(DATASETS)}, or the path of a "
                 "folder with images/ and masks/, with one sub-folder a class, with images/ and a CSV table of labels, "
-                "or with slides"
+                "with photographs alone, or with slides"
             )
     except OSError as error:
         raise InputError(
@@ -111,8 +111,8 @@ def _check_classes(data, entries):
             splits.setdefault(entry.label, set()).add(entry.split)
     if len(splits) == 1:
         raise InputError(
-            f"{data}: all images are of one class, {min(splits)!r}; classes are two or more: add another one, or move the table "
-            "away if the images are to have none"
+            f"{data}: all images are of one class, {min(splits)!r}; classes are two or more: add another one, or move "
+            "the table away if the images are to have none"
         )
     for label in sorted(splits):
         if splits[label] == {"test"}:
