@@ -16,17 +16,22 @@ class FileNames:
 
     def __init__(self, images):
         self.whole, self.short = {}, {}  # {what it may be called: paths}
+        self.found = {}  # what was looked for before, as columns repeat
         for path in images:
             *folders, name = path.split("/")
             bare = "/".join([*(folder for folder in folders if not is_called_images(folder)), name])
-            for called, calls in ((self.whole, (path, f"images/{path}", bare)), (self.short, (name,))):
-                for call in calls:
-                    for spelling in {call, _drop_ending(call)}:
-                        called.setdefault(spelling, set()).add(path)
-                        called.setdefault(fold_name(spelling), set()).add(path)
+            for called, calls in ((self.whole, {path, f"images/{path}", bare}), (self.short, {name})):
+                spellings = {spelling for call in calls for spelling in (call, _drop_ending(call))}
+                for spelling in spellings | {fold_name(spelling) for spelling in spellings}:
+                    called.setdefault(spelling, set()).add(path)
 
     def find(self, cell, split=None):
         """The path of the image that a cell names; None where it names none, or several. split: of its row, if told."""
+        if (cell, split) not in self.found:
+            self.found[cell, split] = self._look_for(cell, split)
+        return self.found[cell, split]
+
+    def _look_for(self, cell, split):
         call = cell.replace("\\", "/").removeprefix("./")
         parts = call.split("/")
         tails = ["/".join(parts[start:]) for start in range(1, len(parts))]

@@ -27,7 +27,11 @@ class Table:
         self.columns, self.rows = read_table(file, errors)
         cells = {column: [row.get(column, "") for _, row in self.rows] for column in self.columns}
         self.split_column = _find_split({c: cells[c] for c in cells if c not in (labels, group_column)})
-        self.counts = {column: len({self.find(row, column) for _, row in self.rows} - {None}) for column in cells}
+        splits = [self._tell_split(row) for _, row in self.rows]
+        self.counts = {
+            column: len({self.names.find(*pair) for pair in set(zip(values, splits, strict=True))} - {None})
+            for column, values in cells.items()
+        }
         free = {column: cells[column] for column in cells if column not in (labels, self.split_column)}
         grouping = group_columns.find_named(free)
         self.file_column = max(
@@ -45,7 +49,10 @@ class Table:
 
     def find(self, row, column):
         """The path of the image that a row names in a column, or None."""
-        return self.names.find(row.get(column, ""), SPLITS.get(row.get(self.split_column, "").lower()))
+        return self.names.find(row.get(column, ""), self._tell_split(row))
+
+    def _tell_split(self, row):
+        return SPLITS.get(row.get(self.split_column, "").lower()) if self.split_column else None
 
     def check(self, place):
         """Raises InputError where the columns are not what they must be. place: the images' folder, for messages."""
