@@ -1,6 +1,7 @@
 """Settings of a method as a frozen dataclass, flags of a script as a table; help, overriding and --dry_run for both."""
 
 import dataclasses
+import math
 import os
 import re
 import sys
@@ -32,7 +33,7 @@ class Flag(NamedTuple):
       kind: int, float, str, bool, list (of words), or a tuple of the allowed words.
       help: what it means, with its unit.
       is_common: shown by --help; others by --helpfull alone.
-      least: the least number allowed.
+      least, most: the numbers allowed.
     """
 
     name: str
@@ -40,7 +41,8 @@ class Flag(NamedTuple):
     default: Any
     help: str
     is_common: bool = False
-    least: int | None = None
+    least: float | None = None
+    most: float | None = None
 
 
 SETS = (
@@ -61,7 +63,7 @@ CHEST_XRAYS = (
     "the images of your folder are frontal chest X-rays: brightness is normalised by the lungs (P2 § 2.1), as that of "
     "nih and shenzhen always is"
 )
-SEED = Flag("seed", int, 0, "same seed, same result", True, 0)
+SEED = Flag("seed", int, 0, "same seed, same result", True, 0, 2**31 - 1)
 OVERWRITE = Flag("overwrite", bool, False, "throw away what is in this script's output folders and start again")
 PRECISIONS = "auto", "float32", "mixed_bfloat16"
 RUN = (
@@ -127,6 +129,9 @@ def parse(doc, groups, argv):
         print(format_help(doc, groups, is_full=values["helpfull"].value))
         raise SystemExit(0)
     flags = types.SimpleNamespace(**{flag.name: values[flag.name].value for each in groups.values() for flag in each})
+    for name, value in vars(flags).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"--{name}={value}: give a finite number")
     flags.given = {name for name in vars(flags) if values[name].present}
     if getattr(flags, "image_size", None):
         flags.image_size = parse_image_size(flags.image_size)
@@ -144,8 +149,8 @@ def _define(flag, values):
         return
     if flag.least is not None:
         options |= {"lower_bound": flag.least}
-    if flag.name == "seed":
-        options |= {"upper_bound": 2**31 - 1}
+    if flag.most is not None:
+        options |= {"upper_bound": flag.most}
     define = {
         int: absl_flags.DEFINE_integer,
         float: absl_flags.DEFINE_float,

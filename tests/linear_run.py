@@ -52,7 +52,7 @@ class Run:
 
 def restore(folder, sampler, choice="best"):
     """Gives `sampler` its weights at a step; returns (step, prefix of the checkpoint)."""
-    return checkpoints.restore_sampler(folder, checkpoints.Sampling(sampler, None, None, choice))
+    return tuple(checkpoints.restore_sampler(folder, checkpoints.Sampling(sampler, None, None, choice)).values())
 
 
 def list_checkpoints(folder):

@@ -92,5 +92,5 @@ def test_held_out_samples_are_watched_or_some_of_those_learned_from():
 
 
 def test_less_is_no_difference_between_checkpoints_of_masks_than_of_images():
-    assert Examples(make_masks(), [], "mask", 2, 0).close == 0.03
-    assert Examples(make_images(2), [], "image", 2, 0).close == 0.1
+    assert Examples(make_masks(), [], "mask", 2, 0).tolerance == 0.03
+    assert Examples(make_images(2), [], "image", 2, 0).tolerance == 0.1

@@ -212,7 +212,7 @@ def test_it_forgets_at_both_ends_of_each_fade_and_its_average_is_as_long_from_th
         return {"step": steps}
 
     monkeypatch.setattr(loop, "fit", fit)
-    monkeypatch.setattr(checkpoints, "restore_sampler", lambda *_: (8, "prefix"))
+    monkeypatch.setattr(checkpoints, "restore_sampler", lambda *_: {"sampled_step": 8, "sampler": "prefix"})
     pggan.train(tmp_path, examples_of(list(draw_tiles())), TINY, 0, watch=lambda *_: None)
     assert averages == [(pytest.approx(0.9**AVERAGE_EVERY), False)]
 

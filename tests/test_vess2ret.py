@@ -84,7 +84,7 @@ def test_networks_learn_in_turn(tmp_path, monkeypatch):
     fitted = []
     monkeypatch.setattr(vess2ret, "IN_TURN", 3)
     monkeypatch.setattr(loop, "fit", lambda *arguments, **_: fitted.append(arguments) or {})
-    monkeypatch.setattr(checkpoints, "restore_sampler", lambda *_: (20, "ckpt-20"))
+    monkeypatch.setattr(checkpoints, "restore_sampler", lambda *_: {"sampled_step": 20, "sampler": "ckpt-20"})
     train(tmp_path, build_generator(), vess2ret.Settings(steps=20), draw_pairs(2))
     (_, steps, batch, _, count), of_discriminator = fitted[0], []
     for index in range(count):

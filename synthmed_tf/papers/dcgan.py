@@ -107,9 +107,11 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
 
     sampler = Sampler((settings.latent,), paint, seed, examples.classes)
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    sampling = checkpoints.Sampling(generator, sampler.draw_grid, watch(examples, sampler), checkpoint, examples.close)
+    sampling = checkpoints.Sampling(
+        generator, sampler.draw_grid, watch(examples, sampler), checkpoint, examples.tolerance
+    )
     result = loop.fit(
         folder, step, examples.batch, state, settings.steps, name=name, sampling=sampling, strategy=strategy
     )
     sampled = checkpoints.restore_sampler(folder, sampling)
-    return sampler, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))
+    return sampler, result | sampled

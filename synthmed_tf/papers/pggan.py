@@ -233,7 +233,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         return measure()
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    sampling = checkpoints.Sampling(averaged, sampler.draw_grid, measure_grown, checkpoint, examples.close)
+    sampling = checkpoints.Sampling(averaged, sampler.draw_grid, measure_grown, checkpoint, examples.tolerance)
     # As long from the first step on: Karras et al. 2018, published code
     average = RunningAverage(generator, averaged, settings.average, is_short_at_first=False)
     result = loop.fit(
@@ -241,10 +241,10 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         before=before, strategy=strategy,
     )  # fmt: skip
     sampled = checkpoints.restore_sampler(folder, sampling)
-    stage = growth.at(sampled[0] - 1)
+    stage = growth.at(sampled["sampled_step"] - 1)
     save_picture(folder, growth.levels, sampler.draw_grid(ROW))
     examples.calibrate(generate, sampler.noise_shape)
-    return sampler, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))
+    return sampler, result | sampled
 
 
 def save_row(folder, level, row):

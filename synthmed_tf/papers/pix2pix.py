@@ -138,7 +138,9 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
         return pixels.to_integers(photograph.numpy()[0], pairs.dtype)
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    sampling = checkpoints.Sampling(generator, lambda: pairs.draw_grid(paint), watch(paint), checkpoint, pairs.close)
+    sampling = checkpoints.Sampling(
+        generator, lambda: pairs.draw_grid(paint), watch(paint), checkpoint, pairs.tolerance
+    )
     result = loop.fit(folder, step, pairs.batch, state, settings.steps, name=name, sampling=sampling, strategy=strategy)
     sampled = checkpoints.restore_sampler(folder, sampling)
-    return paint, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))
+    return paint, result | sampled

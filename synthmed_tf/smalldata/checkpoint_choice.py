@@ -53,8 +53,8 @@ def make_measurement(examples, sampler):
     * diversity: mean Bray-Curtis distance between two samples over that between two real ones, of the class where it is
       least. For masks that is 1 - Dice.
     * originality, of masks: how unlike its most similar training mask a sample is, over how unlike its most similar
-      other
-      one a training mask is; medians. Masks of new eyes have about 1 (cf. authenticity, Alaa et al. 2022).
+      other one
+      a training mask is; medians. Masks of new eyes have about 1 (cf. authenticity, Alaa et al. 2022).
 
     Where the real ones do not differ, or are one, every distance is 0.
     """

@@ -146,7 +146,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
         return measure()
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
-    sampling = checkpoints.Sampling(averaged, sampler.draw_grid, settle_and_measure, checkpoint, examples.close)
+    sampling = checkpoints.Sampling(averaged, sampler.draw_grid, settle_and_measure, checkpoint, examples.tolerance)
     average = RunningAverage(generator, averaged, settings.average)
     result = loop.fit(
         folder, step, examples.batch, state, settings.steps, name=name, average=average, sampling=sampling,
@@ -154,4 +154,4 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
     )  # fmt: skip
     sampled = checkpoints.restore_sampler(folder, sampling)
     examples.calibrate(generate, sampler.noise_shape)
-    return sampler, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))
+    return sampler, result | sampled

@@ -179,7 +179,7 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
 
     state = {"generator": model.network, "generator_optimizer": optimizer}
     sampling = checkpoints.Sampling(
-        model.averaged, sampler.draw_grid, calibrate_and_measure, checkpoint, examples.close
+        model.averaged, sampler.draw_grid, calibrate_and_measure, checkpoint, examples.tolerance
     )
     average = RunningAverage(model.network, model.averaged, settings.average)
     result = loop.fit(
@@ -190,16 +190,16 @@ def train(folder, examples, settings, seed, *, watch, checkpoint="best", strateg
     if examples.target == "image":
         time = model.time_after(model.first_refined)
         steps = min(settings.steps, refiner.STEPS)
-        place = folder / f"refiner-{sampled[0]}"
+        place = folder / f"refiner-{sampled['sampled_step']}"
         model.refiner, refined = refiner.train(place, model, time, examples, seed, steps)
     else:
         steps = min(settings.steps, decoder.STEPS)
-        place = folder / f"decoder-{sampled[0]}-{steps}"  # its rate is a function of the steps
+        place = folder / f"decoder-{sampled['sampled_step']}-{steps}"  # its rate is a function of the steps
         network, refined = decoder.train(place, model.redraw, examples.make_stack(examples.watched), seed, steps)
         decode = functools.partial(decode_fields, network)
         examples.has_probability = True
     examples.calibrate(generate, sampler.noise_shape)
-    result |= {"sampled_step": sampled[0], "sampler": sampled[1], "refined": refined["checkpoint"]}
+    result |= sampled | {"refined": refined["checkpoint"]}
     return sampler, result
 
 

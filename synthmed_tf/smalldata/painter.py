@@ -197,7 +197,7 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
 
     state = models | {f"{name}_optimizer": optimizer for name, optimizer in optimizers.items()}
     sampling = checkpoints.Sampling(
-        averaged, lambda: pairs.draw_grid(painter), add_grain_and_measure, checkpoint, pairs.close
+        averaged, lambda: pairs.draw_grid(painter), add_grain_and_measure, checkpoint, pairs.tolerance
     )
     average = RunningAverage(generator, averaged, settings.average)
     result = loop.fit(
@@ -206,4 +206,4 @@ def train(folder, pairs, settings, seed, *, watch, checkpoint=CHECKPOINT, strate
     )  # fmt: skip
     sampled = checkpoints.restore_sampler(folder, sampling)
     add_grain(painter, pairs.real)
-    return painter, result | dict(zip(("sampled_step", "sampler"), sampled, strict=True))
+    return painter, result | sampled

@@ -13,7 +13,7 @@ from synthmed_tf.training import log
 
 MEASURE_EVERY = 500  # steps between pictures of samples, and measurements
 SAMPLERS_KEPT = 6  # newest weights that samples can be made with, besides the best
-CLOSE = 0.1  # share of the least distance that is no difference
+TOLERANCE = 0.1  # share of the least distance that is no difference
 ORIGINAL = 0.95  # least originality of samples that do not copy; the 20 real test masks of DRIVE have 0.957
 
 
@@ -28,14 +28,14 @@ class Sampling:
         "distance" is to the training set. "originality" below ORIGINAL says that samples copy the training set.
         Distances with different "masks" are not compared.
       choice: "best", "last" or a number of steps, see `restore_sampler`.
-      close: share of the least distance that is no difference.
+      tolerance: share of the least distance that is no difference.
     """
 
     model: tf.keras.Model
     draw_picture: Callable
     measure: Callable | None
     choice: str = "best"
-    close: float = CLOSE
+    tolerance: float = TOLERANCE
 
 
 class Checkpoints:
@@ -138,7 +138,7 @@ def restore_sampler(folder, sampling):
     or the most original ones; what was measured at the end of a run that then went on does not. "last" are the newest.
 
     Returns:
-      (step, prefix of the checkpoint).
+      {"sampled_step": step, "sampler": prefix of the checkpoint}.
 
     Raises:
       InputError: no weights were kept at that step, the message names the steps; or none at all; or they are damaged.
@@ -146,7 +146,7 @@ def restore_sampler(folder, sampling):
     choice, measured = sampling.choice, read_measured(folder)
     if not measured:
         raise InputError(f"{folder}: no weights to make samples with were kept; --overwrite starts it again")
-    step = {"last": max(measured), "best": _choose_best(measured, sampling.close)[1]}.get(choice, choice)
+    step = {"last": max(measured), "best": _choose_best(measured, sampling.tolerance)[1]}.get(choice, choice)
     if int(step) not in measured:
         raise InputError(
             f"--checkpoint={choice}: {folder / 'samplers'} holds the weights of steps {_join_numbers(measured)}; give "
@@ -155,14 +155,14 @@ def restore_sampler(folder, sampling):
     prefix = str(folder / "samplers" / f"ckpt-{int(step)}")
     with _explaining(prefix, f"give another --checkpoint, or --overwrite starts {folder} again"):
         tf.train.Checkpoint(model=sampling.model).read(prefix).assert_existing_objects_matched()
-    return int(step), prefix
+    return {"sampled_step": int(step), "sampler": prefix}
 
 
 def forget_samplers(folder, sampling):
     """Removes kept weights but the newest, the best, and those that sampling.choice names."""
     measured = read_measured(folder)
     lasting = {step: line for step, line in measured.items() if step % MEASURE_EVERY == 0}  # if the run goes on
-    best = [step for lines in (measured, lasting) if lines for step in _choose_best(lines, sampling.close)]
+    best = [step for lines in (measured, lasting) if lines for step in _choose_best(lines, sampling.tolerance)]
     for step in sorted(measured)[:-SAMPLERS_KEPT]:
         if step not in best and str(step) != sampling.choice:
             for path in (folder / "samplers").glob(f"ckpt-{step}.*"):
@@ -184,7 +184,7 @@ def hash_checkpoint(prefix):
     return digest.hexdigest()
 
 
-def _choose_best(measured, close):
+def _choose_best(measured, tolerance):
     """(step of the least distance, step of the best weights): see `restore_sampler`.
 
     Distances are of few samples, so of those that hardly differ the longest trained is taken.
@@ -200,7 +200,8 @@ def _choose_best(measured, close):
     enough = min(ORIGINAL, max(originality.values()))
     distances = {step: distance for step, distance in distances.items() if originality[step] >= enough}
     least = min(distances, key=lambda step: (distances[step], -step))
-    return least, max(step for step in distances if distances[step] <= distances[least] + close * abs(distances[least]))
+    highest = distances[least] + tolerance * abs(distances[least])
+    return least, max(step for step in distances if distances[step] <= highest)
 
 
 def _list_newest(folder):

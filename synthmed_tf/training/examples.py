@@ -46,7 +46,7 @@ class Examples:
             self.labels, self._typical = encode_one_hot(numbers, self.classes), encode_one_hot(typical, self.classes)
 
     @property
-    def close(self):
+    def tolerance(self):
         """Share of the least distance that is no difference between two checkpoints.
 
         Later masks copy more, so it is less for them.

@@ -15,11 +15,11 @@ class Pairs:
       photographs: [count, height, width, channels] float32 in [-1, 1].
       masks: [count, height, width, 1] float32, 1 in vessels and -1 elsewhere.
       dtype: of the photographs, "uint8" or "uint16".
-      close: share of the least distance that is no difference between two checkpoints. KID of a few photographs wavers
+      tolerance: share of the least distance that is no difference between two checkpoints. KID of a few photographs wavers
         by half, and is least while vessels are faint; where the discriminator wins it is far more.
     """
 
-    close = 1.0
+    tolerance = 1.0
 
     def __init__(self, real, batch_size, seed):
         """Reads all samples.
