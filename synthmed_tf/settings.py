@@ -89,7 +89,13 @@ def run(script, doc, groups, main):
       main: function of a namespace with a value a flag, and `given`, the set of names that the user gave.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.formatwarning = lambda message, *_: f"{script}: warning: {message}\n"
+    said = set()
+
+    def format_once(message, *_):  # imports that change filters would let a warning come twice
+        line = f"{script}: warning: {message}\n"
+        return "" if line in said or said.add(line) else line
+
+    warnings.formatwarning = format_once
     try:
         main(parse(doc, groups, sys.argv))
     except InputError as error:

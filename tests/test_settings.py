@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -369,3 +370,11 @@ def test_main_is_handed_what_was_parsed(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train_stage2.py", "--num_samples=4"])
     settings.run("train_stage2", "Doc.", groups_of("train_stage2"), handed.append)
     assert handed[0].num_samples == 4 and handed[0].given == {"num_samples"}
+
+
+def test_a_warning_is_printed_once(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train_stage1.py"])
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # which run replaces
+    settings.run("train_stage1", "A script.", groups_of("train_stage1"), lambda flags: None)
+    lines = [warnings.formatwarning(text, UserWarning, "file", 1) for text in ("a", "b", "a")]
+    assert lines == ["train_stage1: warning: a\n", "train_stage1: warning: b\n", ""]

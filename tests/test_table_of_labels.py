@@ -180,8 +180,8 @@ def test_tables_that_do_not_fit(tmp_path):
     refused("none of its columns (file, two\\nlines)", tmp_path)
     write_table(tmp_path / "more.csv", rows)
     refused("found labels.csv and more.csv", tmp_path)
-    (tmp_path / "masks").mkdir()
-    refused("has masks/, and images with masks have no classes", tmp_path, labels="finding")
+    (tmp_path / "Label").mkdir()
+    refused("has Label/, and images with masks have no classes", tmp_path, labels="finding")
 
 
 def test_rows_without_a_class_are_left_out(tmp_path):

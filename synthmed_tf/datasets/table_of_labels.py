@@ -17,6 +17,7 @@ from synthmed_tf.datasets.files import (
     show_path,
 )
 from synthmed_tf.datasets.group_columns import names_nothing
+from synthmed_tf.datasets.pairing import find_places
 from synthmed_tf.datasets.table_columns import Table
 from synthmed_tf.images.decode import IMAGE_SUFFIXES
 from synthmed_tf.sample import InputError
@@ -56,10 +57,12 @@ def list_table_entries(folder, tables, labels, group_column=None):
       group_column: see `folder.list_entries`.
     """
     shown = show_path(folder)
-    if (folder / "masks").is_dir():
+    places = find_places(folder)
+    if places and places.masks:
+        name = places.masks.name
         raise InputError(
-            f"{shown}: has masks/, and images with masks have no classes; leave --labels={labels} out, or move masks/ "
-            "away"
+            f"{shown}: has {name}/, and images with masks have no classes; leave --labels={labels} out, or move "
+            f"{name}/ away"
         )
     if len(tables) != 1:
         names = " and ".join(show_path(path.name) for path in tables) or f"none for --labels={labels}"
