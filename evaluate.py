@@ -36,6 +36,7 @@ FLAGS = {
             "hold out N patients (or files) to learn from as test images (for DRIVE, whose test labels may be missing)",
             least=0),
         Flag("labels", str, None, settings.LABELS),
+        Flag("group_column", str, None, settings.GROUP_COLUMN),
         Flag("chest_xrays", bool, None, settings.CHEST_XRAYS),
         Flag("mask_foreground", ("bright", "dark"), None, settings.MASK_FOREGROUND),
         Flag("skip_bad_files", bool, False, "leave out unreadable files, with a counted warning, instead of stopping"),

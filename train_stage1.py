@@ -38,6 +38,7 @@ FLAGS = {
             "hold out N patients (or files) to learn from as test images (for DRIVE, whose test labels may be missing)",
             least=0),
         Flag("labels", str, None, settings.LABELS),
+        Flag("group_column", str, None, settings.GROUP_COLUMN),
         Flag("chest_xrays", bool, None, settings.CHEST_XRAYS),
         Flag("mask_foreground", ("bright", "dark"), None, settings.MASK_FOREGROUND),
         Flag("skip_bad_files", bool, False, "leave out unreadable files, with a counted warning, instead of stopping"),
@@ -91,10 +92,11 @@ METHOD = [flag.name for flag in FLAGS["Settings"]]  # which override the setting
 
 
 def main(flags):
-    needs_masks = flags.target == "mask"
+    flags.data = sources.locate_set(flags.data)
     sources.check_set(
-        flags.data, flags.data_dir, labels=flags.labels, chest_xrays=flags.chest_xrays, needs_masks=needs_masks
-    )
+        flags.data, flags.data_dir, labels=flags.labels, group_column=flags.group_column,
+        chest_xrays=flags.chest_xrays, needs_masks=flags.target == "mask",
+    )  # fmt: skip
     flags.image_size = flags.image_size or (128, 128)
 
     from synthmed_tf import methods, runs
@@ -106,8 +108,8 @@ def main(flags):
 
     real = prepare.prepare_training_split(
         flags.data, flags.data_dir, flags.image_size, out_dir=flags.out_dir, labels=flags.labels,
-        chest_xrays=flags.chest_xrays, mask_foreground=flags.mask_foreground, holdout=flags.holdout,
-        skip_bad_files=flags.skip_bad_files, seed=flags.seed, dry_run=flags.dry_run,
+        group_column=flags.group_column, chest_xrays=flags.chest_xrays, mask_foreground=flags.mask_foreground,
+        holdout=flags.holdout, skip_bad_files=flags.skip_bad_files, seed=flags.seed, dry_run=flags.dry_run,
     )  # fmt: skip
     require_features(real, flags.target)
     is_labelled = decide_conditional(flags, real)

@@ -27,6 +27,7 @@ FLAGS = {
         Flag("out_dir", str, "out", "folder for all results; the three scripts chain through it", True),
         Flag("labels", str, None,
             "photographs without masks in a folder with a table: its label column, if it has several"),
+        Flag("group_column", str, None, settings.GROUP_COLUMN + "; of stage 1's set: as there"),
     ),
     "Network": (
         Flag("preset", ("small_data", "vess2ret", "pix2pix"), "small_data",
@@ -62,7 +63,7 @@ METHOD = [flag.name for flag in FLAGS["Settings"]]  # which override the setting
 def main(flags):
     out = Path(flags.out_dir)
     first = read_stage1(flags, out / "stage1")
-    sources.check_set(flags.data, flags.data_dir, labels=flags.labels)
+    sources.check_set(flags.data, flags.data_dir, labels=flags.labels, group_column=flags.group_column)
 
     from synthmed_tf import methods, runs
     from synthmed_tf.papers import annotation
@@ -114,8 +115,16 @@ def read_stage1(flags, folder):
             f"{folder}: its GAN makes photographs at once (--target=image), so there is nothing to paint; run "
             f"evaluate.py --synthetic_dir={flags.out_dir}, or train_stage1.py with another --out_dir"
         )
+    flags.data, first["data"] = sources.locate_set(flags.data), sources.locate_set(first["data"])
     for name in {"data", "data_dir"} - flags.given:
         setattr(flags, name, first[name])
+    if flags.data == first["data"]:
+        if "group_column" in flags.given and flags.group_column != first.get("group_column"):
+            raise InputError(
+                f"--group_column={flags.group_column}: stage 1 was run with --group_column="
+                f"{first.get('group_column') or ''}; leave it out"
+            )
+        flags.group_column = first.get("group_column")
     flags.given.add("data")  # in the manifest's commands each says its own
     return first
 
@@ -147,14 +156,14 @@ def open_real(flags, first):
     from synthmed_tf.records.read import require_features
 
     is_same = first["data"] == flags.data
-    if not is_same and sources.has_masks(flags.data, flags.data_dir, flags.labels):
+    if not is_same and sources.has_masks(flags.data, flags.data_dir, flags.labels, flags.group_column):
         raise InputError(
             f"stage 1 was run on --data={first['data']}, now --data={flags.data}; give the same to both stages"
         )
     options = {name: first[name] for name in ("skip_bad_files", "chest_xrays", "seed")}
     options |= {"out_dir": flags.out_dir, "dry_run": flags.dry_run}
     place = flags.data_dir, tuple(first["image_size"])
-    own = {name: first.get(name) for name in ("holdout", "mask_foreground")}
+    own = {name: first.get(name) for name in ("holdout", "group_column", "mask_foreground")}
     teachers = prepare.prepare_training_split(first["data"], *place, **own, **options)
     if teachers.folder.name != first["prepared"] and not isinstance(teachers, Plan):
         raise InputError(
@@ -164,7 +173,8 @@ def open_real(flags, first):
     require_features(teachers, "image", "mask")
     if is_same:
         return teachers, teachers
-    real = prepare.prepare_training_split(flags.data, *place, labels=flags.labels, **options)
+    columns = {"labels": flags.labels, "group_column": flags.group_column}
+    real = prepare.prepare_training_split(flags.data, *place, **columns, **options)
     require_features(real, "image")
     channels = [split.manifest["channels"] for split in (teachers, real)]
     if channels[0] != channels[1]:

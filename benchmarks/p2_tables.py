@@ -30,7 +30,7 @@ TIMES = 1, 2, 4  # as many synthetic images as real ones
 def open_real(folder, out_dir):
     """(training, test) Records of the real set that OUT_DIR was made from, at its size."""
     flags = runs.read(Path(out_dir) / "stage1")
-    names = ("labels", "chest_xrays", "holdout", "skip_bad_files", "seed")
+    names = ("labels", "group_column", "chest_xrays", "holdout", "skip_bad_files", "seed")
     options = {name: flags[name] for name in names if name in flags}
     prepared = prepare(flags["data"], flags["data_dir"], tuple(flags["image_size"]), out_dir=folder, **options)
     return Records(prepared, "train"), Records(prepared, "test")

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -87,6 +88,8 @@ def _check_settings(flags, new):
         old = json.loads(flags.read_text(encoding="utf-8"))
     except ValueError:
         raise InputError(f"{flags}: not readable as JSON; --overwrite starts this folder again") from None
+    if os.sep in str(old.get("data")):
+        old["data"] = os.path.realpath(old["data"])  # new names no links
     changed = [
         f"{name} was {old.get(name)!r} and is now {new.get(name)!r}"
         for name in sorted((old.keys() | new.keys()) - _FREE_TO_CHANGE)

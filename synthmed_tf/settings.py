@@ -17,8 +17,8 @@ from synthmed_tf.sample import InputError
 
 LARGEST_SIDE = 4096  # pixels
 # Flags that name places or say how to run: they tell nothing about the set, and stay out of what is shared
-PRIVATE = {"data_dir", "out_dir", "report_dir", "synthetic_dir", "baseline_dir", "vgg_weights", "inception_weights"}
-PRIVATE |= {"given", "overwrite", "dry_run", "prepared"}
+PATHS = {"data_dir", "out_dir", "report_dir", "synthetic_dir", "baseline_dir", "vgg_weights", "inception_weights"}
+PRIVATE = PATHS | {"given", "overwrite", "dry_run", "prepared"}
 # Steps of P2's shortest training, § 3.1 and table 1: 30 epochs of a group of X-Norm-L, 71,026 / 30 images, batches of
 # 32. P2's epochs of a few dozen images would be no training.
 P2_LEAST_STEPS = 2220
@@ -48,12 +48,15 @@ class Flag(NamedTuple):
 SETS = (
     "phantom (built in), drive, chase_db1, bubil, idrid, messidor; with classes nih, shenzhen, pcam, phantom_xray and "
     "phantom_histology (built in); or the path of a folder with images/ and masks/, with one sub-folder a class, with "
-    "images/ and a CSV table of labels, or with whole slides"
+    "images/ and a CSV table of labels, with photographs alone, or with whole slides"
 )
 LABELS = (
     "what the classes are. nih, shenzhen, phantom_xray: age bins (with both genders), young_mature (default), "
     "x_norm_l, x_norm, x_norm_2, or years such as 18-38,48-68; others are left out. A folder with a table: its label "
     "column, if it has several"
+)
+GROUP_COLUMN = (
+    "a folder with a table: the column that names patients; none: each image stands alone; default: found by heading"
 )
 CHEST_XRAYS = (
     "the images of your folder are frontal chest X-rays: brightness is normalised by the lungs (P2 § 2.1), as that of "
@@ -89,7 +92,13 @@ def run(script, doc, groups, main):
       main: function of a namespace with a value a flag, and `given`, the set of names that the user gave.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.formatwarning = lambda message, *_: f"{script}: warning: {message}\n"
+    said = set()
+
+    def format_once(message, *_):  # imports that change filters would let a warning come twice
+        line = f"{script}: warning: {message}\n"
+        return "" if line in said or said.add(line) else line
+
+    warnings.formatwarning = format_once
     try:
         main(parse(doc, groups, sys.argv))
     except InputError as error:
@@ -135,8 +144,8 @@ def parse(doc, groups, argv):
     flags.given = {name for name in vars(flags) if values[name].present}
     if getattr(flags, "image_size", None):
         flags.image_size = parse_image_size(flags.image_size)
-    if flags.data and os.sep in flags.data:
-        flags.data = os.path.abspath(flags.data)  # however it was spelt, the same set
+    for name in PATHS & vars(flags).keys():  # the shell leaves the ~ of --data_dir=~/data as it is
+        setattr(flags, name, getattr(flags, name) and os.path.expanduser(getattr(flags, name)))
     if not re.fullmatch(r"best|last|\d+", getattr(flags, "checkpoint", None) or "best"):
         raise InputError(f"--checkpoint={flags.checkpoint}: give best, last or a number of steps")
     return flags
@@ -254,6 +263,7 @@ def fit_batch(batch_size, count, is_given, data):
 def record(flags, settings, **others):
     """All that decides a run, as one dict for flags.json and manifests: flags, the method's settings, and others."""
     kept = {name: value for name, value in vars(flags).items() if name != "given"}
+    kept["data_dir"] = os.path.abspath(flags.data_dir)  # later commands may be run elsewhere
     return kept | dataclasses.asdict(settings) | others
 
 

@@ -150,13 +150,23 @@ def test_two_tasks_of_study_groups_in_16_bits_beside_8(tmp_path):
     assert found["tasks"]["age group"]["knn"]["real"]["accuracy"]["mean"] < 0.9 and found["classes"] == tasks
 
 
-def test_few_images_make_fewer_folds_and_one_is_an_error(tmp_path):
+def test_few_images_make_fewer_folds_and_one_cannot_be_measured(tmp_path):
     test = made(4, 2, split="test")
     found = run(tmp_path, made(6, 0), made(8, 1), test, models=["knn"], repeats=1)
     assert [found["parameters"]["class"]["knn"][arm][0]["folds"] for arm in classification_benchmark.ARMS] == [3, 4, 5]
-    for one in (made(2, 0), made(8, 0, groups=8)):
-        with pytest.raises(InputError, match="one image, or images of one patient"):
-            run(tmp_path, one, made(8, 1), test, models=["knn"], repeats=1)
+    for real, synthetic in ((made(2, 0), made(8, 1)), (made(8, 0, groups=8), made(8, 1)), (made(8, 0), made(2, 1))):
+        with pytest.warns(UserWarning, match="2 classes are left out of the classification .*, .*: each needs"):
+            found = run(tmp_path, real, synthetic, test, models=["knn"], repeats=1)
+        assert "The 4 test images are of fewer than two classes" in found["unavailable"]
+
+
+def test_a_class_without_test_images_leaves_the_others_measurable(tmp_path):
+    names = ["a", "b", "c"]
+    sets = made(12, 0, names), made(12, 1, names)
+    test = [sample for sample in made(12, 2, names, split="test") if sample.label != "c"]
+    with pytest.warns(UserWarning, match="1 classes are left out of the classification .c.: each needs real test"):
+        found = run(tmp_path, *sets, test, models=["knn"], repeats=1, tasks={"class": {name: name for name in names}})
+    assert found["classes"] == {"class": {"a": "a", "b": "b"}} and found["counts"]["class"]["test"] == {"a": 4, "b": 4}
 
 
 def test_a_patient_in_training_and_test_is_refused(tmp_path):

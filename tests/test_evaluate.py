@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from script_runs import STAGE1, STEM, UNETS, contents, make_classes, make_drive, refused, succeeded
+from script_runs import STAGE1, STEM, UNETS, contents, make_classes, make_drive, make_set, refused, succeeded
 
 from synthmed_tf.networks.unet import build_unet
 from synthmed_tf.papers import segmenter
@@ -150,6 +150,28 @@ def test_test_images_without_masks_are_said_and_holdout_mends_it(original, tmp_p
     mended = report_of(out)
     assert mended["segmentation"]["test_images"] == 2 and mended["segmentation"]["real_pairs"] == 4
     assert mended["real"]["test_split"] == "2 groups held out of the training images"
+
+
+@pytest.mark.parametrize("tested", [0, 1, 2])
+def test_what_few_test_images_allow_is_measured(tested, original, tmp_path, monkeypatch):
+    monkeypatch.setattr(segmenter, "train", untrained)
+    eyes = make_set(tmp_path / "few", 5)
+    for split, count in (("train", 5 - tested), ("test", tested)):
+        for kind in ("images", "masks", "fov") if count else ():
+            (eyes / split / kind).mkdir(parents=True)
+            for path in sorted((eyes / kind).iterdir())[:count]:
+                path.rename(eyes / split / kind / path.name)
+    for kind in ("images", "masks", "fov"):
+        (eyes / kind).rmdir()
+    words = [f"--synthetic_dir={original.out / 'synthetic'}", f"--data={eyes}", f"--data_dir={tmp_path}"]
+    with pytest.warns(UserWarning, match=f"{tested} test images: precision" if tested else "no test images"):
+        succeeded(SCRIPT, *words, f"--out_dir={tmp_path / 'out'}", "--repeats=1", "--dry_run")
+    succeeded(SCRIPT, *words, f"--out_dir={tmp_path / 'out'}", "--repeats=1")
+    report = report_of(tmp_path / "out")
+    assert report["distribution"]["kl_intensity"]["synthetic_vs_real"]["grey"] > 0
+    assert report["privacy"]["structure"]["near_copies"] >= 0 and report["copies"]["synthetic_to_training"]
+    assert report["fidelity"]["masks"]["precision"]["synthetic_vs_real"]["mean"] is None
+    assert report["segmentation"].get("test_images", 0) == tested and "report" in page_of(tmp_path / "out")
 
 
 def test_the_seed_of_all_three_scripts_holds_out_the_same_images(fresh, tmp_path, monkeypatch):

@@ -1,11 +1,16 @@
 """Folders of one's own: images with masks, and one sub-folder a class."""
 
 import collections
+import shutil
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
-from raw_sets import load, make_classes, make_table, refused, save, save_pair, splits
+from raw_sets import grey, load, make_classes, make_table, refused, save, save_pair, splits
+
+from synthmed_tf.datasets.sources import check_set, list_entries
+from synthmed_tf.sample import InputError
 
 
 @pytest.fixture
@@ -84,10 +89,25 @@ def test_two_files_of_one_stem(own):
     refused(["same stem", "images/a.png", "images/a.tif"], own)
 
 
-def test_one_id_in_train_and_test(tmp_path):
-    for split in ("train", "test"):
-        save_pair(tmp_path / split, "a")
-    refused(["same id 'a'", "train/images/a.png", "test/images/a.png"], tmp_path)
+def test_the_same_names_in_train_and_test(tmp_path):
+    for split in ("train", "Val", "test"):
+        for stem in ("a", "b", split):
+            save_pair(tmp_path / split, stem)
+    samples = load(tmp_path)
+    assert {id: (sample.group, sample.split) for id, sample in samples.items()} == {
+        f"{place}_{stem}": (f"{place}_{stem}", split)
+        for place, split in (("train", "train"), ("Val", "train"), ("test", "test"))
+        for stem in ("a", "b", place)
+    }
+    (tmp_path / "t.csv").write_text(
+        "name,set,pid\n"
+        + "".join(f"{stem},{p},{p}{i}\n" for p in ("train", "test") for i, stem in enumerate(("a", "b", p)))
+    )
+    refused(["t.csv: line 2: no image 'a' in", "or several", "name it by its path"], tmp_path)  # train/ or Val/
+    shutil.rmtree(tmp_path / "Val")
+    assert {sample.id: sample.group for sample in load(tmp_path).values()} == {
+        f"{place}_{stem}": f"{place}{i}" for place in ("train", "test") for i, stem in enumerate(("a", "b", place))
+    }
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "scan.nii", "array.npy"])
@@ -102,7 +122,9 @@ def test_wrong_layouts(tmp_path):
     (tmp_path / "images").mkdir()
     refused("holds no image", tmp_path)
     save(tmp_path / "images" / "a.png", np.zeros((9, 9), np.uint8))
-    refused("no masks/", tmp_path)
+    assert load(tmp_path)["a"].mask is None  # a photograph alone
+    with pytest.raises(InputError, match="its images have no masks.*--target=image"):
+        check_set(str(tmp_path), "", needs_masks=True)
     (tmp_path / "masks").mkdir()
     save_pair(tmp_path / "train", "b")
     refused("not both", tmp_path)
@@ -140,13 +162,15 @@ def test_classes_in_train_and_test(tmp_path):
 
 def test_folders_of_classes_that_do_not_fit(tmp_path):
     make_classes(tmp_path, {"a": 2})
-    refused(["all images are of one class, 'a'", "two or more"], tmp_path)
+    assert {sample.label for sample in load(tmp_path).values()} == {None}  # photographs alone, for stage 2
     (tmp_path / "b").mkdir()
     refused(["b: a class without images", ".png"], tmp_path)
     (tmp_path / "b" / "notes.txt").write_text("x")
     refused("b/notes.txt: not an image file", tmp_path)
     (tmp_path / "b" / "notes.txt").rename(tmp_path / "notes.csv")
     refused(["has the table notes.csv and sub-folders with images", "--labels=COLUMN", "move the table away"], tmp_path)
+    (tmp_path / "b").rename(tmp_path.with_name("b"))
+    assert len(load(tmp_path, group_column="none")) == 2
     (tmp_path / "notes.csv").unlink()
     refused(["one CSV table of labels is needed, found none for --labels=x"], tmp_path, labels="x")
 
@@ -164,7 +188,78 @@ def test_a_folder_of_masks_beside_classes_is_not_left_out_silently(tmp_path):
     refused(["masks: lies beside folders of classes", "rename it if it is a class"], tmp_path)
 
 
-@pytest.mark.parametrize("parent", [".", "train"])
-def test_images_and_masks_in_capitals_are_not_taken_for_classes(parent, tmp_path):
-    make_classes(tmp_path / parent, {"Images": 2, "Masks": 2})
-    refused(["Images: these names are in lower case; rename it images"], tmp_path)
+def test_photographs_alone(tmp_path):
+    for index in range(5):
+        save(tmp_path / f"{index}.PNG", grey())
+    assert splits(load(tmp_path)) == {**dict.fromkeys("0123", "train"), "4": "test"}
+    (tmp_path / "notes.md").write_text("x")
+    with pytest.warns(UserWarning, match="1 files beside the images are none and not read .*notes.md"):
+        list_entries(str(tmp_path), "")
+    (tmp_path / "notes.md").unlink()
+    for split in ("train", "test"):
+        make_classes(tmp_path / "own" / split, {"normal": 2})
+    assert {(s.id, s.label, s.split) for s in load(tmp_path / "own").values()} == {
+        (f"{split}_normal_{i}", None, split) for split in ("train", "test") for i in range(2)
+    }
+
+
+def test_masks_in_train_and_none_in_val(tmp_path):
+    save_pair(tmp_path / "train", "a")
+    save(tmp_path / "val" / "images" / "b.png", grey())
+    refused(["val: has images but no masks/, train/ has"], tmp_path)
+
+
+def test_masks_beside_the_images_of_a_class(tmp_path):
+    """BUSI's layout: NAME.png and NAME_mask.png in the folder of a class."""
+    for label in ("benign", "malignant"):
+        for index in range(3):
+            for name in (f"{label} ({index}).png", f"{label} ({index})_mask.png"):
+                save(tmp_path / label / name, grey())
+    save(tmp_path / "benign" / "benign (0)_mask_1.png", grey())
+    save(tmp_path / "overview.jpg", grey())
+    with pytest.warns(UserWarning) as caught:
+        entries = list_entries(str(tmp_path), "")
+    assert len(entries) == 6 and not any("mask" in entry.id for entry in entries)
+    assert "7 files among the images of classes are named as masks" in str(caught[0].message)
+    assert "1 images lie beside the folders of classes" in str(caught[1].message)
+
+
+def test_folders_in_folders_say_where_they_belong(own):
+    (own / "images" / "train").mkdir()
+    refused(["images/train: a folder", "make it train/images/"], own)
+    (own / "images" / "train").rename(own / "images" / "deeper")
+    refused(["images/deeper: a folder", "move its images into images/"], own)
+    (own / "images" / "deeper").rmdir()
+    (own / "images" / "table.tsv").write_text("file\n")
+    refused(["table.tsv: not an image file", "into the folder above"], own)
+
+
+def test_classes_of_folders_and_patients_of_a_table(tmp_path):
+    make_classes(tmp_path, {"a": 4, "b": 4})
+    rows = [f"{label}/{i}.png,{label}{i // 2},x" for label in "ab" for i in range(4)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,who,kind", *rows]))
+    entries = list_entries(str(tmp_path), "", group_column="who")
+    assert {(entry.label, entry.group) for entry in entries} == {("a", "a0"), ("a", "a1"), ("b", "b0"), ("b", "b1")}
+
+
+def test_a_class_in_either_normal_form_of_unicode(tmp_path):
+    for place, name in (("train", "caf\u00e9"), ("test", "cafe\u0301"), ("train", "b"), ("test", "b")):
+        make_classes(tmp_path / place, {name: 2})
+    assert collections.Counter(sample.label for sample in load(tmp_path).values()) == {"caf\u00e9": 4, "b": 4}
+
+
+@pytest.mark.parametrize(
+    ("names", "are_patients"),
+    [
+        (["patient_01", "patient_02"], True), (["Pat. A", "Patient B"], False), ([f"{i:04}" for i in range(10)], True),
+        (["0", "1", "2", "3", "4"], False), (["benign", "malignant"], False), ([f"S{i}" for i in range(12)], True),
+    ],
+)  # fmt: skip
+def test_a_folder_a_patient_is_not_taken_for_a_class_in_silence(names, are_patients, tmp_path):
+    make_classes(tmp_path, dict.fromkeys(names, 2))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        list_entries(str(tmp_path), "")
+    assert [f"{len(names)} sub-folders are taken for classes" in str(w.message) for w in caught] == [
+        True
+    ] * are_patients

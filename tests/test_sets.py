@@ -132,7 +132,7 @@ def test_photographs_of_another_set_are_found_as_stage_2_was_given_them(run, tmp
     path = run.out / "stage2" / "flags.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"data": str(photographs)}))
     _, place = found(f"--synthetic_dir={run.out}")
-    assert place.other == (str(photographs), str(run.private), None)
+    assert place.other == (str(photographs), str(run.private), {"labels": None, "group_column": None})
     shutil.rmtree(photographs)
     with pytest.raises(InputError, match="photographs"):
         found(f"--synthetic_dir={run.out}")

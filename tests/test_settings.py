@@ -3,10 +3,12 @@ import errno
 import functools
 import importlib
 import json
+import os
 import resource
 import subprocess
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 import script_runs
 
 from synthmed_tf import settings
+from synthmed_tf.datasets.sources import locate_set
 from synthmed_tf.records.write import write_records
 from synthmed_tf.sample import InputError, Sample
 from synthmed_tf.settings import Flag
@@ -69,9 +72,17 @@ def test_given_flags_are_known_by_name_whatever_their_value():
 
 def test_a_set_is_the_same_however_its_folder_is_spelt(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    spelt = [parse(f"--data={word}").data for word in ("./eyes", "../" + tmp_path.name + "/eyes", tmp_path / "eyes/")]
-    assert spelt == [str(tmp_path / "eyes")] * 3
-    assert parse("--data=eyes").data == "eyes"  # the name of a set
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "eyes").mkdir()
+    (tmp_path / "link").symlink_to("eyes")
+    words = "./eyes", "../" + tmp_path.name + "/eyes", tmp_path / "eyes/", "eyes", "eyes/", "~/eyes", "link", "./link/."
+    assert {locate_set(parse(f"--data={word}").data) for word in words} == {os.path.realpath(tmp_path / "eyes")}
+    monkeypatch.chdir(tmp_path / "eyes")
+    assert locate_set(".") == locate_set(str(tmp_path / "eyes"))
+    (tmp_path / "eyes" / "drive").mkdir()
+    assert locate_set("drive") == "drive" and locate_set("eyes") == "eyes"  # the name of a set; nothing there
+    flags = parse("--data_dir=~/data", "--out_dir=~/out")
+    assert (flags.data_dir, flags.out_dir) == (str(tmp_path / "data"), str(tmp_path / "out"))
 
 
 @pytest.mark.parametrize(
@@ -359,3 +370,11 @@ def test_main_is_handed_what_was_parsed(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train_stage2.py", "--num_samples=4"])
     settings.run("train_stage2", "Doc.", groups_of("train_stage2"), handed.append)
     assert handed[0].num_samples == 4 and handed[0].given == {"num_samples"}
+
+
+def test_a_warning_is_printed_once(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train_stage1.py"])
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # which run replaces
+    settings.run("train_stage1", "A script.", groups_of("train_stage1"), lambda flags: None)
+    lines = [warnings.formatwarning(text, UserWarning, "file", 1) for text in ("a", "b", "a")]
+    assert lines == ["train_stage1: warning: a\n", "train_stage1: warning: b\n", ""]

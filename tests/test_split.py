@@ -1,10 +1,13 @@
 """Held-out images: drawn by groups, from every class."""
 
+import shutil
+import warnings
+
 import numpy as np
 import pytest
 from raw_sets import load, make_table, refused, save_pair, shares, splits
 
-from synthmed_tf.datasets.split import split_entries
+from synthmed_tf.datasets.split import split_entries, warn_of_few
 from synthmed_tf.sample import InputError
 
 
@@ -61,3 +64,54 @@ def test_holdout_of_a_labelled_set(tmp_path):
     assert set(shares(split_entries(own, "", 4)).values()) == {0.4}
     with pytest.raises(InputError, match="--holdout=7: allowed are 1 to 4"):
         split_entries(own, "", 7)
+
+
+def said(folder, **options):
+    """What `warn_of_few` says of a set."""
+    entries = split_entries(str(folder), "", **options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_few("own", entries, is_drawn="holdout" in options)
+    return [str(warning.message) for warning in caught]
+
+
+def make_pairs(folder, train, test):
+    for split, count in (("train", train), ("test", test)):
+        for index in range(count):
+            save_pair(folder / split, f"{split}{index}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "says"),
+    [
+        (8, 4, []),
+        (8, 0, ["no test images: no segmenter or classifier and no attack can be tested; --holdout=N"]),
+        (8, 1, ["test images of one patient give no intervals", "1 test images: precision, recall, density, coverage"]),
+        (8, 3, ["3 test images: precision, recall, density, coverage and KID need 4, and are left out; --holdout=N"]),
+        (3, 4, ["3 training images: precision"]),
+        (7, 0, ["no test images", "7 training images: precision, recall, density, coverage and KID need 8"]),
+    ],
+)  # fmt: skip
+def test_too_few_images_are_told_with_what_they_leave_out(train, test, says, tmp_path):
+    lines = said(make_pairs(tmp_path, train, test))
+    assert len(lines) == len(says) and all(text in line for text, line in zip(says, lines, strict=True)), lines
+    if test < 4 and train == 8:
+        assert said(tmp_path, holdout=4) == []  # the remedy
+
+
+def test_test_images_without_masks(tmp_path):
+    make_pairs(tmp_path, 9, 4)
+    shutil.rmtree(tmp_path / "test" / "masks")
+    assert ["test images without masks" in line for line in said(tmp_path)] == [True]
+    assert said(tmp_path, holdout=4) == []
+
+
+def test_a_test_split_that_lacks_a_class(tmp_path):
+    rows = [[f"{index}.png", "abc"[index % 3], "test" if index > 13 and index % 3 else "train"] for index in range(24)]
+    make_table(tmp_path, rows, ("file", "label", "split"))
+    assert "1 classes have no test images (a), and are left out of the classification" in "".join(said(tmp_path))
+    assert not any("no test images" in line for line in said(tmp_path, holdout=5))  # the remedy
+    rows += [["one.png", "d", "train"], ["two.png", "d", "test"]]
+    make_table(tmp_path, rows, ("file", "label", "split"))
+    assert "training images of two patients, and lack them in d" in "".join(said(tmp_path))

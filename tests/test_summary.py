@@ -32,7 +32,7 @@ def test_pairs():
         "range": "pixels are 0 to 250 of 255, and stay as they are (factor 1)",
         "masks": "levels 0 and 255 in 4 files, 0 and 1 in 1 files; the brighter, foreground, covers 14.0% (10.0% to "
         "30.0%)",
-        "groups": "each image alone: no column tells which belong together",
+        "groups": "each image alone: no column names patients",
         "content": "0 images of one value, 0 masks empty, 0 full",
         "copies": "0 images repeat another one",
     }
@@ -42,7 +42,7 @@ def test_dark_foreground_groups_and_copies():
     seen = [make_seen(0, is_dark_foreground=True, group="p", group_column="pid", digest="same")]
     seen += [make_seen(1, "test", is_dark_foreground=True, group="q", group_column="pid", digest="same")]
     told = tell([*seen, make_seen(2, is_dark_foreground=True, group="p", group_column="pid", bright=0.0, levels=[0])])
-    assert told["groups"] == "2, by the column 'pid'" and "the darker, foreground, covers 93.3%" in told["masks"]
+    assert told["groups"] == "2, by 'pid'" and "the darker, foreground, covers 93.3%" in told["masks"]
     assert told["copies"] == "1 images repeat another one, 1 of them in training and test"
     assert told["content"] == "0 images of one value, 0 masks empty, 1 full"
     told = tell([make_seen(index, group=str(index // 2)) for index in range(4)], data="nih")

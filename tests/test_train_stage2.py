@@ -169,6 +169,51 @@ def test_the_held_out_images_are_those_of_stage_1_whatever_seed_stage_2_has(fres
     assert read_manifest(prepared)["holdout_seed"] == 3
 
 
+def test_the_set_and_the_column_of_patients_are_stage_1s_wherever_it_is_run(fresh, tmp_path, monkeypatch):
+    monkeypatch.setattr(painter, "make_step", unreal_step())
+    make_set(tmp_path / "own")
+    rows = "".join(f"{STEM}_{index}.png,{index // 2}\n" for index in range(10))
+    (tmp_path / "own" / "table.csv").write_text("file,who\n" + rows)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    words = ["--data=own", "--data_dir=private", "--out_dir=out", *fresh.stage1[3:]]
+    with pytest.warns(UserWarning, match="its column 'who' repeats as names of patients do"):
+        succeeded("train_stage1", *words, "--dry_run")
+    succeeded("train_stage1", *words, "--group_column=who", "--holdout=1")
+    (prepared,) = (tmp_path / "private" / "prepared").glob("own-*")
+    assert read_manifest(prepared)["counts"] == {"test": 2, "train": 8}  # a patient has two eyes
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = ["--out_dir=../out", "--steps=1", "--batch_size=1"]
+    refused(SCRIPT, *again, "--group_column=none", says=["stage 1 was run with --group_column=who; leave it out"])
+    for data in ([], ["--data=../own"], [f"--data={tmp_path / 'own'}/"]):
+        succeeded(SCRIPT, *again, *data)
+    kept = json.loads((tmp_path / "out" / "stage2" / "flags.json").read_text())
+    assert (kept["data"], kept["group_column"], kept["prepared"]) == (str(tmp_path / "own"), "who", prepared.name)
+    assert read_manifest(tmp_path / "out" / "synthetic")["real"]["group_column"] == "who"
+    succeeded("evaluate", "--synthetic_dir=../out", "--benchmarks=distribution")
+    shutil.copytree(tmp_path / "out" / "synthetic", tmp_path / "shared")
+    alone = ["--synthetic_dir=../shared", "--data=../own", "--data_dir=../private", "--out_dir=report"]
+    succeeded("evaluate", *alone, "--benchmarks=distribution")
+    refused("evaluate", *alone, "--group_column=none", says=["group_column was 'who' and is now 'none'"])
+    assert [*(tmp_path / "private" / "prepared").glob("own-????*-????????")] != [] and not (
+        tmp_path / "elsewhere" / "data"
+    ).exists()
+    (tmp_path / "own").rename(tmp_path / "moved")
+    refused(SCRIPT, *again, says=[f"--data={tmp_path / 'own'}: no such data set or folder"])
+
+
+@pytest.mark.parametrize("place", [".", "images", "normal", "train/images"])
+def test_photographs_alone_in_a_folder(place, untrained, tmp_path):
+    for index in range(6):
+        save(tmp_path / "photographs" / place / f"{index}.PNG", eye(index)[0])
+    command = [f"--data={tmp_path / 'photographs'}", f"--out_dir={untrained.out}", *untrained.stage2[3:]]
+    succeeded(SCRIPT, *command)
+    assert read_manifest(untrained.out / "synthetic")["photographs"]["name"] == "photographs"
+    refused(
+        "train_stage1", command[0], f"--out_dir={tmp_path / 'out'}", says=["its images have no masks", "--target=image"]
+    )
+
+
 # ---------------------------------------------------------------- again, and more
 
 

@@ -13,7 +13,7 @@ from synthmed_tf.sample import InputError
 
 FOLDERS = ("chase_db1", "CHASEDB1", "CHASE_DB1")
 _TRAINING_CHILDREN = 10  # the usual split, e.g. Li et al. 2016, A cross-modality learning approach, IEEE TMI 35:109
-_SUFFIX = r"\.(?:jpe?g|png|tiff?|bmp|gif)"
+_SUFFIX = r"\.(?i:jpe?g|png|tiff?|bmp|gif)"
 _KINDS = {  # file names; the folder they lie in does not matter
     "image": r"Image_(\d\d[LR])" + _SUFFIX,
     "mask": r"Image_(\d\d[LR])_1stHO" + _SUFFIX,

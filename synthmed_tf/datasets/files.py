@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import re
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +51,7 @@ class Entry(NamedTuple):
     is_xray: bool = False  # brightness is normalised by what lies in the lungs
     is_dark_foreground: bool = False  # the lower of a mask's two levels is the foreground
     is_from_table: bool = False  # group and split are not told by the files' names alone
-    group_column: str | None = None  # of the table, which tells the group; None: the file's name or the set does
+    group_column: str | None = None  # the column of a table, or the DICOM tag, that the group was read from
 
 
 def is_system_file(name):
@@ -62,6 +63,11 @@ def show_path(path):
     """A path as one line of text: control characters and bytes that are no text become escapes."""
     text = str(path)
     return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def list_some(names, most=3):
+    """The first of the names as text, and whether there are more."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def list_subfolders(folder):
@@ -93,7 +99,7 @@ def get_file(path):
     path = Path(path)
     if not path.is_file():
         what = "a broken link" if path.is_symlink() else "not a file"
-        raise InputError(f"{show_path(path)}: {what}; mend or remove it")
+        raise InputError(f"{show_path(path)}: {what}; mend it, or move it away")
     return File(show_path(path), path, functools.partial(open, path, "rb"))
 
 
@@ -187,7 +193,7 @@ def index_by_name(listed, pattern):
         if re.fullmatch(pattern, name):
             if name in files:
                 raise InputError(
-                    f"{file.name}: same name as {files[name].name}; allowed is one file of a name; remove one"
+                    f"{file.name}: same name as {files[name].name}; allowed is one file of a name; move one away"
                 )
             files[name] = file
     return files
@@ -197,6 +203,11 @@ def make_id(stem):
     """A file's stem with odd characters replaced by _; a changed one gets a hash to stay unique."""
     clean = re.sub(r"[^A-Za-z0-9._-]+", "_", stem)
     return clean if clean == stem else f"{clean}-{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}"
+
+
+def fold_name(name):
+    """A name of a file or folder as it compares: in Unicode's normal form C, without the case of letters."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def has_image_suffix(name):

@@ -23,6 +23,7 @@ def load_samples(
     data_dir,
     *,
     labels=None,
+    group_column=None,
     chest_xrays=False,
     mask_foreground=None,
     holdout=0,
@@ -51,6 +52,8 @@ def load_samples(
       data_dir: the folder that holds the named sets.
       labels: what the classes are: for nih and shenzhen age bins (see `study_groups.parse_bins`), for a folder with a
         table its label column; None: the default bins, or the only such column. Other sets take none.
+      group_column: for a folder with a table the column that says what belongs together; "none": nothing does; None:
+        the one whose heading says so. Named sets take none.
       chest_xrays: whether the images of a folder are X-rays of the chest; those of nih and shenzhen always are.
       mask_foreground: "dark" where the darker level of a folder's masks is the foreground.
       holdout: if not 0, this many groups of the training images are the test split in place of the official one, for
@@ -73,7 +76,7 @@ def load_samples(
         more than two levels, images of different kinds.
     """
     if entries is None:
-        entries = split_entries(data, data_dir, holdout, seed, labels)
+        entries = split_entries(data, data_dir, holdout, seed, labels, group_column=group_column)
     if chest_xrays:
         entries = [entry._replace(is_xray=True) for entry in entries]
     if mask_foreground == "dark":

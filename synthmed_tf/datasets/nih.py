@@ -60,7 +60,7 @@ def list_entries(data_dir, labels=None):
     if lacking := sorted(set(images) - set(people)):
         raise InputError(
             f"{images[lacking[0]].name}: has no row in {table.name} ({len(lacking)} of {len(images)} images have "
-            "none); add it, or remove the image"
+            "none); add it, or move the image away"
         )
     if splits and (unlisted := sorted(set(images) - set(splits))):
         raise InputError(

@@ -125,7 +125,7 @@ def _read_slides(meta, count):
     if len(slides) != count or not all(slides):
         raise InputError(
             f"{meta.name}: {len(slides)} rows, columns {', '.join(columns)}; allowed is one row for each of the "
-            f"{count} tiles, with its slide in the column wsi; download it again, or remove it and each tile is "
+            f"{count} tiles, with its slide in the column wsi; download it again, or move it away and each tile is "
             "its own group"
         )
     return slides

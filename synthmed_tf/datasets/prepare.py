@@ -1,7 +1,7 @@
 """Samples -> prepared records: cropped to the field of view, resized, split, as TFRecords.
 
 Beyond what every manifest has, theirs has
-  data, data_dir, fingerprint: the raw files. labels, chest_xrays: where they were given.
+  data, data_dir, fingerprint: the raw files. labels, group_column, chest_xrays: where they were given.
   holdout: the number of groups held out. holdout_seed: what drew them, unless that number is 0.
   test_split: how it was made, or why it was left out. fields_of_view: "as shipped", "estimated" or "none".
   pixel_range: PixelRange of the set. look: the lines that were printed of its files. mask_foreground: where given.
@@ -26,7 +26,7 @@ from synthmed_tf.datasets.inspect import look_at
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.plan import Plan, describe
 from synthmed_tf.datasets.sources import BUILT_IN, DATASETS, get_set_name, list_entries
-from synthmed_tf.datasets.split import split_entries
+from synthmed_tf.datasets.split import split_entries, warn_of_few
 from synthmed_tf.datasets.summary import summarise
 from synthmed_tf.images.lungs import draw_hull_sheet
 from synthmed_tf.images.resize import crop_resize, crop_resize_mask, fit_box
@@ -49,6 +49,7 @@ def prepare(
     *,
     out_dir,
     labels=None,
+    group_column=None,
     chest_xrays=False,
     mask_foreground=None,
     holdout=0,
@@ -64,7 +65,8 @@ def prepare(
     again while it stays as it is.
 
     Args:
-      data, data_dir, labels, chest_xrays, mask_foreground, holdout, skip_bad_files, seed: as for `load_samples`.
+      data, data_dir, labels, group_column, chest_xrays, mask_foreground, holdout, skip_bad_files, seed: as for
+        `load_samples`.
       size: (height, width) in pixels. overwrite: prepare again what is there.
       out_dir: the folder goes to out_dir/prepared if data_dir cannot be written.
       dry_run: write nothing, and read no more files that have not been read before than `inspect.look_at` does.
@@ -87,7 +89,7 @@ def prepare(
     bases = [Path(base, "prepared") for base in (data_dir, out_dir)]
     memory = f".{name}-files.json"
     hashed = _read_hashes(bases[1] / memory) | _read_hashes(bases[0] / memory)
-    listed = list_entries(data, data_dir, labels)
+    listed = list_entries(data, data_dir, labels, group_column)
     if hashed or data in BUILT_IN or not dry_run:  # else nothing of it has been prepared
         fingerprint = fingerprint_set(data, data_dir, labels, hashed, listed)
         choices = [*["chest_xrays"] * bool(chest_xrays), *[mask_foreground] * (mask_foreground == "dark")]
@@ -103,14 +105,15 @@ def prepare(
     described = describe(data, listed, entries, holdout)
     options = {"chest_xrays": chest_xrays, "skip_bad_files": skip_bad_files, "mask_foreground": mask_foreground}
     extra = _look(data, name, entries, described, hashed, options, dry_run) if data not in BUILT_IN else {}
+    warn_of_few(data, entries, is_drawn=bool(holdout) or listed[0].split is None)
     options |= {"pixel_range": extra.get("pixel_range"), "then": partial(crop_sample, size=size)}
     if dry_run:
         return _plan(name, data, data_dir, described, entries, options)
     place = _choose_base(bases, data_dir) / folder
     extra |= {"data": str(data), "data_dir": str(data_dir), "fingerprint": fingerprint, "holdout": holdout}
     extra |= {"holdout_seed": seed} if holdout else {}
-    extra |= {} if labels is None else {"labels": labels}
-    extra |= {"mask_foreground": mask_foreground} if mask_foreground else {}
+    chosen = {"labels": labels, "group_column": group_column, "mask_foreground": mask_foreground}
+    extra |= {name: value for name, value in chosen.items() if value is not None}
     _write(place, name, described, extra, entries, options)
     _remember(place.with_name(memory), hashed)
     return place

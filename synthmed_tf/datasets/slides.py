@@ -142,7 +142,8 @@ def _open_slide(path, stamp):
         return openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:
         raise InputError(
-            f"{show_path(path)}: not a readable slide ({_give_reason(error)}); {_LAYOUT}; replace or remove it"
+            f"{show_path(path)}: not a readable slide ({_give_reason(error)}); {_LAYOUT}; move it away, and get "
+            "another copy"
         ) from error
 
 
@@ -164,7 +165,9 @@ def _read_level(slide, path):
         pixels = slide.read_region((0, 0), fitting[0], slide.level_dimensions[fitting[0]])
     except openslide.OpenSlideError as error:
         _open_slide.cache_clear()  # a handle that has failed once fails for ever
-        raise InputError(f"{show_path(path)}: damaged ({_give_reason(error)}); replace or remove it") from error
+        raise InputError(
+            f"{show_path(path)}: damaged ({_give_reason(error)}); move it away, and get another copy"
+        ) from error
     return _put_on_white(pixels)
 
 
@@ -183,7 +186,9 @@ def _choose_tiles(path, mask_path, stamp):
     width, height = slide.dimensions
     grid = height // TILE, width // TILE
     if grid[0] * grid[1] > _MAX_LEVEL_PIXELS:
-        raise InputError(f"{show_path(path)}: declares {width}x{height} pixels: a damaged or hostile file; remove it")
+        raise InputError(
+            f"{show_path(path)}: declares {width}x{height} pixels: a damaged or hostile file; move it away"
+        )
     if 0 in grid:
         return ()
     level = _read_level(slide, path).astype(np.float32)
@@ -240,7 +245,7 @@ def _open_tile(path, stamp, row, column):
     except openslide.OpenSlideError as error:
         _open_slide.cache_clear()  # a handle that has failed once fails for ever
         raise UnreadableImage(
-            f"{show_path(path)}, tile {row} {column}: damaged ({_give_reason(error)}); replace the slide, or leave "
+            f"{show_path(path)}, tile {row} {column}: damaged ({_give_reason(error)}); get another copy, or leave "
             "such tiles out by --skip_bad_files"
         ) from error
     stream = io.BytesIO()

@@ -1,5 +1,6 @@
 """The table of data sets. DATASETS names them; any folder is one as well. Nothing is decoded here."""
 
+import os
 from pathlib import Path
 
 from synthmed_tf.datasets import (
@@ -33,7 +34,15 @@ DATASETS = {
 WITH_LABELS = ("nih", "shenzhen", "phantom_xray")  # whose list_entries() takes labels: age bins
 
 
-def list_entries(data, data_dir, labels=None):
+def locate_set(data):
+    """`data` as all commands write it: a name in DATASETS, or the real, absolute path of a folder that is there."""
+    if not data or data in DATASETS:
+        return data
+    path = os.path.realpath(os.path.expanduser(data))
+    return path if os.sep in data or data.startswith("~") or os.path.isdir(path) else data
+
+
+def list_entries(data, data_dir, labels=None, group_column=None):
     """Lists a set without decoding it. Arguments are those of `load.load_samples`.
 
     Returns:
@@ -43,6 +52,13 @@ def list_entries(data, data_dir, labels=None):
       InputError: what `check_set` raises.
     """
     try:
+        is_folder = data not in DATASETS and Path(data).is_dir()
+        has_slides = is_folder and slides.is_folder_of_slides(data)
+        if group_column is not None and (data in DATASETS or has_slides):
+            raise InputError(
+                f"--group_column={group_column}: {data} says itself which images belong together; allowed is the flag "
+                "with a folder of images; leave it out"
+            )
         if data in WITH_LABELS:
             entries = DATASETS[data].list_entries(data_dir, labels)
         elif data in DATASETS:
@@ -52,15 +68,13 @@ def list_entries(data, data_dir, labels=None):
                     f"{', '.join(WITH_LABELS)} and a folder with a table of labels; leave it out"
                 )
             entries = DATASETS[data].list_entries(data_dir)
-        elif Path(data).is_dir():
-            entries = (
-                slides.list_entries(data) if slides.is_folder_of_slides(data) else folder.list_entries(data, labels)
-            )
+        elif is_folder:
+            entries = slides.list_entries(data) if has_slides else folder.list_entries(data, labels, group_column)
         else:
             raise InputError(
                 f"--data={data}: no such data set or folder; allowed are {', '.join(DATASETS)}, or the path of a "
                 "folder with images/ and masks/, with one sub-folder a class, with images/ and a CSV table of labels, "
-                "or with slides"
+                "with photographs alone, or with slides"
             )
     except OSError as error:
         raise InputError(
@@ -83,7 +97,8 @@ def _check_ids_and_groups(entries):
             )
         if splits.setdefault(entry.group, entry.split) != entry.split:
             raise InputError(
-                f"{entry.image.name}: its group {entry.group!r} is in train and in test; move it to one of them"
+                f"{entry.image.name}: its group {entry.group!r} is in train and in test; move its images into one of "
+                "them, or say by --group_column=COLUMN, or none, what belongs together"
             )
         files[entry.id] = entry.image
 
@@ -96,16 +111,17 @@ def _check_classes(data, entries):
             splits.setdefault(entry.label, set()).add(entry.split)
     if len(splits) == 1:
         raise InputError(
-            f"{data}: all images are of one class, {min(splits)!r}; classes are two or more: add another one"
+            f"{data}: all images are of one class, {min(splits)!r}; classes are two or more: add another one, or move "
+            "the table away if the images are to have none"
         )
     for label in sorted(splits):
         if splits[label] == {"test"}:
             raise InputError(
-                f"{data}: the class {label!r} has test images but no training images; add some, or leave the class out"
+                f"{data}: the class {label!r} has test images but no training images; add some, or move the class away"
             )
 
 
-def check_set(data, data_dir, *, labels=None, chest_xrays=False, needs_masks=False):
+def check_set(data, data_dir, *, labels=None, group_column=None, chest_xrays=False, needs_masks=False):
     """Checks that a data set is there and has the right layout; decodes no image.
 
     Raises:
@@ -119,8 +135,8 @@ def check_set(data, data_dir, *, labels=None, chest_xrays=False, needs_masks=Fal
             f"--chest_xrays: {data} is read as what it is; allowed is the flag with a folder of your own; leave it "
             "out, or give --nochest_xrays where a synthetic set brings it along"
         )
-    list_entries(data, data_dir, labels)
-    if needs_masks and not has_masks(data, data_dir, labels):
+    entries = list_entries(data, data_dir, labels, group_column)
+    if needs_masks and data != "phantom" and not any(entry.mask for entry in entries):
         raise InputError(
             f"--data={data}: its images have no masks, which this stage learns from; allowed are sets with masks, such "
             "as drive, chase_db1 or a folder with images/ and masks/; give one of them, or --target=image"
@@ -132,9 +148,9 @@ def get_set_name(data):
     return data if data in DATASETS else make_id(Path(data).resolve().name)
 
 
-def has_masks(data, data_dir, labels=None):
+def has_masks(data, data_dir, labels=None, group_column=None):
     """Whether any image of a data set has a mask; decodes nothing. Arguments are those of `load.load_samples`."""
-    return data == "phantom" or any(entry.mask is not None for entry in list_entries(data, data_dir, labels))
+    return data == "phantom" or any(entry.mask for entry in list_entries(data, data_dir, labels, group_column))
 
 
 def is_labelled(entries):

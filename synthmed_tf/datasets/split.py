@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 
+from synthmed_tf.datasets.files import list_some
 from synthmed_tf.datasets.sources import is_labelled, list_entries
 from synthmed_tf.sample import InputError
 
@@ -14,7 +15,7 @@ LEFT_OUT = "left out"  # how a manifest's test_split begins if test images lack 
 DRAWN = "every fifth", "a fifth", *map(str, range(1, 10))
 
 
-def split_entries(data, data_dir, holdout=0, seed=0, labels=None, entries=None):
+def split_entries(data, data_dir, holdout=0, seed=0, labels=None, entries=None, group_column=None):
     """Lists a set with "train" or "test" in every split and, where there are classes, a class; test comes first.
 
     How the split is made tells `load_samples`, whose arguments these are.
@@ -25,7 +26,7 @@ def split_entries(data, data_dir, holdout=0, seed=0, labels=None, entries=None):
     Returns:
       list of files.Entry.
     """
-    entries = list_entries(data, data_dir, labels) if entries is None else entries
+    entries = list_entries(data, data_dir, labels, group_column) if entries is None else entries
     has_classes = is_labelled(entries)
     if has_classes:
         entries = _leave_out_unlabelled(data, entries, labels)
@@ -44,6 +45,50 @@ def split_entries(data, data_dir, holdout=0, seed=0, labels=None, entries=None):
         for entry in entries
     ]
     return sorted(entries, key=lambda entry: entry.split != "test")
+
+
+def warn_of_few(data, entries, is_drawn):
+    """Warns of what evaluate.py cannot measure for want of images.
+
+    Args:
+      entries: from `split_entries`. is_drawn: whether that drew the split; it has told of classes without test images.
+    """
+    from synthmed_tf.metrics.prdc import NEIGHBOURS
+
+    least = {"test": NEIGHBOURS + 1, "train": NEIGHBOURS + 1}
+    parts = {split: [entry for entry in entries if entry.split == split] for split in ("train", "test")}
+    least["train"] *= 1 if parts["test"] else 2  # halves of them are compared
+    lacks_masks = any(e.mask for e in parts["train"]) and any(e.mask is None for e in parts["test"])
+    trained = collections.defaultdict(set)
+    for entry in parts["train"]:
+        trained[entry.label].add(entry.group)
+    few = sorted(label for label, groups in trained.items() if label is not None and len(groups) < 2)
+    untested = sorted(trained.keys() - {entry.label for entry in parts["test"]} - {None})
+    remedy = "; --holdout=N holds out N patients or files" if len({e.group for e in parts["train"]}) > 1 else ""
+    for is_so, text in (
+        (not parts["test"], f"no test images: no segmenter or classifier and no attack can be tested{remedy}"),
+        (parts["test"] and lacks_masks, f"test images without masks: no segmenter can be tested{remedy}"),
+        (0 < len({e.group for e in parts["test"]}) < 2, f"test images of one patient give no intervals{remedy}"),
+        *(
+            (
+                0 < len(parts[split]) < least[split],
+                f"{len(parts[split])} {name} images: precision, recall, density, coverage and KID need {least[split]}, "
+                f"and are left out{remedy if split == 'test' else ''}",
+            )
+            for split, name in (("test", "test"), ("train", "training"))
+        ),
+        (
+            untested and parts["test"] and is_labelled(entries) and not is_drawn,
+            f"{len(untested)} classes have no test images ({list_some(untested)}), and are left out of the "
+            f"classification{remedy}",
+        ),
+        (
+            few and is_labelled(entries),
+            f"classifiers need training images of two patients, and lack them in {list_some(few)}",
+        ),
+    ):
+        if is_so:
+            warnings.warn(f"{data}: {text}", stacklevel=2)
 
 
 def _leave_out_unlabelled(data, entries, labels):
@@ -102,11 +147,6 @@ def _hold_out_of_each_class(data, entries, holdout=0, seed=0):
     return held_out
 
 
-def list_some(names, most=3):
-    """The first of the names as text, and whether there are more."""
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
-
-
 def check_split(learned, manifest, names=None):
     """Refuses held-out images that a generator may have learned from.
 
@@ -124,15 +164,15 @@ def check_split(learned, manifest, names=None):
     if not any(real.get("test_split", "").startswith(DRAWN) for real in (learned, manifest)):
         return
     changed = [
-        f"{key} was {learned[key]!r} and is now {manifest.get(key)!r}"
-        for key in ("holdout", "holdout_seed", "test_split", "counts")
-        if key in learned and learned[key] != manifest.get(key)
+        f"{key} was {learned.get(key)!r} and is now {manifest.get(key)!r}"
+        for key in ("holdout", "holdout_seed", "test_split", "counts", "group_column")
+        if (key in learned or key == "group_column") and learned.get(key) != manifest.get(key)
     ]
     if names and names[0] != names[1]:
         changed.append(f"its files are others ({names[0]}, now {names[1]})")
     if changed:
         raise InputError(
             f"{manifest['name']}: not the real set that was learned from: {'; '.join(changed)}. So what is held out "
-            "now may have been learned from. Give the set, --holdout and --labels as they were, or run all three "
-            "scripts again"
+            "now may have been learned from. Give the set, --holdout, --labels and --group_column as they were, or "
+            "run all three scripts again"
         )

@@ -69,10 +69,10 @@ def _tell_masks(masks):
 def _tell_groups(data, entries):
     count, columns = len({entry.group for entry in entries}), {entry.group_column for entry in entries} - {None}
     if columns:
-        return f"{count}, by the column {min(columns)!r}"
+        return f"{count}, by {min(columns)!r}"
     if count < len(entries):
         return f"{count}, by the names that the set gives"
-    return "each image alone" + ("" if data in DATASETS else ": no column tells which belong together")
+    return "each image alone" + ("" if data in DATASETS else ": no column names patients")
 
 
 def _tell_classes(entries, described):

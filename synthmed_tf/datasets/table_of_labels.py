@@ -1,6 +1,7 @@
 """The table in a folder of one's own: the class of each image, and which images belong together. See folder.py."""
 
-import re
+import warnings
+from typing import NamedTuple
 
 from synthmed_tf.datasets.files import (
     SPLITS,
@@ -9,34 +10,59 @@ from synthmed_tf.datasets.files import (
     get_file,
     has_image_suffix,
     is_nameless_dicom,
+    is_system_file,
     list_files,
+    list_some,
     make_id,
     show_path,
 )
-from synthmed_tf.datasets.spreadsheets import read_table
+from synthmed_tf.datasets.group_columns import names_nothing
+from synthmed_tf.datasets.pairing import find_places
+from synthmed_tf.datasets.table_columns import Table
 from synthmed_tf.images.decode import IMAGE_SUFFIXES
 from synthmed_tf.sample import InputError
 
+TABLE_SUFFIXES = (".csv", ".tsv")
+_UNREAD_TABLES = (".xlsx", ".xls", ".ods")
 _SUFFIXES = ", ".join(IMAGE_SUFFIXES)
-# What a column of groups may be called, by its letters alone: "Patient-ID" is patientid. Earlier patterns count first
-_GROUPS = [
-    re.compile(f"(?:{name})(?:id|uid|instanceuid|name|number|no|nr|key|code)?")
-    for name in ("group", "patient|mrn|person|subject|participant|surname|lastname|fullname", "case", "study", "slide")
-]
 
 
-def list_table_entries(folder, tables, labels):
-    """Entries of a folder of images whose classes a table tells.
+class Row(NamedTuple):
+    """What the table tells of an image; None for what it does not tell."""
+
+    where: str  # for messages
+    group: str | None
+    split: str | None
+    label: str | None
+
+
+def find_tables(folder):
+    """Paths of the tables in a folder. A warning counts spreadsheets, which are not read."""
+    paths = [path for path in sorted(folder.iterdir()) if path.is_file() and not is_system_file(path.name)]
+    if unread := [show_path(path.name) for path in paths if path.name.lower().endswith(_UNREAD_TABLES)]:
+        warnings.warn(
+            f"{show_path(folder)}: {len(unread)} spreadsheets are not read ({list_some(unread)}); save as CSV what "
+            "tells of patients or classes",
+            stacklevel=3,
+        )
+    return [path for path in paths if path.name.lower().endswith(TABLE_SUFFIXES)]
+
+
+def list_table_entries(folder, tables, labels, group_column=None):
+    """Entries of a folder of images whose classes a table tells, or whose groups where it has no column of classes.
 
     Args:
-      tables: paths of the CSV files that lie in the folder.
+      tables: paths of the tables that lie in the folder.
       labels: the column of the classes, or None.
+      group_column: see `folder.list_entries`.
     """
     shown = show_path(folder)
-    if (folder / "masks").is_dir():
+    places = find_places(folder)
+    if places and places.masks:
+        name = places.masks.name
         raise InputError(
-            f"{shown}: has masks/, and images with masks have no classes; leave --labels={labels} out, or move masks/ "
-            "away"
+            f"{shown}: has {name}/, and images with masks have no classes; leave --labels={labels} out, or move "
+            f"{name}/ away"
         )
     if len(tables) != 1:
         names = " and ".join(show_path(path.name) for path in tables) or f"none for --labels={labels}"
@@ -51,117 +77,107 @@ def list_table_entries(folder, tables, labels):
         are_nameless = any(is_nameless_dicom(file.path) for file in listed.values())
         remedy = "rename its DICOM files to .dcm" if are_nameless else "put them there"
         raise InputError(f"{show_path(place)}: holds no image; allowed are {_SUFFIXES} files; {remedy}")
-    rows = _read_rows(get_file(tables[0]), images, place, labels)
+    table = Table(get_file(tables[0]), images, labels, group_column)
+    table.check(show_path(place))
+    label_column = table.choose_label_column(labels)
+    if label_column not in table.candidates:
+        table.warn_of_candidates()
+    rows = _read_rows(table, show_path(place), label_column)
     entries = []
     for path in sorted(rows):
-        _, group, split, label = rows[path]
-        id = make_id(path.rsplit(".", 1)[0].replace("/", "_"))
-        entries.append(Entry(id, group or id, split, images[path], label=label))
+        id, row = make_id(path.rsplit(".", 1)[0].replace("/", "_")), rows[path]
+        split = _join_splits(row, SPLITS.get(path.split("/")[0].lower()), images[path])
+        group = id if row.group is None else row.group
+        entries.append(Entry(id, group, split, images[path], label=row.label, group_column=table.group_column))
     return entries
 
 
-def add_groups(listed, folder, tables):
-    """Entries of images with masks, with the groups and the split of the table beside them that has such columns."""
-    tables = [get_file(path) for path in tables]
-    telling = [table for table in tables if any(_find_group_and_split(read_table(table, errors="replace")[0]))]
+def add_groups(listed, folder, tables, group_column=None):
+    """Entries with the groups and the split of the table beside them that tells them.
+
+    Args:
+      listed: Entries of images in `folder`. tables, group_column: as for `list_table_entries`.
+    """
+    places = {entry.image.path.relative_to(folder).as_posix(): entry for entry in listed}
+    images = {path: entry.image for path, entry in places.items()}
+    read = [Table(get_file(path), images, None, group_column, errors="replace") for path in tables]
+    if group_column in (None, "none"):
+        telling = [table for table in read if table.split_column or table.group_column]
+    else:
+        telling = [table for table in read if group_column in table.columns]
+        if not telling:
+            columns = [column for table in read for column in table.columns]
+            raise InputError(
+                f"--group_column={group_column}: no table beside the images has such a column; allowed are "
+                f"{', '.join([*columns, 'none'])}; give one of them"
+            )
+    if len(telling) > 1:
+        raise InputError(f"{telling[1].name}: tells groups or a split, as {telling[0].name} does; move one away")
+    for table in read:
+        table.warn_of_candidates()
     if not telling:
         return listed
-    if len(telling) > 1:
-        raise InputError(
-            f"{telling[1].name}: tells groups or a split, as {telling[0].name} does; move one of them away"
+    table = Table(telling[0].file, images, None, group_column)
+    table.check(show_path(folder))
+    rows = _read_rows(table, show_path(folder))
+    return [
+        entry._replace(
+            group=entry.group if rows[path].group is None else rows[path].group,
+            split=_join_splits(rows[path], entry.split, entry.image),
+            group_column=table.group_column,
+            is_from_table=True,
         )
-    places = {entry.image.path.relative_to(folder).as_posix(): entry for entry in listed}
-    rows = _read_rows(telling[0], {path: places[path].image for path in places}, folder, has_classes=False)
-    entries = []
-    for path, entry in places.items():
-        where, group, split, _ = rows[path]
-        if entry.split and split not in (None, entry.split):
-            raise InputError(f"{where}: the split is {split}, but {entry.image.name} lies in {entry.split}; mend one")
-        entries.append(entry._replace(group=group or entry.group, split=split or entry.split, is_from_table=True))
-    return entries
+        for path, entry in places.items()
+    ]
 
 
-def _read_rows(table, images, place, labels=None, has_classes=True):
-    """{path of an image: (where its row is, group, split, class)}, None for what the table does not tell."""
-    columns, rows = read_table(table)
-    names = _index_images(images)
-    named = {
-        column: len({names.get(_strip_path(row.get(column, ""))) for _, row in rows} - {None}) for column in columns
-    }
-    candidates = [column for column in columns if column != labels]
-    file_column = max(candidates, key=named.get, default=None)  # the first of them, if several name as many
-    if not named.get(file_column):
-        raise InputError(
-            f"{table.name}: none of its columns ({', '.join(columns) or 'none'}) names images of {show_path(place)}, "
-            f"such as {next(iter(images))!r}; add a column of file names"
+def _join_splits(row, split, image):
+    """The split of an image, by its row or its folder; InputError where they differ."""
+    if split and row.split not in (None, split):
+        raise InputError(f"{row.where}: the split is {row.split}, but {image.name} lies in {split}; mend one")
+    return row.split or split
+
+
+def _read_rows(table, place, label_column=None):
+    """{path of an image: its Row}. table: a Table that was checked. place: the images' folder, for messages."""
+    rows, groups, alone = {}, {}, []  # groups: {without the case of letters: as it is first spelt}
+    for line, cells in table.rows:
+        where, cell, path = (
+            f"{table.name}: line {line}",
+            cells.get(table.file_column, ""),
+            table.find(cells, table.file_column),
         )
-    group_columns, split_column = _find_group_and_split([column for column in candidates if column != file_column])
-    label_column = None
-    if has_classes:
-        taken = {file_column, split_column, *group_columns}
-        label_column = _choose_label_column(table, columns, taken, len(rows), named, labels)
-    contents = {}
-    for line, row in rows:
-        where, cell = f"{table.name}: line {line}", row.get(file_column, "")
-        path = names.get(_strip_path(cell))
         if path is None:
-            raise InputError(f"{where}: no image {cell!r} in {show_path(place)}; add it, or remove the line")
-        if path in contents:
-            raise InputError(f"{where}: names {cell!r} for the second time; allowed is one row an image; remove one")
-        contents[path] = where, *_read_cells(where, row, next(iter(group_columns), None), split_column, label_column)
-    if lacking := sorted(set(images) - set(contents)):
+            raise InputError(
+                f"{where}: no image {cell!r} in {place}, or several; add it, name it by its path, or take the row out"
+            )
+        if path in rows:
+            raise InputError(
+                f"{where}: names {cell!r} for the second time; allowed is one row an image; take one row out"
+            )
+        split = SPLITS.get(cells.get(table.split_column, "").lower())
+        if table.split_column and split is None:
+            text = cells.get(table.split_column, "")
+            raise InputError(f"{where}: {table.split_column} is {text!r}, allowed is train, val or test; fill it in")
+        label = check_class_name(cells.get(label_column, ""), where) or None
+        group = cells.get(table.group_column, "")
+        group = None if names_nothing(group) else groups.setdefault(group.casefold(), group)
+        alone += [table.images[path].name] if group is None else []
+        rows[path] = Row(where, group, split, label)
+    if lacking := sorted(set(table.images) - set(rows)):
         raise InputError(
-            f"{images[lacking[0]].name}: has no row in {table.name} ({len(lacking)} of {len(images)} images have "
-            "none); add it, or remove the image"
+            f"{table.images[lacking[0]].name}: has no row in {table.name} ({len(lacking)} of {len(table.images)} "
+            "images have none); add it, or move the image away"
         )
-    if has_classes and all(label is None for *_, label in contents.values()):
+    if label_column and all(row.label is None for row in rows.values()):
         raise InputError(
             f"{table.name}: its column {label_column!r} is empty; fill in the classes, or name another column by "
             "--labels"
         )
-    return contents
-
-
-def _read_cells(where, row, group_column, split_column, label_column):
-    """(group, split, class) of a row, None where there is no such column, or the cell of the class is empty."""
-    group = row.get(group_column, "") if group_column else None
-    split = SPLITS.get(row.get(split_column, "").lower()) if split_column else None
-    if group == "" or (split_column and split is None):
-        column, allowed = (group_column, "a name") if group == "" else (split_column, "train, val or test")
-        raise InputError(f"{where}: {column} is {row.get(column, '')!r}, allowed is {allowed}; fill it in")
-    label = check_class_name(row.get(label_column, ""), where) or None if label_column else None
-    return group, split, label
-
-
-def _find_group_and_split(columns):
-    """(columns that tell what belongs together, the most telling first; the column of the split, or None)."""
-    letters = {column: re.sub("[^a-z]", "", column.lower()) for column in columns}
-    groups = [column for pattern in _GROUPS for column in columns if pattern.fullmatch(letters[column])]
-    return groups, next((column for column in columns if letters[column] == "split"), None)
-
-
-def _index_images(images):
-    """{what a table may call an image: its path}: the path, with or without images/, or a unique file name or stem."""
-    shorter = {}
-    for path in images:
-        name = path.rsplit("/", 1)[-1]
-        for call in {name, name.rsplit(".", 1)[0]}:
-            shorter.setdefault(call, set()).add(path)
-    names = {call: paths.pop() for call, paths in shorter.items() if len(paths) == 1}
-    return names | {f"images/{path}": path for path in images} | {path: path for path in images}
-
-
-def _strip_path(cell):
-    """A cell of the column of file names, as `_index_images` calls a file."""
-    return cell.replace("\\", "/").removeprefix("./")
-
-
-def _choose_label_column(table, columns, taken, count, named, labels):
-    """The column of the classes: `labels`, or else the only one that is neither taken nor names all images."""
-    left = [column for column in columns if column and column not in taken and named[column] < count]
-    if labels is not None and labels not in columns:
-        raise InputError(f"--labels={labels}: {table.name} has no such column; its columns are {', '.join(columns)}")
-    if labels is None and len(left) != 1:
-        choice = f"there are {', '.join(left)}" if left else "there is none"
-        raise InputError(f"{table.name}: which column holds the classes? Say --labels=COLUMN; {choice}")
-    return labels if labels is not None else left[0]
+    if table.group_column and alone:
+        warnings.warn(
+            f"{table.name}: {len(alone)} of {len(rows)} images have no {table.group_column} ({list_some(alone)}), and "
+            "each counts as a patient of its own; fill it in where several are of one",
+            stacklevel=4,
+        )
+    return rows

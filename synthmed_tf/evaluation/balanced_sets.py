@@ -4,9 +4,11 @@ import collections
 import hashlib
 import json
 import math
+import warnings
 
 import numpy as np
 
+from synthmed_tf.datasets.files import list_some
 from synthmed_tf.sample import InputError
 
 # A whole set: [images, height, width, channels], their labels and groups (None where a group is unknown), a digest
@@ -37,6 +39,33 @@ def read_sets(real, synthetic, test):
     if len({images.pixels.dtype for images in sets.values()}) > 1:
         sets = {name: _in_8_bits(images) for name, images in sets.items()}
     return sets
+
+
+def keep_measurable(tasks, sets):
+    """The tasks without what cannot be tested, and a warning that counts the classes that are left out.
+
+    A class needs an image in each set, a target class real and synthetic images of two groups to learn from, a task two
+    target classes.
+
+    Args:
+      tasks: {task: {class name: target class}}. sets: {"real", "synthetic", "test": Images}.
+    """
+    kept = {}
+    for task, classes in tasks.items():
+        classes = {c: target for c, target in classes.items() if all((s.labels == c).any() for s in sets.values())}
+        for images in (sets["real"], sets["synthetic"]):
+            groups = collections.defaultdict(set)  # of each target class
+            for place, (label, group) in enumerate(zip(images.labels, images.groups, strict=True)):
+                groups[classes.get(label)].add(place if group is None else group)
+            classes = {c: target for c, target in classes.items() if len(groups[target]) > 1}
+        kept[task] = classes
+    if left_out := sorted({c for task in tasks for c in tasks[task].keys() - kept[task].keys()}):
+        warnings.warn(
+            f"{len(left_out)} classes are left out of the classification ({list_some(left_out)}): each needs real test "
+            "images, two synthetic ones, and training images of two patients",
+            stacklevel=2,
+        )
+    return {task: classes for task, classes in kept.items() if len(set(classes.values())) > 1}
 
 
 def draw(sets, classes, seed, repeat, most_training, most_test):

@@ -28,6 +28,10 @@ NOTHING_TO_TEST_ON = (
 NO_TASK = (
     "The classes {} allow no task of two classes; give other --labels, or for study groups other --young and --mature."
 )
+TOO_FEW = (
+    "The {} test images are of fewer than two classes that have synthetic images and training images of two patients. "
+    "Add images of each class, or hold out others: run train_stage1.py with --holdout=5 and another --out_dir."
+)
 MOST_TRAINING, MOST_TEST = 8000, 2000  # images of a task, P2 table 2
 
 
@@ -105,12 +109,15 @@ def benchmark(
       weights: path of pretrained weights of VGG16, or None.
 
     Returns:
-      The "classification" part of report.json.
+      The "classification" part of report.json, without classes that cannot be tested; {"unavailable": why} where none
+      can.
 
     Raises:
-      InputError: no image of a class, too few to learn from, images of several sizes, or a group in training and test.
+      InputError: images of several sizes, or a group in training and test.
     """
     trainings = Trainings(folder, real, synthetic, test, tasks, repeats, most_training, steps, weights, seed)
+    if not trainings.tasks:
+        return {"unavailable": TOO_FEW.format(len(test))}
     results = trainings.run_all(models, arms)
 
     def collect(key):
@@ -119,7 +126,7 @@ def benchmark(
                 model: {arm: [results[task, model, arm, repeat][key] for repeat in range(repeats)] for arm in arms}
                 for model in models
             }
-            for task in tasks
+            for task in trainings.tasks
         }
 
     return trainings.describe(models, arms) | {
@@ -136,19 +143,20 @@ class Trainings:
     """The trainings of one benchmark, each kept in a file of `folder`. Arguments are those of `benchmark`."""
 
     def __init__(self, folder, real, synthetic, test, tasks, repeats, most_training, steps, weights, seed):
-        self.folder, self.tasks, self.repeats, self.seed = Path(folder), tasks, repeats, seed
+        self.folder, self.repeats, self.seed = Path(folder), repeats, seed
         self.folder.mkdir(parents=True, exist_ok=True)
         self.weights = Path(weights) if weights else None
         self.weights_digest = balanced_sets.digest(self.weights.read_bytes()) if weights else None
         self.most_training = most_training
         self.sets = balanced_sets.read_sets(real, synthetic, test)
+        self.tasks = balanced_sets.keep_measurable(tasks, self.sets)
         self.features = {}
         self.drawn = {
             task: [
                 balanced_sets.draw(self.sets, classes, seed, repeat, most_training, MOST_TEST)
                 for repeat in range(repeats)
             ]
-            for task, classes in tasks.items()
+            for task, classes in self.tasks.items()
         }
         self.steps = {task: steps or _count_steps(draws[0]["real"][0]) for task, draws in self.drawn.items()}
 

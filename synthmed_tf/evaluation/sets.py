@@ -24,7 +24,8 @@ class Found(NamedTuple):
       folder: of the synthetic set. manifest: of it, {} for another program's.
       stage1, stage2: what the training scripts were run with, {} where that is not known.
       is_same: whether the real set is the one that was learned from.
-      other: (data, data_dir, label column) of the photographs, where stage 2 learned from another set; or None.
+      other: (data, data_dir, {"labels", "group_column"}) of the photographs, where stage 2 learned from another set, or
+        None.
       seed: that the real set is divided by.
     """
 
@@ -53,21 +54,24 @@ def find(flags):
     is_foreign = (folder / "features.json").exists() and not (folder / "manifest.json").exists()
     manifest = {} if is_foreign else read_manifest(folder)
     learned = manifest.get("real", {})
+    flags.data = sources.locate_set(flags.data)
     is_same = flags.data is None or sources.get_set_name(flags.data) == learned.get("name")
     described = {"data": learned.get("name")} | learned | stage1
     # Another set has labels of its own
-    for name in ("data", "holdout", "skip_bad_files", *("labels", "chest_xrays", "mask_foreground") * is_same):
+    own = "labels", "group_column", "chest_xrays", "mask_foreground"
+    for name in ("data", "holdout", "skip_bad_files", *own * is_same):
         if name not in flags.given:
             setattr(flags, name, described.get(name, getattr(flags, name)))
     flags.holdout = flags.holdout or 0
     if flags.data is None:
         raise InputError(f"{folder}: does not say which real set it stands for; give --data")
-    sources.check_set(flags.data, flags.data_dir, labels=flags.labels, chest_xrays=flags.chest_xrays)
+    columns = {"labels": flags.labels, "group_column": flags.group_column}
+    sources.check_set(flags.data, flags.data_dir, **columns, chest_xrays=flags.chest_xrays)
     other = None
     if photographs := manifest.get("photographs"):
         place = flags.data_dir if "data_dir" in flags.given else stage2.get("data_dir", flags.data_dir)
-        other = stage2.get("data", photographs["name"]), place, photographs.get("labels")
-        sources.check_set(*other[:2], labels=other[2])
+        other = stage2.get("data", photographs["name"]), place, {name: photographs.get(name) for name in columns}
+        sources.check_set(*other[:2], **other[2])
     by_stage1 = stage1 or manifest.get("stage1", manifest).get("flags", {})  # stage 2 may have had another seed
     seed = by_stage1.get("seed", flags.seed)
     return Found(folder, manifest, stage1, stage2, is_same, other, seed)
@@ -127,9 +131,9 @@ class Sets:
             test = itertools.takewhile(lambda sample: sample.split == "test", samples)
             self.photographs = self.real, [crop_sample(sample, self.size) for sample in test]
         if found.other:
-            data, data_dir, labels = found.other
+            data, data_dir, columns = found.other
             options = {name: self.split[name] for name in ("skip_bad_files", "chest_xrays", "seed")}
-            folder = prepare(data, data_dir, self.size, out_dir=flags.out_dir, labels=labels, **options)
+            folder = prepare(data, data_dir, self.size, out_dir=flags.out_dir, **columns, **options)
             self.other_manifest = read_manifest(folder)
             names = "prepared" in found.stage2 and (found.stage2["prepared"], folder.name)
             check_split(found.manifest["photographs"], self.other_manifest, names)
@@ -155,7 +159,7 @@ def open_sets(flags, found):
     synthetic = Records(found.folder)
     require_features(synthetic, "image")
     baseline = open_baseline(find_synthetic(Path(flags.baseline_dir)), synthetic) if flags.baseline_dir else None
-    names = "labels", "chest_xrays", "mask_foreground", "holdout", "skip_bad_files"
+    names = "labels", "group_column", "chest_xrays", "mask_foreground", "holdout", "skip_bad_files"
     split = {name: getattr(flags, name) for name in names} | {"seed": found.seed}
     size, place = synthetic[0].image.shape[:2], {"out_dir": flags.out_dir, "dry_run": flags.dry_run}
     real = prepare_training_split(flags.data, flags.data_dir, size, **place, **split)

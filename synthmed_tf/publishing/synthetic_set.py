@@ -116,5 +116,5 @@ def paint(painter, masks, with_view):
 def describe_real(manifest):
     """What a synthetic set's manifest says of the real set: nothing of a single image, no path, no file name."""
     keys = ("name", "counts", "image_size", "channels", "fields_of_view", "test_split", "holdout")
-    optional = ("labels", "chest_xrays", "mask_foreground", "class_counts")
+    optional = ("labels", "group_column", "chest_xrays", "mask_foreground", "class_counts")
     return {key: manifest[key] for key in keys} | {key: manifest[key] for key in optional if key in manifest}
