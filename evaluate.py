@@ -10,7 +10,9 @@ Trains U-Nets (paper P1), or classifiers where the images have classes (paper P2
 and tests them on real test images. Run again, it goes on where it stopped.
 """
 
+import json
 import time
+import warnings
 from pathlib import Path
 
 from synthmed_tf import settings
@@ -46,7 +48,7 @@ FLAGS = {
             f"which to run, comma separated: {', '.join(BENCHMARKS)}; default: all that the set allows", True),
         Flag("repeats", int, 3, "U-Nets or classifiers trained for each arm, each from its own seed", True, 1),
         Flag("unet_steps", int, 600, "training steps of each U-Net", True, 1),
-        Flag("unet_levels", int, 3, "poolings of each U-Net; Ronneberger et al. 2015 have 4", least=1),
+        Flag("unet_levels", int, 3, "poolings of each U-Net; Ronneberger et al. 2015 have 4", least=1, most=4),
         Flag("unet_width", int, 16,
             "its channels at full size, doubled at each level; Ronneberger et al. 2015 have 64", least=1),
         Flag("models", list, list(MODELS), "classifiers to train, comma separated", True),
@@ -89,13 +91,15 @@ def main(flags):
     benchmarks, unavailable = baseline.choose_benchmarks(flags.benchmarks, sets.real, sets.synthetic)
     if "classification" in benchmarks:
         classification_benchmark.check_classes(sets.real, sets.synthetic)
-    _, flags.precision = hardware.set_up(flags.precision)
+    flags.benchmarks, (_, flags.precision) = benchmarks, hardware.set_up(flags.precision)
+    folder = Path(flags.report_dir or Path(flags.out_dir) / "report")
     if flags.dry_run:
+        runs.check(folder, {}, flags.overwrite)
         settings.print_plan(data=sets.describe(), evaluation=sorted(vars(flags).items()))
         return
 
-    folder = Path(flags.report_dir or Path(flags.out_dir) / "report")
     with runs.claim(folder, {}, flags.overwrite):
+        warn_of_replacing(folder / "report.json", benchmarks)
         sets.open_controls(flags, found)
         report = {
             "schema_version": 1,
@@ -131,6 +135,18 @@ def main(flags):
         baseline_folder = sets.baseline and sets.baseline.folder
         page = write_page(folder, sets.real.folder, sets.synthetic.folder, baseline_folder)
         print(headline(report, page))
+
+
+def warn_of_replacing(path, benchmarks):
+    """Warns where a report holds more than this run measures, as it will be replaced."""
+    try:
+        lost = [name for name in BENCHMARKS if name in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError):
+        return
+    if lost := [name for name in lost if name not in benchmarks]:
+        warnings.warn(
+            f"{path}: held {', '.join(lost)} too; the new report does not. --report_dir=FOLDER keeps both", stacklevel=2
+        )
 
 
 def check_flags(flags):

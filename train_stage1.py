@@ -129,13 +129,13 @@ def main(flags):
         flags.precision or hardware.choose_precision(flags.preset), flags.strategy
     )
 
+    folder, (method, own, examples_class) = Path(flags.out_dir) / "stage1", next(iter(chosen.values()))
+    recorded = settings.record(flags, own, prepared=real.folder.name)
     if flags.dry_run:
-        method, own, examples_class = next(iter(chosen.values()))
+        runs.check(folder, recorded, flags.overwrite)
         few = examples_class(real.pictured, [], flags.target, own.batch_size, flags.seed, class_names)
         methods.print_plan(flags, METHOD, real, method, own, few)
         return
-    folder, (_, own, _) = Path(flags.out_dir) / "stage1", next(iter(chosen.values()))
-    recorded = settings.record(flags, own, prepared=real.folder.name)
     with runs.claim(folder, recorded, flags.overwrite):
         print(methods.describe_network(flags.preset, flags.target, flags.model, "field_of_view" in real.features))
         samplers, results = {}, {}

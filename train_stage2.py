@@ -79,12 +79,13 @@ def main(flags):
         flags.precision or hardware.choose_precision(flags.preset), flags.strategy
     )
 
-    if flags.dry_run:
-        methods.print_plan(flags, METHOD, real, method, own, pairs_class(real.pictured, own.batch_size, flags.seed))
-        return
     folder, photographs = out / "stage2", None
     kept = {name: first[name] for name in ("image_size", "holdout")}
     recorded = settings.record(flags, own, prepared=real.folder.name, **kept)
+    if flags.dry_run:
+        runs.check(folder, recorded, flags.overwrite)
+        methods.print_plan(flags, METHOD, real, method, own, pairs_class(real.pictured, own.batch_size, flags.seed))
+        return
     with runs.claim(folder, recorded, flags.overwrite):
         model = "pix2pix" if flags.preset == "small_data" else flags.preset
         print(methods.describe_network(flags.preset, "photograph", model, has_views=True))
@@ -133,9 +134,10 @@ def open_masks(folder, flags):
     """The records.Records of stage 1's masks; as many as wanted, or InputError."""
     from synthmed_tf.records.read import Records
 
-    if not folder.is_dir():
-        raise InputError(f"{folder}: not there; run train_stage1.py again, it goes on where it stopped")
-    masks = Records(folder)
+    try:
+        masks = Records(folder)
+    except InputError as error:
+        raise InputError(f"{error}: train_stage1.py, which goes on where it stopped") from None
     flags.num_samples = flags.num_samples or len(masks)
     if flags.num_samples > len(masks):
         raise InputError(

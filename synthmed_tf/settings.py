@@ -58,10 +58,7 @@ LABELS = (
 GROUP_COLUMN = (
     "a folder with a table: the column that names patients; none: each image stands alone; default: found by heading"
 )
-CHEST_XRAYS = (
-    "the images of your folder are frontal chest X-rays: brightness is normalised by the lungs (P2 § 2.1), as that of "
-    "nih and shenzhen always is"
-)
+CHEST_XRAYS = "your folder's images are frontal chest X-rays: the lungs normalise their brightness (P2 § 2.1)"
 MASK_FOREGROUND = (
     "which of the two levels of your folder's masks is the foreground; default bright. If given, masks of which some "
     "seem to be inside out are taken as they are"
@@ -139,8 +136,9 @@ def parse(doc, groups, argv):
         raise SystemExit(0)
     flags = types.SimpleNamespace(**{flag.name: values[flag.name].value for each in groups.values() for flag in each})
     for name, value in vars(flags).items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"--{name}={value}: give a finite number")
+        if value in ("", []) or (isinstance(value, float) and not math.isfinite(value)):
+            what = "a finite number" if value else "a value, or leave the flag out"
+            raise InputError(f"--{name}={value or ''}: give {what}")
     flags.given = {name for name in vars(flags) if values[name].present}
     if getattr(flags, "image_size", None):
         flags.image_size = parse_image_size(flags.image_size)

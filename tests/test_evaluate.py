@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from script_runs import STAGE1, STEM, UNETS, contents, make_classes, make_drive, make_set, refused, succeeded
 
+import evaluate
 from synthmed_tf.networks.unet import build_unet
 from synthmed_tf.papers import segmenter
 from synthmed_tf.records.manifest import read_manifest
@@ -255,3 +256,9 @@ def test_files_of_somebody_else_are_left_alone(trained):
         words = [f"--synthetic_dir={trained.out / 'synthetic'}", *trained.data, *overwrite]
         refused(SCRIPT, *words, says=["report holds files that are not of a run"])
     assert (trained.out / "report" / "thesis.tex").read_text() == "years of work"
+
+
+def test_what_a_narrower_report_lacks_is_said(tmp_path):
+    (tmp_path / "report.json").write_text(json.dumps({"segmentation": {}, "privacy": {}, "real": {}}))
+    with pytest.warns(UserWarning, match="report.json: held segmentation too.*--report_dir"):
+        evaluate.warn_of_replacing(tmp_path / "report.json", ["privacy"])

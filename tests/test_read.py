@@ -61,7 +61,7 @@ def test_flipped_byte(folder, where):
     data = bytearray(shard.read_bytes())
     data[where] ^= 1
     shard.write_bytes(data)
-    open_fails(folder, shard.name, "damaged", "--overwrite")
+    open_fails(folder, shard.name, "damaged", "made it again")
     Records(folder, "test")  # the other split is whole
 
 

@@ -1,6 +1,7 @@
 """A run's folder: one run at a time, changed settings are named, nobody else's files are touched."""
 
 import errno
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -134,6 +135,30 @@ def test_one_run_at_a_time_in_a_folder(tmp_path):
     claimed(tmp_path)
 
 
+def test_what_claim_would_refuse_is_known_before_and_nothing_is_written(tmp_path):
+    runs.check(tmp_path / "new", SETTINGS)
+    assert not list(tmp_path.iterdir())
+    claimed(tmp_path / "run")
+    runs.check(tmp_path / "run", SETTINGS)
+    runs.check(tmp_path / "run", SETTINGS | {"seed": 2}, overwrite=True)
+    with pytest.raises(InputError, match="seed was 1 and is now 2"):
+        runs.check(tmp_path / "run", SETTINGS | {"seed": 2})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    with pytest.raises(InputError, match="not of a run"):
+        runs.check(tmp_path / "mine", SETTINGS)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_system_without_locks_is_told_of_and_used(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.warns(UserWarning, match="no locks on this file system; run one command at a time"):
+        assert claimed(tmp_path)["seed"] == 1
+
+
 def some_masks(count):
     return [Sample(f"synthetic-{i:06d}", mask=np.zeros([64, 64, 1], np.uint8), seed=3) for i in range(count)]
 
@@ -147,3 +172,9 @@ def test_is_current_asks_for_the_count_and_the_checkpoints(tmp_path):
     assert not runs.is_current(tmp_path / "set", 3, checkpoint_sha256="ab")
     assert not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="cd")
     assert not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab", stage1={"steps": 6})
+    shard = next((tmp_path / "set").glob("*.tfrecord*"))
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1] + b"?")
+    assert not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab")
+    shard.unlink()
+    assert not runs.is_current(tmp_path / "set", 2, checkpoint_sha256="ab")

@@ -96,5 +96,5 @@ def test_unets_are_as_deep_and_wide_as_asked_for_and_others_are_not_taken_for_th
             tmp_path, *sets, (16, 16), steps=1, repeats=1, levels=levels, width=width
         )
         parameters = build_unet(3, levels, width).count_params()
-        assert report["unet"] == {"levels": levels, "width": width, "parameters": parameters}
+        assert report["unet"] == {"levels": levels, "width": width, "parameters": parameters, "precision": "float32"}
         assert len(list(tmp_path.iterdir())) == trained

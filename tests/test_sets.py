@@ -96,6 +96,19 @@ def test_flags_that_are_not_given_are_those_of_stage_1(run):
     assert (flags.out_dir, flags.holdout, flags.skip_bad_files) == (str(run.private), 2, False)
 
 
+@pytest.mark.parametrize("changed", [{"seed": 8}, {"data": "drive"}])
+def test_a_set_of_an_earlier_stage_1_is_not_compared_with_the_real_set_of_a_later_one(run, changed):
+    path = run.out / "synthetic" / "manifest.json"
+    made = {"seed": 7, "data": run.eyes.name, "steps": 5}  # how far it went may differ
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"stage1": {"flags": made}}))
+    found(f"--synthetic_dir={run.out}")
+    path = run.out / "stage1" / "flags.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"steps": 9} | changed))
+    ((name, value),) = changed.items()
+    with pytest.raises(InputError, match=f"earlier run of stage 1 .*{name} was .* and is now .*{value}.*train_stage2"):
+        found(f"--synthetic_dir={run.out}")
+
+
 def test_the_seed_of_the_held_out_images_is_that_of_stage_1(run, tmp_path):
     """Not evaluate's, nor stage 2's; and a folder that was shared alone says it by its manifest."""
     assert found(f"--synthetic_dir={run.out}", "--seed=5")[1].seed == 7
@@ -225,7 +238,7 @@ def test_sets_that_do_not_fit_each_other_are_refused(run, tmp_path):
 def test_a_damaged_synthetic_set_is_refused(run):
     shard = next((run.out / "synthetic").glob("*.tfrecord-*"))
     shard.write_bytes(shard.read_bytes()[:-9])
-    with pytest.raises(InputError, match=f"{shard.name}.*damaged.*--overwrite"):
+    with pytest.raises(InputError, match=f"{shard.name}.*damaged.*run the command that made it again"):
         opened(f"--synthetic_dir={run.out}")
 
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from synthmed_tf.datasets import study_groups
 from synthmed_tf.evaluation import balanced_sets
@@ -180,7 +181,8 @@ class Trainings:
         parts, tested = self.drawn[task][repeat][arm], self.tested(task)
         digests = [self.sets[part.name].digest for part in (*parts, tested)]
         content = [self.tasks[task], self.most_training, *digests, balanced_sets.digest(tested.chosen)]
-        content += [self.steps[task], self.weights_digest] if model == "vgg16" else []
+        if model == "vgg16":
+            content += [self.steps[task], self.weights_digest, tf.keras.mixed_precision.global_policy().name]
         digest = balanced_sets.digest(json.dumps(content).encode())
         name = f"{task}-{model}-{arm}-seed{self.seed + repeat}-{digest}".replace(" ", "_")
         path = self.folder / f"{name}.json"

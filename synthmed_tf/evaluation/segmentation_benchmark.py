@@ -5,6 +5,7 @@ import hashlib
 import statistics
 
 import numpy as np
+import tensorflow as tf
 
 from synthmed_tf.datasets.prepare import crop_sample
 from synthmed_tf.images.resize import fit_box, uncrop
@@ -56,11 +57,11 @@ def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed
     arms = {"real": [real], "synthetic": [synthetic], "real_and_synthetic": [real, synthetic]}
     if len(synthetic) > P1_PAIRS:
         arms["synthetic_50"] = [synthetic[:P1_PAIRS]]
-    frame = Frame(test, image_size)
+    frame, precision = Frame(test, image_size), tf.keras.mixed_precision.global_policy().name
     runs, agreement = {arm: [] for arm in arms}, []
     for repeat in range(repeats):
         for place, (arm, sets) in enumerate(arms.items(), start=1):
-            how = f"unet{levels}x{width}", f"seed{seed + repeat}", f"steps{steps}"
+            how = f"unet{levels}x{width}", precision, f"seed{seed + repeat}", f"steps{steps}"
             name = "-".join([arm, *how, *map(_digest, sets)])
             label = f"U-Net {repeat * len(arms) + place}/{repeats * len(arms)} ({arm})"
             model, result = segmenter.train(folder / name, sets, steps, seed + repeat, label, levels, width)
@@ -72,7 +73,7 @@ def benchmark(folder, real, synthetic, test, image_size, *, steps, repeats, seed
         "image_size": list(image_size),
         "steps": steps,
         "repeats": repeats,
-        "unet": {"levels": levels, "width": width, "parameters": model.count_params()},
+        "unet": {"levels": levels, "width": width, "parameters": model.count_params(), "precision": precision},
         "test_images": len(test),
         "real_pairs": len(real),
         "synthetic_pairs": len(synthetic),

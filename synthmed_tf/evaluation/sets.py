@@ -5,7 +5,7 @@ import itertools
 from pathlib import Path
 from typing import NamedTuple
 
-from synthmed_tf import runs
+from synthmed_tf import runs, settings
 from synthmed_tf.datasets import sources
 from synthmed_tf.datasets.load import load_samples
 from synthmed_tf.datasets.plan import Plan
@@ -54,6 +54,8 @@ def find(flags):
     is_foreign = (folder / "features.json").exists() and not (folder / "manifest.json").exists()
     manifest = {} if is_foreign else read_manifest(folder)
     learned = manifest.get("real", {})
+    if stage1:
+        _check_is_current(folder, manifest, stage1)
     flags.data = sources.locate_set(flags.data)
     is_same = flags.data is None or sources.get_set_name(flags.data) == learned.get("name")
     described = {"data": learned.get("name")} | learned | stage1
@@ -75,6 +77,21 @@ def find(flags):
     by_stage1 = stage1 or manifest.get("stage1", manifest).get("flags", {})  # stage 2 may have had another seed
     seed = by_stage1.get("seed", flags.seed)
     return Found(folder, manifest, stage1, stage2, is_same, other, seed)
+
+
+def _check_is_current(folder, manifest, stage1):
+    """Raises InputError where stage 1 was run anew since the set was made: its real set may be another one."""
+    made, now = manifest.get("stage1", manifest).get("flags", {}), settings.keep_shareable(stage1)
+    changed = [
+        f"{name} was {made[name]!r} and is now {now[name]!r}"
+        for name in sorted(made.keys() & now.keys() - runs.FREE_TO_CHANGE)
+        if made[name] != now[name]
+    ]
+    if changed:
+        raise InputError(
+            f"{folder}: is of an earlier run of stage 1 ({'; '.join(changed)}); run train_stage2.py (after "
+            "--target=image train_stage1.py) again, or give --synthetic_dir another set"
+        )
 
 
 def find_synthetic(given):

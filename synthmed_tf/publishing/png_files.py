@@ -48,6 +48,11 @@ def write(folder, samples):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def count_images(folder):
+    """How many images `write` has left in a folder and are still there."""
+    return sum(1 for _ in (folder / "images").glob("*.png"))
+
+
 def write_grid(path, samples):
     """Writes the images of Samples side by side as one 8-bit picture; without any, there is no such file."""
     path.unlink(missing_ok=True)

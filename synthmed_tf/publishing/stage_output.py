@@ -73,7 +73,7 @@ def write_images(flags, recorded, real, samplers, results, is_labelled):
     decides = {key: value for key, value in entries.items() if key.endswith("_sha256")}
     if is_labelled:
         decides |= {"label_distribution": flags.label_distribution, "hash_filter": flags.hash_filter}
-    if runs.is_current(folder, count, **decides) and (folder / "png").is_dir():
+    if runs.is_current(folder, count, **decides) and png_files.count_images(folder / "png") == count:
         print(f"already done: {count} images in {folder}. A larger --steps or --num_samples goes on from here")
         return
     with_view = "field_of_view" in real.features
@@ -124,7 +124,7 @@ def write_pairs(flags, recorded, real, painter, result, masks, photographs=None)
     stage1["filter"] = {key: masks.manifest["filter"][key] for key in ("candidates", "rejected", "too_near")}
     entries = describe_training({"": result}) | {"stage1": stage1}
     is_done = runs.is_current(folder, count, checkpoint_sha256=entries["checkpoint_sha256"], stage1=stage1)
-    if is_done and (folder / "png").is_dir():
+    if is_done and png_files.count_images(folder / "png") == count:
         print(f"already done: {count} pairs in {folder}. A larger --steps or --num_samples goes on from here")
         return
     command = settings.format_command("train_stage2", flags)

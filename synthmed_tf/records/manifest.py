@@ -16,7 +16,7 @@ PICTURES = ("image", "mask", "field_of_view")  # the arrays of a sample
 # Each part of a sample that a folder may hold: the kind of TFDS feature that it is
 KINDS = {**dict.fromkeys(PICTURES, "image"), "label": "classLabel", "id": "text", "group": "text", "seed": "tensor"}
 SHARD = re.compile(r"(?P<name>.+)-(?P<split>\w+)\.tfrecord-(?P<index>\d{5,})-of-(?P<count>\d{5,})")
-REMEDY = "make it again; the commands of this project take --overwrite for that"
+REMEDY = "run the command that made it again"
 
 
 def read_manifest(folder):

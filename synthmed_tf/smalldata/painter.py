@@ -117,7 +117,7 @@ def may_learn(real_logits, fake_logits, most_accurate):
 
     Wu et al. 2016, "Learning a Probabilistic Latent Space of Object Shapes via 3D Generative-Adversarial Modeling",
     section 3.1, with the accuracy of the step itself. Sooner or later D knows 20 photographs by heart; G then learns
-    nothing from it, and vessels vanish.
+    nothing from it, and vessels vanish. Deviation: where it is 0 gradients are 0, and Adam still moves by its momentum.
     """
     right = tf.concat([real_logits > 0, fake_logits < 0], 0)
     accuracy = tf.reduce_mean(tf.cast(right, tf.float32))

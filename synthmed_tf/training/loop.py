@@ -211,7 +211,9 @@ class _Clock:
 
     def __init__(self, folder, start):
         self.path = folder / "seconds.json"
-        before = json.loads(self.path.read_text(encoding="utf-8")) if start and self.path.exists() else 0
+        before = 0
+        with contextlib.suppress(OSError, ValueError):  # not there, or cut short
+            before = float(json.loads(self.path.read_text(encoding="utf-8"))) if start else 0
         self.began = time.monotonic() - before
 
     def read(self):
