@@ -20,10 +20,12 @@ DEMO_VGG_STEPS := 50
 PYTEST_FLAGS :=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
-REQUIREMENTS := setup.py pyproject.toml constraints.txt
-IS_SUPPORTED := import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))
-PYTHONS := $(or $(PYTHON),python3.11 python3.10 python3 python)
+# One file for Python 3.10 and 3.11 (TensorFlow 2.15), one for 3.12 and 3.13 (the current TensorFlow)
+CONSTRAINTS = $$($(BIN)/python -c "import sys; print('constraints.txt' if sys.version_info < (3, 12) else 'constraints-py312.txt')")
+PIP = $(BIN)/python -m pip install --disable-pip-version-check --constraint $(CONSTRAINTS)
+REQUIREMENTS := setup.py pyproject.toml constraints.txt constraints-py312.txt
+IS_SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHONS := $(or $(PYTHON),python3.11 python3.10 python3.12 python3.13 python3 python)
 FIND_PYTHON := for python in $(PYTHONS); do \
 	"$$python" -c "$(IS_SUPPORTED)" 2>/dev/null && echo "$$python" && break; done
 
@@ -50,7 +52,7 @@ clean:
 
 $(VENV)/.installed: $(REQUIREMENTS)
 	@python=$$($(FIND_PYTHON)); \
-	if [ -z "$$python" ]; then echo "no Python 3.10 or 3.11 with venv among $(PYTHONS): get one by 'apt install python3.11-venv', 'brew\
+	if [ -z "$$python" ]; then echo "no Python 3.10 to 3.13 with venv among $(PYTHONS): get one by 'apt install python3.11-venv', 'brew\
  install python@3.11' or 'pyenv install 3.11', or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
 	echo "Environment $(VENV) with $$("$$python" --version); installing (TensorFlow is some 500 MB) ..."; \
 	"$$python" -m venv $(VENV)

@@ -2,7 +2,7 @@
 """Is the synthetic set useful, faithful and private? Writes report.json and report.html and prints the main numbers.
 
     evaluate.py --synthetic_dir=out/                      what the other two scripts left in out/
-    evaluate.py --synthetic_dir=/tfds/folder --data=drive another program's set against DRIVE
+    evaluate.py --synthetic_dir=/their/set --data=drive   another program's set, PNG files or TFDS, against DRIVE
     evaluate.py --synthetic_dir=out/ --noreal_images      a report without pictures of real images
     evaluate.py --synthetic_dir=out/ --baseline_dir=one/  beside a single GAN's set (train_stage1.py --target=image)
 
@@ -24,8 +24,8 @@ MODELS = ("vgg16", "knn", "svm", "random_forest")
 FLAGS = {
     "Data": (
         Flag("synthetic_dir", str, None,
-            "the OUT_DIR of the other two scripts, a synthetic set, or a TFDS folder of another program; default "
-            "OUT_DIR",
+            "the OUT_DIR of the other two scripts, a synthetic set, or one of another program: a TFDS folder, or image "
+            "files as --data reads them; default OUT_DIR",
             True),
         Flag("data", str, None, f"the real set: {settings.SETS}; not needed for a set made by these scripts", True),
         Flag("data_dir", str, "data", "folder that holds the data sets as downloaded; private", True),

@@ -12,6 +12,7 @@ from synthmed_tf.datasets.plan import Plan
 from synthmed_tf.datasets.prepare import crop_sample, prepare, prepare_training_split
 from synthmed_tf.datasets.split import LEFT_OUT, check_split
 from synthmed_tf.evaluation.baseline import WithViews, open_baseline
+from synthmed_tf.evaluation.foreign import is_of_files, open_synthetic
 from synthmed_tf.records.manifest import read_manifest
 from synthmed_tf.records.read import Records, require_features
 from synthmed_tf.sample import InputError
@@ -51,7 +52,9 @@ def find(flags):
     stage1, stage2 = (runs.read(given / s) if (given / s / "flags.json").exists() else {} for s in ("stage1", "stage2"))
     if "data_dir" not in flags.given:
         flags.data_dir = stage1.get("data_dir", flags.data_dir)
-    is_foreign = (folder / "features.json").exists() and not (folder / "manifest.json").exists()
+    is_foreign = not (folder / "manifest.json").exists() and (
+        (folder / "features.json").exists() or is_of_files(folder)
+    )
     manifest = {} if is_foreign else read_manifest(folder)
     learned = manifest.get("real", {})
     if stage1:
@@ -173,7 +176,7 @@ def open_sets(flags, found):
     Raises:
       InputError: they do not fit each other, or the real set is not the one that was learned from.
     """
-    synthetic = Records(found.folder)
+    synthetic = open_synthetic(found.folder)
     require_features(synthetic, "image")
     baseline = open_baseline(find_synthetic(Path(flags.baseline_dir)), synthetic) if flags.baseline_dir else None
     names = "labels", "group_column", "chest_xrays", "mask_foreground", "holdout", "skip_bad_files"

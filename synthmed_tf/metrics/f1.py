@@ -7,6 +7,7 @@ Conventions (the literature mixes them, so every number names its own):
 """
 
 import numpy as np
+from scipy.integrate import trapezoid
 
 from synthmed_tf.metrics import bootstrap
 
@@ -138,7 +139,7 @@ def _measure_areas(predicted, mask):
     recall = np.concatenate([[0.0], true_positives / true_positives[-1]])
     fall_out = np.concatenate([[0.0], false_positives / false_positives[-1]])
     precision = true_positives / (true_positives + false_positives)
-    return float(np.trapz(recall, fall_out)), float(np.sum(np.diff(recall) * precision))
+    return float(trapezoid(recall, fall_out)), float(np.sum(np.diff(recall) * precision))
 
 
 def _count_cumulatively(predicted, mask):

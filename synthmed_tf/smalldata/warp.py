@@ -1,12 +1,8 @@
 """Real images warped at random: rotation, zoom, aspect and an elastic field; photograph and mask alike."""
 
-import warnings
-
 import tensorflow as tf
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", UserWarning)  # that tensorflow-addons is at its end of life
-    import tensorflow_addons as tfa
+from synthmed_tf.smalldata.resampler import resample
 
 
 def warp_at_random(
@@ -70,4 +66,4 @@ def warp_at_random(
     if enlarged > 1:
         images = tf.image.resize(images, [height * enlarged, width * enlarged], method="lanczos3")
         source = tf.clip_by_value((source + 0.5) * enlarged - 0.5, 0.0, size * enlarged - 1)
-    return tfa.image.resampler(images, source[..., ::-1])
+    return resample(images, source[..., ::-1])
