@@ -134,6 +134,8 @@ def open_masks(folder, flags):
     """The records.Records of stage 1's masks; as many as wanted, or InputError."""
     from synthmed_tf.records.read import Records
 
+    if not folder.is_dir():
+        raise InputError(f"{folder}: not there; run train_stage1.py again, it goes on where it stopped")
     try:
         masks = Records(folder)
     except InputError as error:
