@@ -223,7 +223,9 @@ def test_what_is_no_data_set(trained, tmp_path):
     before = contents(tmp_path)
     out = f"--out_dir={tmp_path / 'new'}"
     refused(SCRIPT, f"--synthetic_dir={tmp_path / 'nowhere'}", out, says=["nowhere", "no such folder"])
-    refused(SCRIPT, f"--synthetic_dir={tmp_path / 'holidays'}", out, says=["holidays is not a data set"])
+    holidays = f"--synthetic_dir={tmp_path / 'holidays'}"
+    refused(SCRIPT, holidays, out, says=["holidays: does not say which real set", "--data"])
+    refused(SCRIPT, holidays, *trained.data, out, says=["holidays: has no images/", "photographs alone"])
     masks = f"--synthetic_dir={trained.out / 'stage1' / 'masks'}"
     refused(SCRIPT, masks, *trained.data, says=["masks", "have no image"])
     assert contents(tmp_path) == before

@@ -156,9 +156,9 @@ def test_what_is_no_data_set(run, tmp_path):
     before = contents(tmp_path)
     with pytest.raises(InputError, match="nowhere.*no such folder"):
         found(f"--synthetic_dir={tmp_path / 'nowhere'}")
-    for given in ([], [f"--data={run.eyes}"]):
-        with pytest.raises(InputError, match="holidays is not a data set"):
-            found(f"--synthetic_dir={tmp_path / 'holidays'}", *given)
+    with pytest.raises(InputError, match="holidays: does not say which real set it stands for; give --data"):
+        found(f"--synthetic_dir={tmp_path / 'holidays'}")
+    assert found(f"--synthetic_dir={tmp_path / 'holidays'}", f"--data={run.eyes}")[1].manifest == {}
     assert contents(tmp_path) == before
 
 
