@@ -11,6 +11,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports Te
 import pytest  # noqa: E402
 import script_runs  # noqa: E402
 
+import synthmed_tf  # noqa: E402, F401  before any test imports TensorFlow: it chooses Keras 2
+
 
 def pytest_collection_modifyitems(items):
     """Files with slow tests come first, so that no process is left alone with them at the end."""
