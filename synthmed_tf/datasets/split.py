@@ -55,40 +55,36 @@ def warn_of_few(data, entries, is_drawn):
     """
     from synthmed_tf.metrics.prdc import NEIGHBOURS
 
-    least = {"test": NEIGHBOURS + 1, "train": NEIGHBOURS + 1}
-    parts = {split: [entry for entry in entries if entry.split == split] for split in ("train", "test")}
-    least["train"] *= 1 if parts["test"] else 2  # halves of them are compared
-    lacks_masks = any(e.mask for e in parts["train"]) and any(e.mask is None for e in parts["test"])
-    trained = collections.defaultdict(set)
-    for entry in parts["train"]:
-        trained[entry.label].add(entry.group)
-    few = sorted(label for label, groups in trained.items() if label is not None and len(groups) < 2)
-    untested = sorted(trained.keys() - {entry.label for entry in parts["test"]} - {None})
-    remedy = "; --holdout=N holds out N patients or files" if len({e.group for e in parts["train"]}) > 1 else ""
-    for is_so, text in (
-        (not parts["test"], f"no test images: no segmenter or classifier and no attack can be tested{remedy}"),
-        (parts["test"] and lacks_masks, f"test images without masks: no segmenter can be tested{remedy}"),
-        (0 < len({e.group for e in parts["test"]}) < 2, f"test images of one patient give no intervals{remedy}"),
-        *(
-            (
-                0 < len(parts[split]) < least[split],
-                f"{len(parts[split])} {name} images: precision, recall, density, coverage and KID need {least[split]}, "
-                f"and are left out{remedy if split == 'test' else ''}",
+    train, test = ([entry for entry in entries if entry.split == split] for split in ("train", "test"))
+    patients = collections.defaultdict(set)  # of the training images of each class
+    for entry in train:
+        patients[entry.label].add(entry.group)
+    can_hold_out = len({entry.group for entry in train}) > 1
+    remedy = "; --holdout=N holds out N patients or files" if can_hold_out else ""
+    least_test = NEIGHBOURS + 1
+    least_train = least_test if test else 2 * least_test  # halves of them are compared
+    measures, told = "precision, recall, density, coverage and KID", []
+    if not test:
+        told.append(f"no test images: no segmenter or classifier and no attack can be tested{remedy}")
+    elif any(entry.mask for entry in train) and any(entry.mask is None for entry in test):
+        told.append(f"test images without masks: no segmenter can be tested{remedy}")
+    if len(test) > len({entry.group for entry in test}) == 1:
+        told.append(f"test images of one patient give no intervals{remedy}")
+    if 0 < len(test) < least_test:
+        told.append(f"{len(test)} test images: {measures} need {least_test}, and are left out{remedy}")
+    if 0 < len(train) < least_train:
+        told.append(f"{len(train)} training images: {measures} need {least_train}, and are left out")
+    if is_labelled(entries):
+        untested = sorted(patients.keys() - {entry.label for entry in test})
+        if untested and test and not is_drawn:
+            told.append(
+                f"{len(untested)} classes have no test images ({list_some(untested)}), and are left out of the "
+                f"classification{remedy}"
             )
-            for split, name in (("test", "test"), ("train", "training"))
-        ),
-        (
-            untested and parts["test"] and is_labelled(entries) and not is_drawn,
-            f"{len(untested)} classes have no test images ({list_some(untested)}), and are left out of the "
-            f"classification{remedy}",
-        ),
-        (
-            few and is_labelled(entries),
-            f"classifiers need training images of two patients, and lack them in {list_some(few)}",
-        ),
-    ):
-        if is_so:
-            warnings.warn(f"{data}: {text}", stacklevel=2)
+        if few := sorted(label for label, groups in patients.items() if len(groups) < 2):
+            told.append(f"classifiers need training images of two patients, and lack them in {list_some(few)}")
+    for text in told:
+        warnings.warn(f"{data}: {text}", stacklevel=2)
 
 
 def _leave_out_unlabelled(data, entries, labels):
